@@ -1,0 +1,48 @@
+"""Raw lyrics to clean text: the house's only cleaner."""
+
+import html
+import re
+
+from media.errors import UnreadableLyrics
+
+MAX_BYTES = 256 * 1024
+"""No song has more words than fit in here."""
+
+_MARKUP = re.compile(r"<[^<>\n]{1,200}>")
+_LRC_TAG = re.compile(
+    r"\[(?:\d{1,3}:\d{2}(?:[.:]\d{1,3})?|(?:ar|ti|al|by|offset|length|re|ve):[^\]\n]*)\]", re.IGNORECASE
+)
+_HEADER = re.compile(
+    r"^\s*[\[({]\s*(?:verse|chorus|pre-?chorus|post-?chorus|bridge|hook|intro|outro|refrain|interlude|solo"
+    r"|instrumental|break|breakdown|drop|coda|part|repeat)\b[^\])}\n]*[\])}]\s*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_REPEAT = re.compile(r"[\[(]\s*(?:x\s*\d+|\d+\s*x|\d+\s+times|repeat)\s*[\])]", re.IGNORECASE)
+_INSTRUMENTAL = re.compile(
+    r"^\W*(?:(?:this song is an?|an?)\s+)?instrumental(?:\s+(?:track|song|version))?\W*$", re.IGNORECASE
+)
+
+
+def read_lyrics(raw: bytes) -> str:
+    """Bytes as text: UTF-8 with or without a mark, UTF-16 with one. Raises UnreadableLyrics."""
+    if len(raw) > MAX_BYTES:
+        raise UnreadableLyrics(f"lyrics of {len(raw)} bytes; at most {MAX_BYTES}")
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise UnreadableLyrics(f"lyrics are not {encoding} text (byte {error.start})") from error
+
+
+def clean_lyrics(raw: str) -> str:
+    """The words that are sung, a line each; empty where there are none.
+
+    Out go timing tags, section headers, markup, repeat marks, and the word that says a track is instrumental.
+    """
+    text = html.unescape(_MARKUP.sub(" ", raw)).replace("\x00", "")
+    if _INSTRUMENTAL.match(text.strip()):
+        return ""
+    for pattern in (_LRC_TAG, _HEADER, _REPEAT):
+        text = pattern.sub(" ", text)
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return "\n".join(line for line in lines if line)

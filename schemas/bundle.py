@@ -1,0 +1,190 @@
+"""The bundle: a folder that the exporter writes and the worker loads.
+
+```
+bundle.json       the manifest, `BundleManifest`
+model.fp32.onnx   one graph a precision, from waveform and token ids to logits
+tokenizer.json    Hugging Face tokenizers' own format
+README.md         the model card
+```
+
+Every graph has the same inputs and outputs (B = batch, S = samples, T = tokens, G = genres, D = width):
+
+| name | shape, type | meaning |
+|---|---|---|
+| `waveform` | (B, S) float32 | mono, at `audio.sample_rate`, one window of `audio.window_samples` |
+| `lyrics_ids` | (B, T) int64 | token ids, padded |
+| `lyrics_mask` | (B, T) int64 | 1 = token; a row of zeros = no lyrics |
+| `logits` | (B, G) float32 | before the sigmoid, genres in the manifest's order |
+| `embedding` | (B, D) float32 | the fused vector, for similarity search |
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from schemas.errors import BundleError
+
+MANIFEST_FILE = "bundle.json"
+MANIFEST_VERSION = 1
+
+INPUTS = ("waveform", "lyrics_ids", "lyrics_mask")
+OUTPUTS = ("logits", "embedding")
+
+Precision = Literal["fp32", "fp16", "int8"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Genre(_Part):
+    """A genre that the model knows. A track that has it also has its parent."""
+
+    slug: Slug = Field(description="The stable key, in URLs and in SQL.")
+    name: str = Field(min_length=1, description="What people read.")
+    parent: Slug | None = Field(default=None, description="The slug of the parent genre.")
+
+
+class AudioInput(_Part):
+    """What the graph hears."""
+
+    sample_rate: int = Field(gt=0, description="Hz.")
+    window_seconds: float = Field(gt=0, description="Length of one window.")
+    windows: int = Field(gt=0, description="How many windows of a track are classified and averaged.")
+    picking: Literal["spread"] = Field(description="spread = the centres of equal parts of the track.")
+
+    @property
+    def window_samples(self) -> int:
+        return round(self.window_seconds * self.sample_rate)
+
+
+class LyricsInput(_Part):
+    """What the graph reads."""
+
+    tokenizer: str = Field(description="File in the bundle.")
+    max_tokens: int = Field(gt=0, description="Longer lyrics are cut here.")
+    buckets: tuple[int, ...] = Field(
+        min_length=1, description="Ascending lengths to which batches are padded; the last is `max_tokens`."
+    )
+
+    @model_validator(mode="after")
+    def _buckets_ascend_to_the_limit(self) -> Self:
+        if list(self.buckets) != sorted(set(self.buckets)) or self.buckets[-1] != self.max_tokens:
+            raise ValueError("buckets must ascend and end with max_tokens")
+        return self
+
+
+class Measurement(_Part):
+    """How good the model is, and on what."""
+
+    data_set: str
+    split: str
+    tracks: int = Field(gt=0)
+    metrics: dict[str, float]
+
+
+class Parity(_Part):
+    """How far the graph is from the checkpoint that it was made of."""
+
+    max_probability_difference: float = Field(ge=0)
+    cases: int = Field(gt=0, description="Batch and token sizes compared.")
+
+
+class BundleManifest(_Part):
+    """`bundle.json`: all that the worker must know about a model."""
+
+    manifest_version: Literal[1]
+    name: Slug
+    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]*$", max_length=64)
+    genres: tuple[Genre, ...] = Field(min_length=1, description="In the order of the graph's logits.")
+    thresholds: tuple[Probability, ...] = Field(description="A genre is accepted at or above its own.")
+    correlations: tuple[tuple[float, ...], ...] = Field(
+        description="The genre graph's A = ½(A¹ + A²), G × G: row i, column j = how much i speaks for j."
+    )
+    audio: AudioInput
+    lyrics: LyricsInput
+    embedding_width: int = Field(gt=0)
+    graphs: dict[Precision, str] = Field(min_length=1, description="Precision to file.")
+    files: dict[str, Sha256] = Field(description="SHA-256 of every file of the bundle but the manifest.")
+    measurements: tuple[Measurement, ...]
+    parity: Parity
+    made_with: dict[str, str] = Field(description="Package to version.")
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        count = len(self.genres)
+        slugs = {genre.slug for genre in self.genres}
+        if len(slugs) != count:
+            raise ValueError("a genre is listed twice")
+        if len(self.thresholds) != count:
+            raise ValueError(f"{len(self.thresholds)} thresholds for {count} genres")
+        if len(self.correlations) != count or any(len(row) != count for row in self.correlations):
+            raise ValueError(f"correlations are not {count} × {count}")
+        for genre in self.genres:
+            if genre.parent is not None and genre.parent not in slugs:
+                raise ValueError(f"{genre.slug}'s parent {genre.parent} is not among the genres")
+        for file in (*self.graphs.values(), self.lyrics.tokenizer):
+            if file not in self.files:
+                raise ValueError(f"{file} has no SHA-256")
+        if any(Path(file).name != file for file in self.files):
+            raise ValueError("files must lie in the bundle's own folder")
+        return self
+
+    @property
+    def label(self) -> str:
+        """`name:version`, as people write it."""
+        return f"{self.name}:{self.version}"
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_bundle(folder: Path) -> BundleManifest:
+    """The manifest of a bundle whose every file is there and unchanged.
+
+    Raises BundleError, naming the file and what is wrong with it.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise BundleError(f"no bundle at {folder}: cannot read {MANIFEST_FILE} ({error.strerror})") from error
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise BundleError(f"{path} is not JSON: {error}") from error
+    version = raw.get("manifest_version") if isinstance(raw, dict) else None
+    if version != MANIFEST_VERSION:
+        raise BundleError(
+            f"{path} has manifest version {version!r}; this release reads {MANIFEST_VERSION}: "
+            "export the model again or install the matching release"
+        )
+    try:
+        manifest = BundleManifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "manifest"
+        raise BundleError(f"{path}: {where}: {first['msg']}") from error
+    for name, expected in manifest.files.items():
+        file = folder / name
+        if not file.is_file():
+            raise BundleError(f"bundle {manifest.label} lacks {name}: copy it to {folder} again")
+        if sha256_of(file) != expected:
+            raise BundleError(
+                f"bundle {manifest.label}: {name} is not the file that was exported "
+                "(SHA-256 differs): copy the bundle again"
+            )
+    return manifest
+
+
+def artefact_sha256(folder: Path) -> str:
+    """The bundle's identity: its manifest names the SHA-256 of every other file."""
+    return sha256_of(folder / MANIFEST_FILE)
