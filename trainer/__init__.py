@@ -1,0 +1,1 @@
+"""The paper's method: network, losses, genre graph, frontend, data and fit."""

@@ -1,0 +1,21 @@
+"""What can be wrong with what a person hands to the trainer. Each message is one line that says what to do."""
+
+
+class TrainerError(Exception):
+    """Any of them."""
+
+
+class ManifestError(TrainerError):
+    """The manifest or `genres.json` beside it cannot be used."""
+
+
+class ConfigError(TrainerError):
+    """A setting does not exist or has no such value."""
+
+
+class CheckpointError(TrainerError):
+    """A folder is no checkpoint, or not one that this release wrote."""
+
+
+class LyricsModelError(TrainerError):
+    """The lyrics encoder cannot be loaded."""
