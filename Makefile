@@ -1,0 +1,93 @@
+# Every target sets up what it needs in .venv, once: a stamp is written when a step has ended, and
+# is older than its inputs when they change. A step that was interrupted leaves no stamp and is done over.
+
+# The first of these that is Python 3.11 or newer and can make an environment.
+PYTHON ?= python3.11 python3.12 python3.13 python3
+USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+TOOLS  := $(VENV)/tools.stamp
+LOCAL  := $(VENV)/local.stamp
+DEV    := $(VENV)/dev.stamp
+
+UV      := UV_SYSTEM_CERTS=1 $(BIN)/uv
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+COMPILE := $(UV) pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
+           --generate-hashes --no-header --no-emit-index-url $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.SILENT:
+.PHONY: help demo test test-slow lint lock schema demo-data clean
+
+help: ## this list
+	sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: $(LOCAL) ## the whole path on an embedded stack; AUDIO=dir adds the audio files of a folder
+	$(BIN)/cogenre demo $(if $(AUDIO),--audio "$(AUDIO)")
+
+test: lint ## lint, then every test but the slow ones
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(DEV) ## the tests that take minutes
+	$(BIN)/pytest -m slow
+
+lint: $(DEV) ## ruff, mypy --strict, the walls between the packages
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(TOOLS) ## requirements/*.txt from pyproject.toml; keeps the pins that still hold, UPGRADE=1 takes the newest
+	$(COMPILE) pyproject.toml --extra local --extra train --group dev --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra local --constraints requirements/dev.txt --output-file requirements/local.txt
+	$(COMPILE) pyproject.toml --constraints requirements/dev.txt --output-file requirements/worker.txt
+	$(COMPILE) pyproject.toml --extra gpu --excludes requirements/worker-gpu.excludes \
+		--constraints requirements/dev.txt --output-file requirements/worker-gpu.txt
+	$(COMPILE) --group build --constraints requirements/dev.txt --output-file requirements/build.txt
+
+schema: $(LOCAL) ## the JSON Schema of the job, from schemas/jobs.py
+	$(BIN)/python -m schemas.jobs
+
+demo-data: $(DEV) ## the demo bundle and the demo tracks, trained and synthesised anew
+	$(BIN)/python deploy/demo/make_data.py
+
+clean: ## remove .venv and every cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment and its installer. Without a stamp whatever lies there is unfinished: start over.
+$(TOOLS): requirements/build.txt
+	for candidate in $(PYTHON); do \
+		if $$candidate -c '$(USABLE)' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "cogenre needs Python 3.11 or newer with its venv module; none of these is: $(PYTHON)." \
+			"Install one, or name yours: make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	echo "making $(VENV) with $$($$python --version)"; \
+	if [ -e $@ ]; then rm $@; clear=; else clear=--clear; fi; \
+	$$python -m venv $$clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+	touch $@
+
+# $(call install,requirements file): its pins and, editable, this project. Packages of an unfinished
+# installation look installed without being whole, hence --reinstall.
+define install
+	echo "installing $(1)"
+	reinstall=; [ -e $(LOCAL) ] || reinstall=--reinstall; \
+	rm -f $(LOCAL) $(DEV); \
+	$(INSTALL) $$reinstall --require-hashes -r $(1)
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	touch $(LOCAL)
+endef
+
+$(LOCAL): $(TOOLS) requirements/local.txt pyproject.toml
+	$(call install,requirements/local.txt)
+
+# dev.txt holds all of local.txt.
+$(DEV): $(TOOLS) requirements/dev.txt pyproject.toml
+	$(call install,requirements/dev.txt)
+	touch $@

