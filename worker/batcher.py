@@ -1,0 +1,97 @@
+"""Requests of many threads meet here, and one thread serves them in groups.
+
+```
+submit ──► waiting (bounded) ──► policy takes a group ──► run ──► futures resolve
+                                         ▲                 │ fails: halves, down to the one bad request
+                                         └── next group ◄──┘
+```
+
+Groups form while the thread is busy: an idle thread takes whatever waits at once, so that a lone request
+never waits for company. The model and the catalog writer are both served so.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+
+
+@dataclass(eq=False)
+class _Waiting(Generic[Request, Result]):
+    request: Request
+    future: Future[Result] = field(default_factory=Future)
+
+
+class Batcher(Generic[Request, Result]):
+    """One thread that runs groups of requests.
+
+    `take` chooses, of the waiting requests in order of arrival, how many and which go next: it returns
+    their positions, the first request always among them. `run` returns a result for each, in order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        take: Callable[[list[Request]], list[int]],
+        run: Callable[[list[Request]], list[Result]],
+        capacity: int,
+    ) -> None:
+        self._take = take
+        self._run = run
+        self._capacity = capacity
+        self._waiting: list[_Waiting[Request, Result]] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, request: Request) -> Future[Result]:
+        """Blocks while the queue is full. Raises RuntimeError once closed."""
+        waiting = _Waiting[Request, Result](request)
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) < self._capacity or self._closed)
+            if self._closed:
+                raise RuntimeError("closed")
+            self._waiting.append(waiting)
+            self._changed.notify_all()
+        return waiting.future
+
+    def close(self) -> None:
+        """Serve what waits, then end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while group := self._next_group():
+            self._resolve(group)
+
+    def _next_group(self) -> list[_Waiting[Request, Result]]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if not self._waiting:
+                return []
+            taken = set(self._take([waiting.request for waiting in self._waiting]))
+            group = [waiting for at, waiting in enumerate(self._waiting) if at in taken]
+            self._waiting = [waiting for at, waiting in enumerate(self._waiting) if at not in taken]
+            self._changed.notify_all()
+            return group
+
+    def _resolve(self, group: list[_Waiting[Request, Result]]) -> None:
+        try:
+            results = self._run([waiting.request for waiting in group])
+        except Exception as error:  # whatever it is, it belongs to a request
+            if len(group) == 1:
+                group[0].future.set_exception(error)
+                return
+            middle = len(group) // 2
+            self._resolve(group[:middle])
+            self._resolve(group[middle:])
+            return
+        for waiting, result in zip(group, results, strict=True):
+            waiting.future.set_result(result)

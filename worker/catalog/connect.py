@@ -1,0 +1,52 @@
+"""A connection pool to a catalog that is there and migrated."""
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from schemas.catalog.migrate import current_revision, newest_revision
+from worker.errors import ConfigError
+from worker.settings import CatalogSettings
+
+
+def connect(settings: CatalogSettings, connections: int = 2) -> Engine:
+    """Raises ConfigError where nothing answers at the URL."""
+    try:
+        url = make_url(settings.catalog_url.get_secret_value())
+    except ArgumentError:
+        raise ConfigError(
+            "COGENRE_CATALOG_URL is not a URL: write postgresql://user:password@host:5432/database"
+        ) from None
+    if not url.drivername.startswith("postgres"):
+        raise ConfigError(
+            f"COGENRE_CATALOG_URL names {url.drivername}: the catalog is PostgreSQL, postgresql://…"
+        )
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5, "application_name": "cogenre"},
+    )
+    try:
+        engine.connect().close()
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[-1]
+        where = f"{url.host}:{url.port or 5432}"
+        raise ConfigError(
+            f"the catalog at {where} does not answer: {reason} (check COGENRE_CATALOG_URL)"
+        ) from None
+    return engine
+
+
+def connect_migrated(settings: CatalogSettings, connections: int = 2) -> Engine:
+    """As `connect`. Raises ConfigError too where the catalog's schema is not this release's."""
+    engine = connect(settings, connections)
+    with engine.connect() as connection:
+        revision = current_revision(connection)
+    if revision != newest_revision():
+        state = f"is at revision {revision}" if revision else "was never migrated"
+        raise ConfigError(
+            f"the catalog {state}; this release needs {newest_revision()}: run `cogenre catalog migrate`"
+        )
+    return engine

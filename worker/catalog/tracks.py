@@ -1,0 +1,231 @@
+"""Tracks and their labels, written in groups: one statement a table, rows sorted by key.
+
+Arrays travel through `unnest()`: for 64 tracks that takes less than half the time of executemany. Sorted
+rows keep two workers that write the same tracks from deadlocking.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from schemas.jobs import TrackJob
+from worker.catalog.models import RegisteredModel
+from worker.labels import Label
+from worker.model import LyricsUse, Prediction
+
+UPSERT_TRACKS = text("""
+    insert into track (id, title, artist, album, isrc, language, job, enqueued_at)
+    select id, title, artist, album, isrc, language, cast(job as jsonb), enqueued_at
+    from unnest(
+        cast(:id as text[]), cast(:title as text[]), cast(:artist as text[]), cast(:album as text[]),
+        cast(:isrc as text[]), cast(:language as text[]), cast(:job as text[]),
+        cast(:enqueued_at as timestamptz[])
+    ) as given (id, title, artist, album, isrc, language, job, enqueued_at)
+    order by id
+    on conflict (id) do update
+    set title = excluded.title, artist = excluded.artist, album = excluded.album, isrc = excluded.isrc,
+        language = excluded.language, job = excluded.job, enqueued_at = excluded.enqueued_at
+    where excluded.enqueued_at >= track.enqueued_at
+""")
+
+# Arrays within arrays must be rectangular and would be flattened by unnest(): scores travel as literals.
+UPSERT_CLASSIFICATIONS = text("""
+    insert into classification (
+        track_id, model_id, input_hash, scores, embedding, provider, precision,
+        track_seconds, heard_seconds, lyrics, timings, enqueued_at
+    )
+    select track_id, :model, input_hash, cast(scores as real[]), cast(embedding as real[]),
+           :provider, :precision, track_seconds, heard_seconds, lyrics, cast(timings as jsonb), enqueued_at
+    from unnest(
+        cast(:track_id as text[]), cast(:input_hash as bytea[]), cast(:scores as text[]),
+        cast(:embedding as text[]), cast(:track_seconds as real[]), cast(:heard_seconds as real[]),
+        cast(:lyrics as text[]), cast(:timings as text[]), cast(:enqueued_at as timestamptz[])
+    ) as given (
+        track_id, input_hash, scores, embedding, track_seconds, heard_seconds, lyrics, timings, enqueued_at
+    )
+    order by track_id, input_hash
+    on conflict (track_id, model_id, input_hash) do update
+    set scores = excluded.scores, embedding = excluded.embedding, provider = excluded.provider,
+        precision = excluded.precision, track_seconds = excluded.track_seconds,
+        heard_seconds = excluded.heard_seconds, lyrics = excluded.lyrics, timings = excluded.timings,
+        enqueued_at = excluded.enqueued_at, classified_at = now()
+    returning id, track_id, input_hash
+""")
+
+DELETE_LABELS = text("delete from track_genre where classification_id = any(:ids)")
+
+INSERT_LABELS = text("""
+    insert into track_genre (classification_id, genre_id, score)
+    select *
+    from unnest(cast(:classification as bigint[]), cast(:genre as smallint[]), cast(:score as real[]))
+""")
+
+# A shadow's labels are kept and not shown. The pointer follows the newer model, then the newer job.
+POINT_AT_CURRENT = text("""
+    insert into track_current (track_id, classification_id, rank, enqueued_at)
+    select distinct on (c.track_id) c.track_id, c.id, m.rank, c.enqueued_at
+    from classification c join model m on m.id = c.model_id
+    where c.id = any(:ids) and m.status = 'current'
+    order by c.track_id, c.enqueued_at desc
+    on conflict (track_id) do update
+    set classification_id = excluded.classification_id, rank = excluded.rank,
+        enqueued_at = excluded.enqueued_at
+    where (excluded.rank, excluded.enqueued_at) >= (track_current.rank, track_current.enqueued_at)
+""")
+
+RESOLVE_FAILURES = text("""
+    update ingest_failure set resolved_at = now() where track_id = any(:track_id) and resolved_at is null
+""")
+
+INSERT_FAILURE = text("""
+    insert into ingest_failure (track_id, stage, error_class, reason, payload)
+    values (:track_id, :stage, :error_class, :reason, :payload)
+""")
+
+SEEN = text("""
+    select exists (
+        select from classification
+        where track_id = :track_id and model_id = :model and input_hash = :input_hash
+    )
+""")
+
+
+@dataclass(frozen=True)
+class Classified:
+    """A track on its way into the catalog."""
+
+    job: TrackJob
+    input_hash: bytes
+    prediction: Prediction
+    labels: Sequence[Label]
+    lyrics: LyricsUse
+    track_seconds: float
+    heard_seconds: float
+    timings: dict[str, float]
+    """Milliseconds a stage."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that ended without labels."""
+
+    job: TrackJob | None
+    """None where the message is no job."""
+    track_id: str | None
+    stage: str
+    error_class: str
+    reason: str
+    payload: str
+    """The message as it was received, JSON."""
+
+
+class TrackCatalog:
+    """Reads and writes on behalf of one model. Safe to share between threads."""
+
+    def __init__(self, engine: Engine, model: RegisteredModel, provider: str, precision: str) -> None:
+        self._engine = engine
+        self._model = model
+        self._ran_on = {"model": model.id, "provider": provider, "precision": precision}
+
+    def seen(self, track_id: str, input_hash: bytes) -> bool:
+        """Whether the model has classified this input of this track."""
+        key = {"track_id": track_id, "model": self._model.id, "input_hash": input_hash}
+        with self._engine.connect() as connection:
+            return bool(connection.execute(SEEN, key).scalar_one())
+
+    def write(self, group: Sequence[Classified]) -> list[None]:
+        """Commit a group, all or nothing."""
+        # The same track twice in one group: the later replaces the earlier.
+        newest = {(track.job.track_id, track.input_hash): track for track in group}
+        with self._engine.begin() as connection:
+            upsert_tracks(connection, (track.job for track in newest.values()))
+            ids = {
+                (row.track_id, bytes(row.input_hash)): row.id
+                for row in connection.execute(
+                    UPSERT_CLASSIFICATIONS, self._ran_on | _columns(newest.values())
+                )
+            }
+            labels = [
+                (ids[key], self._model.genre_ids[label.genre], label.score)
+                for key, track in newest.items()
+                for label in track.labels
+            ]
+            connection.execute(DELETE_LABELS, {"ids": list(ids.values())})
+            connection.execute(
+                INSERT_LABELS,
+                dict(
+                    zip(
+                        ("classification", "genre", "score"),
+                        map(list, zip(*labels, strict=True)),
+                        strict=True,
+                    )
+                )
+                if labels
+                else {"classification": [], "genre": [], "score": []},
+            )
+            connection.execute(POINT_AT_CURRENT, {"ids": list(ids.values())})
+            connection.execute(RESOLVE_FAILURES, {"track_id": sorted({track_id for track_id, _ in newest})})
+        return [None] * len(group)
+
+    def record_failure(self, failure: Failure) -> None:
+        """Keep a job that failed. It takes the place of the track's earlier open failure."""
+        with self._engine.begin() as connection:
+            if failure.job is not None:
+                upsert_tracks(connection, [failure.job])
+            if failure.track_id is not None:
+                connection.execute(RESOLVE_FAILURES, {"track_id": [failure.track_id]})
+            connection.execute(
+                INSERT_FAILURE,
+                {
+                    "track_id": failure.track_id,
+                    "stage": failure.stage,
+                    "error_class": failure.error_class,
+                    "reason": failure.reason,
+                    "payload": failure.payload,
+                },
+            )
+
+
+def upsert_tracks(connection: Connection, jobs: Iterable[TrackJob]) -> None:
+    """Register tracks; what is known of one is replaced where the job is not older."""
+    newest: dict[str, TrackJob] = {}
+    for job in jobs:
+        if job.track_id not in newest or job.enqueued_at >= newest[job.track_id].enqueued_at:
+            newest[job.track_id] = job
+    rows = list(newest.values())
+    connection.execute(
+        UPSERT_TRACKS,
+        {
+            "id": [job.track_id for job in rows],
+            "title": [job.title for job in rows],
+            "artist": [job.artist for job in rows],
+            "album": [job.album for job in rows],
+            "isrc": [job.isrc for job in rows],
+            "language": [job.language for job in rows],
+            "job": [job.model_dump_json() for job in rows],
+            "enqueued_at": [job.enqueued_at for job in rows],
+        },
+    )
+
+
+def _columns(tracks: Iterable[Classified]) -> dict[str, list[Any]]:
+    rows = list(tracks)
+    return {
+        "track_id": [track.job.track_id for track in rows],
+        "input_hash": [track.input_hash for track in rows],
+        "scores": [_array_literal(track.prediction.scores) for track in rows],
+        "embedding": [_array_literal(track.prediction.embedding) for track in rows],
+        "track_seconds": [track.track_seconds for track in rows],
+        "heard_seconds": [track.heard_seconds for track in rows],
+        "lyrics": [track.lyrics for track in rows],
+        "timings": [json.dumps(track.timings) for track in rows],
+        "enqueued_at": [track.job.enqueued_at for track in rows],
+    }
+
+
+def _array_literal(values: Iterable[Any]) -> str:
+    """PostgreSQL's own notation of a real[]; nine digits hold every float32."""
+    return "{" + ",".join(f"{value:.9g}" for value in values) + "}"

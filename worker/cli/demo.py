@@ -1,0 +1,60 @@
+"""`cogenre demo` and `cogenre local`"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(demo)
+    app.command()(local)
+
+
+def demo(
+    audio: Annotated[
+        Path | None,
+        typer.Option(help="Label the audio files of this folder too; a .txt beside one = its lyrics."),
+    ] = None,
+) -> None:
+    """The whole path on an embedded stack: S3, Redis, worker, Postgres. No server needed."""
+    from worker.demo import run_demo
+
+    _end_on_sigterm()
+    raise typer.Exit(run_demo(Console(highlight=False), audio))
+
+
+def local() -> None:
+    """The embedded stack alone, until Ctrl-C; prints the settings to export."""
+    from schemas.catalog.migrate import migrate
+    from worker.catalog.connect import connect
+    from worker.local import local_stack
+    from worker.settings import CatalogSettings, bundle_or_demo
+
+    _end_on_sigterm()
+    with local_stack() as stack:
+        os.environ.update(stack.environment())
+        migrate(connect(CatalogSettings.load()))
+        for name, value in (stack.environment() | {"COGENRE_BUNDLE": str(bundle_or_demo(None))}).items():
+            typer.echo(f"export {name}={value}")
+        Console(stderr=True).print("running: paste these lines into another terminal; Ctrl-C ends the stack")
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            pass
+
+
+def _end_on_sigterm() -> None:
+    """So that SIGTERM unwinds, and with it the stack ends in order."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)

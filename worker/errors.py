@@ -1,0 +1,44 @@
+"""What can go wrong in the service, by who has to act."""
+
+
+class ConfigError(Exception):
+    """The service or a command cannot work as it was set up. One line: what is wrong, and what to do."""
+
+
+class TrackError(Exception):
+    """This track cannot be labelled, however often it is tried: recorded in `ingest_failure`."""
+
+    def __init__(self, stage: str, cause: Exception) -> None:
+        super().__init__(f"{stage}: {cause}")
+        self.stage = stage
+        """Where on the track's way it ended."""
+        self.error_class = type(cause).__name__
+        self.reason = str(cause)
+
+
+class JobInvalid(ValueError):
+    """The message is not a TrackJob."""
+
+
+class BucketNotAllowed(ValueError):
+    """The job names a bucket that this worker may not read."""
+
+
+class ObjectMissing(ValueError):
+    """S3 has no such object or version."""
+
+
+class ObjectTooLarge(ValueError):
+    """The object has more bytes than a track may have."""
+
+
+class ObjectChanged(Exception):
+    """The object was replaced while it was read. The producer's next job names the new one."""
+
+
+class StorageUnavailable(Exception):
+    """S3 does not answer, or answers that it cannot now. Trying later helps."""
+
+
+class TryLater(Exception):
+    """Something that the track is not to blame for does not work now: the job goes back to the queue."""

@@ -1,0 +1,120 @@
+"""A bundle at work: encoded audio and raw lyrics in, genres out. No server needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.decode import Waveform, decode_windows
+from media.lyrics import clean_lyrics
+from media.tokens import LyricsTokenizer
+from schemas.bundle import INPUTS, OUTPUTS, BundleManifest, read_bundle
+from worker.errors import ConfigError
+from worker.labels import LabelRule, sigmoid
+from worker.session import open_session
+from worker.settings import ModelSettings
+
+LyricsUse = Literal["used", "absent", "instrumental"]
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """A track as the model takes it."""
+
+    windows: Waveform
+    """(windows, samples)"""
+    token_ids: tuple[int, ...]
+    """Empty = no lyrics."""
+    lyrics: LyricsUse
+    track_seconds: float
+    heard_seconds: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of a track: means over its windows."""
+
+    scores: Scores
+    """(genres,), probabilities."""
+    embedding: Scores
+    """(width,)"""
+
+
+class Model:
+    """A loaded and warmed bundle. One thread at a time may `predict`; the rest is free."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        """Raises BundleError, ConfigError."""
+        self.manifest: BundleManifest = read_bundle(settings.bundle)
+        self.provider = settings.provider
+        self.precision = settings.precision
+        graph = self.manifest.graphs.get(settings.precision)
+        if graph is None:
+            raise ConfigError(
+                f"bundle {self.manifest.label} has no {settings.precision} graph: set COGENRE_PRECISION "
+                f"to one of {', '.join(self.manifest.graphs)}"
+            )
+        lyrics = self.manifest.lyrics
+        self._tokenizer = LyricsTokenizer(settings.bundle / lyrics.tokenizer, lyrics.max_tokens)
+        self._session = open_session(settings.bundle / graph, settings.provider, settings.threads)
+        self.rule = LabelRule(self.manifest)
+        self._warm_up()
+
+    def hear(self, encoded: bytes) -> tuple[Waveform, float]:
+        """The windows (windows, samples) of an encoded file, and its length in seconds. Raises MediaError."""
+        clip = decode_windows(encoded, self.manifest.audio)
+        return clip.windows, clip.seconds
+
+    def read(self, lyrics: str | None) -> tuple[tuple[int, ...], LyricsUse]:
+        """Token ids of raw lyrics, and what became of them."""
+        if lyrics is None or not lyrics.strip():
+            return (), "absent"
+        ids = tuple(self._tokenizer.encode(clean_lyrics(lyrics)))
+        return ids, "used" if ids else "instrumental"
+
+    def prepare(self, encoded: bytes, lyrics: str | None) -> ModelInput:
+        """Raises MediaError."""
+        windows, seconds = self.hear(encoded)
+        ids, use = self.read(lyrics)
+        heard = min(seconds, len(windows) * self.manifest.audio.window_seconds)
+        return ModelInput(windows, ids, use, seconds, heard)
+
+    def bucket(self, tokens: int) -> int:
+        """The length to which lyrics of so many tokens are padded."""
+        return next(length for length in self.manifest.lyrics.buckets if tokens <= length)
+
+    def predict(self, inputs: Sequence[ModelInput]) -> list[Prediction]:
+        """One run of the graph for all windows of all inputs, padded to the longest lyrics' bucket."""
+        length = self.bucket(max(len(track.token_ids) for track in inputs))
+        counts = [len(track.windows) for track in inputs]
+        ids = np.zeros((len(inputs), length), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, track in enumerate(inputs):
+            ids[row, : len(track.token_ids)] = track.token_ids
+            mask[row, : len(track.token_ids)] = 1
+        feeds = (
+            np.concatenate([track.windows for track in inputs]),
+            np.repeat(ids, counts, axis=0),
+            np.repeat(mask, counts, axis=0),
+        )
+        logits, embedding = self._session.run(OUTPUTS, dict(zip(INPUTS, feeds, strict=True)))
+        ends = np.cumsum(counts)[:-1]
+        return [
+            Prediction(scores.mean(axis=0), fused.mean(axis=0))
+            for scores, fused in zip(np.split(sigmoid(logits), ends), np.split(embedding, ends), strict=True)
+        ]
+
+    def _warm_up(self) -> None:
+        """Every bucket once, so that the first track is not the slow one."""
+        silence = np.zeros((1, self.manifest.audio.window_samples), dtype=np.float32)
+        for length in self.manifest.lyrics.buckets:
+            self.predict([ModelInput(silence, (0,) * length, "used", 0.0, 0.0)])
+
+
+def open_bundle(folder: Path) -> Model:
+    """A bundle on the CPU, with everything else as it is by default."""
+    return Model(ModelSettings(bundle=folder))

@@ -1,0 +1,105 @@
+"""Settings of the service: `COGENRE_*` environment variables. docs/settings.md is made from this file."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from schemas.bundle import Precision
+from worker.errors import ConfigError
+
+DEMO_DATA = Path(__file__).parents[1] / "deploy" / "demo"
+"""The demo's bundle and tracks: in a clone, not in an installed package."""
+
+Provider = Literal["cpu", "cuda", "tensorrt"]
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="COGENRE_", frozen=True)
+
+    @classmethod
+    def load(cls) -> Self:
+        """From the environment. Raises ConfigError, naming each variable that is missing or wrong."""
+        try:
+            return cls()
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'COGENRE_' + str(part['loc'][0]).upper()}: {part['msg'].lower()}"
+                for part in error.errors()
+            )
+            raise ConfigError(f"{problems} (`cogenre local` prints working settings to try)") from None
+
+
+class CatalogSettings(_Settings):
+    """Where the catalog is."""
+
+    catalog_url: SecretStr = Field(
+        description="PostgreSQL URL, `postgresql://user:password@host:5432/database`."
+    )
+
+
+class BrokerSettings(_Settings):
+    """Where jobs are queued."""
+
+    broker_url: SecretStr = Field(description="Redis URL, `redis://:password@host:6379/0`.")
+    deployment: str = Field(
+        default="cogenre",
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="Names the Redis keys of messages in flight: own ones for each application on a broker.",
+    )
+    visibility_timeout: float = Field(
+        default=120,
+        ge=5,
+        description="Seconds after which the job of a worker that died is delivered again.",
+    )
+
+
+class StorageSettings(_Settings):
+    """Where audio and lyrics are. Credentials come from boto3's own places, such as `AWS_ACCESS_KEY_ID`."""
+
+    buckets: Annotated[tuple[str, ...], NoDecode] = Field(
+        min_length=1, description="Buckets that may be read, comma-separated. Jobs that name others fail."
+    )
+    s3_endpoint_url: str | None = Field(default=None, description="Of an S3-compatible server; unset = AWS.")
+    max_audio_bytes: int = Field(default=256 * 2**20, gt=0, description="Larger audio files fail.")
+
+    @field_validator("buckets", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+
+class ModelSettings(_Settings):
+    """Which model runs, and on what."""
+
+    bundle: Path = Field(description="Folder of the model bundle.")
+    provider: Provider = Field(
+        default="cpu", description="ONNX Runtime's execution provider. Never replaced silently."
+    )
+    precision: Precision = Field(default="fp32", description="Which of the bundle's graphs.")
+    threads: int | None = Field(
+        default=None, gt=0, description="CPU threads of the model; unset = those that the container may use."
+    )
+
+
+class WorkerSettings(CatalogSettings, BrokerSettings, StorageSettings, ModelSettings):
+    """All that `cogenre worker` needs."""
+
+    concurrency: int = Field(default=16, gt=0, description="Tracks on their way at once.")
+    batch_rows: int = Field(default=16, gt=0, description="Windows that the model takes at once, at most.")
+    transient_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="How long S3 or the catalog may fail before a job goes back to the queue.",
+    )
+
+
+def bundle_or_demo(bundle: Path | None) -> Path:
+    """`bundle`, else the one that the settings name, else the demo's."""
+    return bundle or Path(os.environ.get("COGENRE_BUNDLE") or DEMO_DATA / "bundle")

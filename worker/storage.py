@@ -1,0 +1,127 @@
+"""Objects in S3: bounded in size, pinned to what was opened, resumed where a read breaks off."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import boto3
+import botocore.config
+import botocore.exceptions
+import tenacity
+
+from schemas.jobs import ObjectRef
+from worker.errors import BucketNotAllowed, ObjectChanged, ObjectMissing, ObjectTooLarge, StorageUnavailable
+from worker.settings import StorageSettings
+
+MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "MethodNotAllowed"})
+CHANGED = frozenset({"412", "PreconditionFailed"})
+FORBIDDEN = frozenset({"403", "AccessDenied"})
+CHUNK_BYTES = 1 << 20
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as it was when it was opened."""
+
+    ref: ObjectRef
+    etag: str
+    size: int
+    """Bytes."""
+
+    @property
+    def identity(self) -> str:
+        """Other bytes have another identity: the version where the bucket keeps versions, and the ETag."""
+        return f"{self.ref.bucket}/{self.ref.key}@{self.ref.version_id or ''}#{self.etag}"
+
+
+class ObjectStore:
+    """Reads objects of the allowed buckets. Safe to share between threads.
+
+    Faults that pass are tried again for `patience` seconds, with growing, jittered waits.
+    """
+
+    def __init__(self, settings: StorageSettings, connections: int, patience: float) -> None:
+        self._buckets = frozenset(settings.buckets)
+        self._client: Any = boto3.client(
+            "s3",
+            endpoint_url=settings.s3_endpoint_url,
+            config=botocore.config.Config(
+                max_pool_connections=connections,
+                connect_timeout=5,
+                read_timeout=20,
+                retries={"mode": "standard", "max_attempts": 2},
+                # S3-compatible servers do not all know the newer checksums.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+        self._patience = patience
+
+    def open(self, ref: ObjectRef, max_bytes: int) -> StoredObject:
+        """Raises BucketNotAllowed, ObjectMissing, ObjectTooLarge, StorageUnavailable."""
+        if ref.bucket not in self._buckets:
+            raise BucketNotAllowed(f"bucket {ref.bucket} is not among those allowed (COGENRE_BUCKETS)")
+        version = {"VersionId": ref.version_id} if ref.version_id else {}
+        head = self._patiently(
+            ref, lambda: self._client.head_object(Bucket=ref.bucket, Key=ref.key, **version)
+        )
+        opened = StoredObject(ref, head["ETag"].strip('"'), head["ContentLength"])
+        if opened.size > max_bytes:
+            raise ObjectTooLarge(f"s3://{ref.bucket}/{ref.key} has {opened.size} bytes; at most {max_bytes}")
+        return opened
+
+    def read(self, opened: StoredObject) -> bytes:
+        """The whole object. A read that breaks off goes on where it stopped.
+
+        Raises ObjectMissing, ObjectChanged, StorageUnavailable.
+        """
+        content = bytearray()
+        if opened.size:
+            self._patiently(opened.ref, lambda: self._read_rest(opened, content))
+        return bytes(content)
+
+    def _read_rest(self, opened: StoredObject, content: bytearray) -> None:
+        ref = opened.ref
+        body = self._client.get_object(
+            Bucket=ref.bucket,
+            Key=ref.key,
+            IfMatch=f'"{opened.etag}"',
+            Range=f"bytes={len(content)}-{opened.size - 1}",
+            **({"VersionId": ref.version_id} if ref.version_id else {}),
+        )["Body"]
+        with body:
+            while len(content) < opened.size and (chunk := body.read(CHUNK_BYTES)):
+                content += chunk
+        if len(content) < opened.size:
+            raise StorageUnavailable(f"s3://{ref.bucket}/{ref.key} broke off after {len(content)} bytes")
+
+    def _patiently(self, ref: ObjectRef, call: Callable[[], Result]) -> Result:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(StorageUnavailable),
+            stop=tenacity.stop_after_delay(self._patience),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
+            reraise=True,
+        )
+        return retrying(lambda: _translated(ref, call))
+
+
+def _translated(ref: ObjectRef, call: Callable[[], Result]) -> Result:
+    """boto3's errors in our own names."""
+    where = f"s3://{ref.bucket}/{ref.key}"
+    try:
+        return call()
+    except botocore.exceptions.ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in MISSING:
+            raise ObjectMissing(
+                f"{where} does not exist" + (f" in version {ref.version_id}" if ref.version_id else "")
+            ) from error
+        if code in CHANGED:
+            raise ObjectChanged(f"{where} was replaced while it was read") from error
+        if code in FORBIDDEN:
+            raise StorageUnavailable(f"{where}: access denied: check the worker's S3 credentials") from error
+        raise StorageUnavailable(f"{where}: {error}") from error
+    except botocore.exceptions.BotoCoreError as error:
+        raise StorageUnavailable(f"{where}: {error}") from error
