@@ -1,17 +1,65 @@
 """`cogenre-train`: from labelled tracks to a checkpoint."""
 
+import logging
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
 
+from trainer.config import PresetName, preset
 from trainer.errors import TrainerError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trains a genre model.")
+console = Console(stderr=True)
 
 
 @app.callback()
 def _train() -> None:
     """Trains a genre model."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
+    )
+
+
+@app.command()
+def fit(
+    manifest: Annotated[
+        Path, typer.Argument(help="JSON lines: track_id, audio, lyrics, genres, artist, language, split.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint; must not exist yet.")],
+    preset_: Annotated[PresetName, typer.Option("--preset", help="Where the settings start from.")] = "paper",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Short for --set fit.epochs=N.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Short for --set fit.seed=N.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. fit.batch=32.")
+    ] = None,
+    data_set: Annotated[
+        str | None,
+        typer.Option(help="The data's name in the model card; the manifest's folder if not given."),
+    ] = None,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="The music was made by a program; the model card says so.")
+    ] = False,
+) -> None:
+    """Train on a manifest and write a checkpoint."""
+    overrides = list(set_ or [])
+    overrides += [
+        f"fit.{key}={value}" for key, value in (("epochs", epochs), ("seed", seed)) if value is not None
+    ]
+    config = preset(preset_, overrides)
+    # Torch takes seconds to import: not for a wrong setting.
+    from trainer import fit as fitting
+
+    description = fitting.fit(manifest, config, out, data_set or manifest.resolve().parent.name, synthetic)
+    with_lyrics, without = description.measurements
+    table = Table("on the test split", "with lyrics", "lyrics withheld")
+    for name, value in with_lyrics.metrics.items():
+        table.add_row(name, f"{value:.3f}", f"{without.metrics[name]:.3f}")
+    Console().print(table, f"checkpoint written to {out}")
 
 
 def main() -> None:

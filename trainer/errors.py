@@ -19,3 +19,7 @@ class CheckpointError(TrainerError):
 
 class LyricsModelError(TrainerError):
     """The lyrics encoder cannot be loaded."""
+
+
+class OutputError(TrainerError):
+    """What is to be written is there already, or cannot be written."""

@@ -1,0 +1,84 @@
+"""Checkpoint to bundle, the folder that `schemas.bundle` describes."""
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import TypeAdapter, ValidationError
+
+from exporter.card import model_card
+from exporter.errors import BundleNameError
+from exporter.graph import export_graph
+from exporter.verify import measure_parity
+from schemas.bundle import MANIFEST_FILE, BundleManifest, LyricsInput, sha256_of
+from trainer.atomic import new_folder
+from trainer.checkpoint import Checkpoint
+
+GRAPH_FILE = "model.fp32.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+CARD_FILE = "README.md"
+
+SHORTEST_BUCKET = 16
+"""Tokens. Padding shorter lyrics to it costs next to nothing."""
+
+PACKAGES = ("cogenre", "torch", "onnx", "onnxscript", "onnxruntime", "transformers", "tokenizers")
+
+
+def write_bundle(checkpoint: Checkpoint, out: Path, name: str, version_: str) -> BundleManifest:
+    """Export a checkpoint and write the bundle to the folder `out`, complete or not at all.
+
+    Raises BundleNameError, ParityError, OutputError.
+    """
+    _check_label(name, version_)
+    description = checkpoint.description
+    network = description.config.network
+    with new_folder(out) as folder:
+        export_graph(checkpoint.network, folder / GRAPH_FILE)
+        shutil.copyfile(checkpoint.tokenizer_file, folder / TOKENIZER_FILE)
+        draft = BundleManifest(
+            manifest_version=1,
+            name=name,
+            version=version_,
+            genres=description.genres,
+            thresholds=description.thresholds,
+            correlations=description.correlations,
+            audio=network.audio,
+            lyrics=LyricsInput(
+                tokenizer=TOKENIZER_FILE,
+                max_tokens=network.max_tokens,
+                buckets=token_buckets(network.max_tokens),
+            ),
+            embedding_width=network.width,
+            graphs={"fp32": GRAPH_FILE},
+            files={file: sha256_of(folder / file) for file in (GRAPH_FILE, TOKENIZER_FILE)},
+            measurements=description.measurements,
+            parity=measure_parity(checkpoint, folder / GRAPH_FILE),
+            made_with={package: version(package) for package in PACKAGES},
+        )
+        (folder / CARD_FILE).write_text(model_card(draft, description))
+        files = {**draft.files, CARD_FILE: sha256_of(folder / CARD_FILE)}
+        manifest = draft.model_copy(update={"files": files})
+        (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
+    return manifest
+
+
+def _check_label(name: str, version_: str) -> None:
+    """By the manifest's own rules, before the export, which takes long."""
+    examples = {"name": "lower case, digits and hyphens, e.g. demo-small", "version": "e.g. 1.0.0"}
+    for key, value in (("name", name), ("version", version_)):
+        rules = BundleManifest.model_fields[key].metadata
+        try:
+            TypeAdapter(Annotated[(str, *rules)]).validate_python(value)  # type: ignore[valid-type]
+        except ValidationError as error:
+            raise BundleNameError(f"{key} {value!r} cannot be used: {examples[key]}") from error
+
+
+def token_buckets(max_tokens: int) -> tuple[int, ...]:
+    """16, 32, 64 … up to the limit, which is the last."""
+    buckets = []
+    length = SHORTEST_BUCKET
+    while length < max_tokens:
+        buckets.append(length)
+        length *= 2
+    return (*buckets, max_tokens)

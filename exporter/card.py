@@ -1,0 +1,96 @@
+"""The model card: what the model is, what it has heard, how good it is, where it fails."""
+
+from schemas.bundle import BundleManifest, Measurement
+from trainer.checkpoint import Description
+from trainer.config import LittleBert
+
+
+def model_card(manifest: BundleManifest, description: Description) -> str:
+    """The bundle's README.md."""
+    return (
+        "\n\n".join(
+            [
+                f"# {manifest.name} {manifest.version}",
+                _what(manifest, description),
+                "## What it has heard\n\n" + _data(description),
+                "## How good it is\n\n" + _metrics(manifest.measurements),
+                "## Genres\n\n" + _genres(manifest),
+                "## Limits\n\n" + _limits(manifest, description),
+                "## This bundle\n\n" + _bundle(manifest),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _what(manifest: BundleManifest, description: Description) -> str:
+    audio = manifest.audio
+    reader = description.config.network.lyrics_model
+    reads = "a little BERT of its own" if isinstance(reader, LittleBert) else f"`{reader}`, frozen"
+    return (
+        f"Labels a track with any number of {len(manifest.genres)} genres, from its audio and its lyrics. "
+        'The network of Ru et al., "Improving Music Genre Classification from Multi-Modal Properties of Music '
+        'and Genre Correlations Perspective" (ICASSP 2023, arXiv 2303.07667).\n\n'
+        f"It hears up to {audio.windows} windows of {audio.window_seconds:g} s at {audio.sample_rate} Hz, mono, "
+        f"and reads the first {manifest.lyrics.max_tokens} tokens of the lyrics with {reads}. "
+        "Lyrics may be missing."
+    )
+
+
+def _data(description: Description) -> str:
+    data = description.data_set
+    tracks = ", ".join(f"{count} {split}" for split, count in data.tracks.items())
+    text = f"{data.name}: {tracks} tracks."
+    if data.synthetic:
+        text += (
+            "\n\n**It has only ever heard synthetic music, made by a program, and read lyrics made by a program. "
+            "On real music its labels mean nothing.** It shows that the whole path works, no more. "
+            "Its scores never stand beside those of models measured on real music."
+        )
+    return text
+
+
+def _metrics(measurements: tuple[Measurement, ...]) -> str:
+    names = list(measurements[0].metrics)
+    header = "| | tracks | " + " | ".join(names) + " |"
+    rule = "|---" * (len(names) + 2) + "|"
+    rows = [
+        f"| {one.data_set}, {one.split} | {one.tracks} | "
+        + " | ".join(f"{one.metrics[name]:.3f}" for name in names)
+        + " |"
+        for one in measurements
+    ]
+    meaning = (
+        "accuracy, f1: of each track's label set (intersection over union; F1), averaged over tracks. "
+        "map, roc_auc: macro averages over genres. Thresholds were fitted on the validation split."
+    )
+    return "\n".join([header, rule, *rows]) + "\n\n" + meaning
+
+
+def _genres(manifest: BundleManifest) -> str:
+    rows = [
+        f"| {genre.name} | `{genre.slug}` | {f'`{genre.parent}`' if genre.parent else ''} | {threshold:.3f} |"
+        for genre, threshold in zip(manifest.genres, manifest.thresholds, strict=True)
+    ]
+    return "\n".join(["| genre | slug | parent | threshold |", "|---|---|---|---|", *rows])
+
+
+def _limits(manifest: BundleManifest, description: Description) -> str:
+    limits = [
+        "It knows the genres above and no others: a track of another genre gets the nearest ones, or none.",
+        "A track without lyrics is labelled by its audio alone, less well: see the second row above.",
+        "Scores are not calibrated probabilities; compare them with the thresholds.",
+    ]
+    if not description.data_set.synthetic:
+        limits.append(
+            "Music, languages and eras that its data lacks are labelled worse, by how much is not known."
+        )
+    return "\n".join(f"- {limit}" for limit in limits)
+
+
+def _bundle(manifest: BundleManifest) -> str:
+    made_with = ", ".join(f"{package} {version}" for package, version in manifest.made_with.items())
+    return (
+        f"Probabilities differ from the checkpoint's by {manifest.parity.max_probability_difference:.1e} at most, "
+        f"over {manifest.parity.cases} cases. Made with {made_with}."
+    )

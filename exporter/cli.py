@@ -1,0 +1,62 @@
+"""`cogenre-export`: from a checkpoint to a bundle that the worker loads."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from exporter.errors import ExporterError
+from schemas.errors import BundleError
+from trainer.errors import TrainerError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Makes bundles of checkpoints.")
+console = Console(stderr=True)
+
+
+@app.command()
+def bundle(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder that cogenre-train fit wrote.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the bundle; must not exist yet.")],
+    name: Annotated[str, typer.Option(help="The model's name: lower case, digits, hyphens.")],
+    version: Annotated[str, typer.Option(help="The model's version, e.g. 1.0.0.")],
+) -> None:
+    """Export a checkpoint, compare the graph with it, and write a bundle."""
+    # Torch takes seconds to import: not for --help.
+    from exporter.bundle import write_bundle
+    from trainer.checkpoint import load_checkpoint
+
+    with console.status("exporting"):
+        manifest = write_bundle(load_checkpoint(checkpoint), out, name, version)
+    typer.echo(
+        f"{manifest.label} written to {out}: {len(manifest.genres)} genres, probabilities within "
+        f"{manifest.parity.max_probability_difference:.1e} of the checkpoint's"
+    )
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint that it was made of.")],
+) -> None:
+    """Check a bundle's files, and compare its graphs with the checkpoint."""
+    from exporter import verify as verifying
+    from trainer.checkpoint import load_checkpoint
+
+    with console.status("comparing"):
+        found = verifying.verify(bundle, load_checkpoint(checkpoint))
+    for precision, parity in found.items():
+        typer.echo(
+            f"{precision}: probabilities within {parity.max_probability_difference:.1e} of the checkpoint's "
+            f"in {parity.cases} cases"
+        )
+
+
+def main() -> None:
+    """The console script. What a person can put right ends in one line and exit code 2."""
+    try:
+        app()
+    except (ExporterError, TrainerError, BundleError) as error:
+        sys.stderr.write(f"cogenre-export: {error}\n")
+        raise SystemExit(2) from None

@@ -1,0 +1,13 @@
+"""Why a bundle cannot be made or trusted. Each message is one line that says what to do."""
+
+
+class ExporterError(Exception):
+    """Any of them."""
+
+
+class BundleNameError(ExporterError):
+    """A name or version that no bundle can have."""
+
+
+class ParityError(ExporterError):
+    """The graph and the checkpoint that it was made of give different probabilities."""

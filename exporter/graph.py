@@ -1,0 +1,90 @@
+"""Checkpoint to ONNX: one graph from waveform and token ids to logits, dynamic in batch and tokens."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import onnx_ir
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from schemas.bundle import INPUTS, OUTPUTS
+from trainer.network import Network
+
+OPSET = 18
+"""The lowest that the exporter writes without converting, and known to every runtime in use."""
+
+EXAMPLE_BATCH = 2
+"""One would be taken for a constant."""
+
+
+class Served(nn.Module):
+    """A network whose genre vectors are constants: they depend on no input."""
+
+    genre_vectors: Tensor
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        with torch.no_grad():
+            self.register_buffer("genre_vectors", network.genre_vectors().clone())
+
+    def forward(self, waveform: Tensor, lyrics_ids: Tensor, lyrics_mask: Tensor) -> tuple[Tensor, Tensor]:
+        network = self.network
+        hidden = network.read(lyrics_ids, lyrics_mask)
+        output = network.classify(network.frontend(waveform), hidden, lyrics_mask, self.genre_vectors)
+        return output.logits, output.embedding
+
+
+def export_graph(network: Network, file: Path) -> None:
+    """Write the fp32 graph of a network in evaluation mode to `file`, weights inside."""
+    config = network.config
+    tokens = min(8, config.max_tokens)
+    example = (
+        torch.zeros(EXAMPLE_BATCH, config.audio.window_samples),
+        torch.zeros(EXAMPLE_BATCH, tokens, dtype=torch.int64),
+        torch.ones(EXAMPLE_BATCH, tokens, dtype=torch.int64),
+    )
+    batch, length = Dim("batch"), Dim("tokens", max=config.max_tokens)
+    quiet = logging.getLogger("torch.onnx")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # About PyTorch's own internals.
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                Served(network).eval(),
+                example,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(INPUTS),
+                dynamic_shapes=({0: batch}, {0: batch, 1: length}, {0: batch, 1: length}),
+                verbose=False,
+            )
+    finally:
+        quiet.setLevel(level)
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    _tidy(program.model)
+    program.save(file, external_data=False)
+
+
+def _tidy(model: onnx_ir.Model) -> None:
+    """Name the outputs, and drop the exporter's notes, which hold stack traces and paths of this machine."""
+    graph = model.graph
+    model.metadata_props.clear()
+    graph.metadata_props.clear()
+    for value in (*graph.inputs, *graph.initializers.values()):
+        value.metadata_props.clear()
+    for node in graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+            # Torch names a value by its operator, and one of them is called embedding.
+            if value.name in OUTPUTS:
+                value.name = f"{value.name}_inside"
+    for value, name in zip(graph.outputs, OUTPUTS, strict=True):
+        value.name = name

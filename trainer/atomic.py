@@ -1,0 +1,36 @@
+"""A folder that appears complete or not at all."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trainer.errors import OutputError
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises OutputError where something lies at `path`: asked before work that takes long."""
+    if path.exists():
+        raise OutputError(f"{path} exists: choose another folder, or remove it first")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`, renamed to it at the end; after an exception nothing is left.
+
+    Raises OutputError.
+    """
+    refuse_existing(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write beside {path} ({error.strerror}): choose another folder") from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        refuse_existing(path)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

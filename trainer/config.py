@@ -1,0 +1,186 @@
+"""Every choice of a training run. Each field says whether the paper states it or why it was chosen."""
+
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from schemas.bundle import AudioInput
+from trainer.errors import ConfigError
+
+PresetName = Literal["paper", "small"]
+Count = Annotated[int, Field(gt=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LittleBert(_Part):
+    """A tokenizer and a BERT of one's own, trained by masked words on the training split's lyrics."""
+
+    vocabulary: Count = Field(
+        4000, description="Chosen, because the lyrics of a few thousand tracks have few more words."
+    )
+    layers: Count = Field(2, description="Chosen, because it trains on a CPU within a minute.")
+    width: Count = Field(128, description="Chosen with `layers`; BERT-Tiny has the same.")
+    heads: Count = Field(2, description="Chosen with `layers`; BERT-Tiny has the same.")
+    steps: Count = Field(
+        300, description="Chosen, because the loss is flat afterwards. Batches of 32 lyrics."
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="Chosen, as is usual for a network of this size.")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError("width must be a multiple of heads")
+        return self
+
+
+class NetworkConfig(_Part):
+    """The network, and what it hears and reads. Defaults are the `paper` preset."""
+
+    audio: AudioInput = Field(
+        AudioInput(sample_rate=22_050, window_seconds=30, windows=3, picking="spread"),
+        description="Stated: 22 050 Hz, crops of 30 s. Chosen: three crops, because a platform's tracks are "
+        "longer than the paper's 30 s clips; such a clip gets one.",
+    )
+    n_fft: Count = Field(2048, description="Chosen, because it is the usual partner of the stated hop.")
+    hop: Count = Field(512, description="Stated.")
+    mels: Count = Field(128, description="Stated.")
+    channels: tuple[Count, Count, Count, Count, Count] = Field(
+        (64, 128, 128, 256, 256), description="Stated: five blocks. Chosen: widths, as in VGG-like taggers."
+    )
+    time_pooling: tuple[Count, Count, Count, Count, Count] = Field(
+        (4, 2, 2, 2, 2),
+        description="Chosen, because it leaves an audio token every 1.5 s. Bands are halved by each block.",
+    )
+    lyrics_model: str | LittleBert = Field(
+        "bert-base-uncased",
+        description="Stated: a pre-trained BERT, frozen. Chosen: which one. A hub name or a folder of any "
+        "transformers encoder with a fast tokenizer.",
+    )
+    max_tokens: Count = Field(256, description="Chosen, because it holds the verses of most songs.")
+    width: Count = Field(
+        256, description="Chosen: audio tokens, lyrics tokens and the fused vector share it."
+    )
+    projection: Count = Field(128, description="Stated: low-dimensional. Chosen: half the width.")
+    temperature: float = Field(0.07, gt=0, description="Stated: adaptive. Chosen: CLIP's initial value.")
+    heads: Count = Field(4, description="Chosen, because 64 dimensions a head are usual.")
+    self_loop: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Chosen, because with less of itself a genre's vector becomes its neighbours' mean: cosines "
+        "make the graph dense.",
+    )
+    dropout: float = Field(0.2, ge=0, lt=1, description="Chosen, as is usual before a classifier.")
+    contrastive: bool = Field(True, description="Stated: the audio-lyrics contrastive loss.")
+    cross_attention: bool = Field(
+        True, description="Stated: SCMA. Without it both encoders' outputs are pooled and concatenated."
+    )
+    genre_graph: bool = Field(
+        True, description="Stated: GCEM. Without it the genre vectors are free weights."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.n_fft % self.hop:
+            raise ValueError("n_fft must be a multiple of hop")
+        if self.mels % 2 ** len(self.channels):
+            raise ValueError(
+                f"mels must be a multiple of {2 ** len(self.channels)}: each block halves the bands"
+            )
+        if self.width % self.heads:
+            raise ValueError("width must be a multiple of heads")
+        return self
+
+
+class FitConfig(_Part):
+    """How the network is trained. Defaults are the `paper` preset."""
+
+    epochs: Count = Field(100, description="Chosen, because the stated rate has halved once by then.")
+    batch: Annotated[int, Field(gt=1)] = Field(16, description="Stated.")
+    learning_rate: float = Field(1e-4, gt=0, description="Stated.")
+    halve_every: Count = Field(50, description="Stated: the learning rate is halved every 50 epochs.")
+    weight_decay: float = Field(1e-2, ge=0, description="Chosen: the default of AdamW, itself chosen.")
+    contrastive_weight: float = Field(
+        0.3, ge=0, lt=1, description="Stated: λ. At 1 nothing learns the genres, so it is refused."
+    )
+    lyrics_dropout: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Chosen, because a network that always read lyrics fails on tracks without: the share of "
+        "tracks whose lyrics are withheld in a step.",
+    )
+    gradient_clip: float = Field(1.0, gt=0, description="Chosen, because a learned temperature can jump.")
+    seed: int = Field(
+        0, ge=0, description="Chosen. The same seed on the same machine gives the same weights."
+    )
+
+
+class TrainingConfig(_Part):
+    """A whole run."""
+
+    network: NetworkConfig = NetworkConfig()
+    fit: FitConfig = FitConfig()
+
+
+_PRESETS: dict[PresetName, TrainingConfig] = {
+    "paper": TrainingConfig(),
+    "small": TrainingConfig(
+        network=NetworkConfig(
+            audio=AudioInput(sample_rate=22_050, window_seconds=10, windows=3, picking="spread"),
+            mels=64,
+            channels=(16, 32, 64, 96, 128),
+            lyrics_model=LittleBert(),
+            max_tokens=64,
+            width=128,
+            projection=64,
+            heads=2,
+        ),
+        fit=FitConfig(epochs=20, batch=32, learning_rate=2e-3, halve_every=4),
+    ),
+}
+"""`small` is chosen throughout: some thousand ten-second clips train in minutes on two CPU cores."""
+
+
+def preset(name: PresetName, overrides: Iterable[str] = ()) -> TrainingConfig:
+    """A preset with `key=value` settings on top, e.g. `fit.epochs=3` or `network.heads=2`.
+
+    A value is JSON, or else a string. Raises ConfigError.
+    """
+    raw = _PRESETS[name].model_dump()
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override}: write key=value, e.g. fit.epochs=3")
+        *path, leaf = key.split(".")
+        part: Any = raw
+        for step in path:
+            part = part.get(step) if isinstance(part, dict) else None
+        if not isinstance(part, dict) or leaf not in part:
+            raise ConfigError(f"--set {override}: no setting {key}; there are {', '.join(_keys(raw))}")
+        part[leaf] = _value(text)
+    try:
+        return TrainingConfig.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"setting {where}: {first['msg']}") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _keys(raw: dict[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in raw.items():
+        keys += _keys(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+    return keys

@@ -1,0 +1,51 @@
+"""How good a network is on a split, with lyrics and without."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from schemas.bundle import Genre, Measurement
+from trainer.data import Split
+from trainer.features import Features, Windows
+from trainer.metrics import decide, measure, track_means
+from trainer.network import Network
+
+BATCH = 64
+
+WITHHELD = "lyrics withheld"
+
+
+@torch.no_grad()
+def predict(network: Network, features: Features, with_lyrics: bool = True) -> Tensor:
+    """Probabilities (tracks, genres): the means over each track's windows."""
+    training = network.training
+    network.eval()
+    device = network.log_scale.device
+    genre_vectors = network.genre_vectors()
+    windows = []
+    for log_mel, hidden, mask, _ in DataLoader(Windows(features), batch_size=BATCH):
+        read = mask if with_lyrics else torch.zeros_like(mask)
+        output = network.classify(log_mel.to(device), hidden.to(device), read.to(device), genre_vectors)
+        windows.append(output.logits.sigmoid().cpu())
+    network.train(training)
+    return track_means(torch.cat(windows), torch.from_numpy(features.owners))
+
+
+def measurements(
+    network: Network,
+    features: Features,
+    split: Split,
+    thresholds: Tensor,
+    genres: Sequence[Genre],
+    data_set: str,
+) -> tuple[Measurement, Measurement]:
+    """With lyrics, and with every track's lyrics withheld."""
+
+    def measured(name: str, with_lyrics: bool) -> Measurement:
+        probabilities = predict(network, features, with_lyrics)
+        metrics = measure(probabilities, decide(probabilities, thresholds, genres), features.labels)
+        return Measurement(data_set=data_set, split=name, tracks=len(features), metrics=metrics)
+
+    return measured(split, True), measured(f"{split}, {WITHHELD}", False)

@@ -1,0 +1,145 @@
+"""From a manifest to a checkpoint, on PyTorch Lightning."""
+
+import contextlib
+import logging
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from media.errors import MediaError
+from media.tokens import LyricsTokenizer
+from trainer.atomic import new_folder
+from trainer.checkpoint import TOKENIZER_FILE, DataSet, Description, save_checkpoint
+from trainer.config import FitConfig, TrainingConfig
+from trainer.data import SPLITS, Library, read_library
+from trainer.errors import ManifestError
+from trainer.evaluate import measurements, predict
+from trainer.features import Example, Features, RandomWindows, extract
+from trainer.genre_graph import correlations
+from trainer.lyrics_model import LyricsModel, load_lyrics_model, name_embeddings, train_little_bert
+from trainer.metrics import best_thresholds, measure
+from trainer.network import Network, total_loss
+
+LOG_FILE = "metrics.csv"
+
+
+class FitModule(lightning.LightningModule):
+    """The training step and its schedule; validation by mAP, which needs no thresholds."""
+
+    def __init__(self, network: Network, config: FitConfig, valid: Features) -> None:
+        super().__init__()
+        self.network = network
+        self.config = config
+        self.valid = valid
+
+    def training_step(self, batch: Example, _: int) -> Tensor:
+        log_mel, hidden, mask, labels = batch
+        withheld = torch.rand(len(mask), device=mask.device) < self.config.lyrics_dropout
+        output = self.network.classify(log_mel, hidden, mask, self.network.genre_vectors(), withheld)
+        weight = self.config.contrastive_weight if self.network.config.contrastive else 0.0
+        loss = total_loss(output, labels, mask.any(1), weight)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        probabilities = predict(self.network, self.valid)
+        metrics = measure(probabilities, probabilities >= 0.5, self.valid.labels)
+        self.log("valid/map", metrics["map"], prog_bar=True)
+        self.log("valid/f1", metrics["f1"], prog_bar=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        trained = [weight for weight in self.network.parameters() if weight.requires_grad]
+        optimiser = torch.optim.AdamW(
+            trained, lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.StepLR(optimiser, self.config.halve_every, gamma=0.5)
+        return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+
+def fit(manifest: Path, config: TrainingConfig, out: Path, data_set: str, synthetic: bool) -> Description:
+    """Train on a manifest and write a checkpoint to the folder `out`, complete or not at all.
+
+    Kept are the weights of the epoch with the best validation mAP; thresholds are fitted on validation,
+    and the test split is measured once. Raises a TrainerError.
+    """
+    library = read_library(manifest)
+    with (
+        new_folder(out) as folder,
+        tempfile.TemporaryDirectory(prefix=".features.", dir=out.parent) as scratch,
+    ):
+        lightning.seed_everything(config.fit.seed, verbose=False)
+        lyrics_model = _lyrics_model(library, config)
+        nodes = name_embeddings(lyrics_model, [genre.name for genre in library.genres])
+        correlation = correlations(library.labels(library.of("train")), nodes)
+        network = Network(config.network, lyrics_model.encoder, nodes, correlation)
+        if torch.cuda.is_available():
+            network.cuda()
+
+        lyrics_model.tokenizer.save(str(folder / TOKENIZER_FILE))
+        tokenizer = LyricsTokenizer(folder / TOKENIZER_FILE, config.network.max_tokens)
+        features = {split: extract(library, split, network, tokenizer, Path(scratch)) for split in SPLITS}
+        _train(network, features["train"], features["valid"], config.fit, Path(scratch))
+        shutil.copy(Path(scratch) / "log" / LOG_FILE, folder)
+
+        thresholds = best_thresholds(predict(network, features["valid"]), features["valid"].labels)
+        description = Description(
+            config=config,
+            genres=library.genres,
+            thresholds=tuple(thresholds.tolist()),
+            correlations=tuple(tuple(row) for row in correlation.tolist()),
+            data_set=DataSet(
+                name=data_set, synthetic=synthetic, tracks={split: len(features[split]) for split in SPLITS}
+            ),
+            measurements=measurements(
+                network, features["test"], "test", thresholds, library.genres, data_set
+            ),
+        )
+        save_checkpoint(folder, description, network.cpu(), lyrics_model.tokenizer)
+    return description
+
+
+def _lyrics_model(library: Library, config: TrainingConfig) -> LyricsModel:
+    chosen, max_tokens = config.network.lyrics_model, config.network.max_tokens
+    if isinstance(chosen, str):
+        return load_lyrics_model(chosen, max_tokens)
+    texts = []
+    for track in library.of("train"):
+        # Tracks that cannot be read are reported where they are left out.
+        with contextlib.suppress(MediaError, ManifestError):
+            texts.append(library.lyrics(track))
+    return train_little_bert(chosen, [text for text in texts if text], max_tokens, config.fit.seed)
+
+
+def _train(network: Network, train: Features, valid: Features, config: FitConfig, scratch: Path) -> None:
+    """Leaves the weights of the best epoch in `network`, and the log in `scratch`."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    best = ModelCheckpoint(scratch / "epochs", monitor="valid/map", mode="max", save_weights_only=True)
+    trainer = lightning.Trainer(
+        max_epochs=config.epochs,
+        callbacks=[best, RichProgressBar()],
+        logger=CSVLogger(scratch, name="log", version=""),
+        log_every_n_steps=1,
+        gradient_clip_val=config.gradient_clip,
+        enable_model_summary=False,
+    )
+    loader = DataLoader(
+        RandomWindows(train), batch_size=config.batch, shuffle=True, drop_last=len(train) > config.batch
+    )
+    with warnings.catch_warnings():
+        # Its examples are ready: worker processes would only copy them.
+        warnings.filterwarnings("ignore", message=".*does not have many workers")
+        # The frozen lyrics encoder.
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+        trainer.fit(FitModule(network, config, valid), loader)
+    state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
+    network.load_state_dict({name.removeprefix("network."): weight for name, weight in state.items()})

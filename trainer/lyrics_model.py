@@ -1,0 +1,126 @@
+"""The lyrics encoder with its tokenizer: pre-trained, or a little one trained on the lyrics at hand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import WordPieceTrainer
+from torch import Tensor
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedModel
+
+from trainer.config import LittleBert
+from trainer.errors import LyricsModelError
+
+PAD, UNK, CLS, SEP, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+MLM_BATCH = 32
+MASKED_SHARE = 0.15
+"""BERT's share of tokens to be guessed."""
+
+
+@dataclass(frozen=True)
+class LyricsModel:
+    encoder: PreTrainedModel
+    tokenizer: Tokenizer
+
+
+def load_lyrics_model(name: str, max_tokens: int) -> LyricsModel:
+    """Any transformers encoder, by hub name or folder. Raises LyricsModelError."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        encoder = without_pooler(AutoModel.from_pretrained(name))
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise LyricsModelError(
+            f"lyrics model {name} cannot be loaded ({reason}): set network.lyrics_model to a hub name "
+            "or to a folder that holds its config.json, weights and tokenizer.json"
+        ) from error
+    if not tokenizer.is_fast:
+        raise LyricsModelError(f"lyrics model {name} has no fast tokenizer: choose one with a tokenizer.json")
+    limit = getattr(encoder.config, "max_position_embeddings", max_tokens)
+    if max_tokens > limit:
+        raise LyricsModelError(f"lyrics model {name} reads {limit} tokens at most: lower network.max_tokens")
+    return LyricsModel(encoder, tokenizer.backend_tokenizer)
+
+
+def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
+    """Drops the sentence head that some encoders carry: only their hidden states are read."""
+    if getattr(encoder, "pooler", None) is not None:
+        setattr(encoder, "pooler", None)  # noqa: B010 - not every encoder declares one
+    return encoder
+
+
+def train_little_bert(config: LittleBert, lyrics: Sequence[str], max_tokens: int, seed: int) -> LyricsModel:
+    """A WordPiece tokenizer and a BERT trained by masked words (Devlin et al., 2019) on clean `lyrics`.
+
+    The same lyrics and seed give the same model. Raises LyricsModelError where there are no lyrics.
+    """
+    if not lyrics:
+        raise LyricsModelError("no training track has lyrics: set network.lyrics_model to a hub name")
+    tokenizer = _word_pieces(lyrics, config.vocabulary, max_tokens)
+    ids = torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(list(lyrics))])
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = BertForMaskedLM(
+            BertConfig(
+                vocab_size=tokenizer.get_vocab_size(),
+                hidden_size=config.width,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                intermediate_size=4 * config.width,
+                max_position_embeddings=max_tokens,
+                pad_token_id=SPECIAL.index(PAD),
+            )
+        )
+        _guess_masked_words(model, ids, config)
+    return LyricsModel(model.bert.eval(), tokenizer)
+
+
+def _word_pieces(lyrics: Sequence[str], vocabulary: int, max_tokens: int) -> Tokenizer:
+    tokenizer = Tokenizer(WordPiece(unk_token=UNK))
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    trainer = WordPieceTrainer(vocab_size=vocabulary, special_tokens=list(SPECIAL), show_progress=False)
+    tokenizer.train_from_iterator(lyrics, trainer)
+    ends = [(token, tokenizer.token_to_id(token)) for token in (CLS, SEP)]
+    tokenizer.post_processor = TemplateProcessing(single=f"{CLS} $A {SEP}", special_tokens=ends)
+    tokenizer.enable_truncation(max_tokens)
+    tokenizer.enable_padding(pad_id=SPECIAL.index(PAD), pad_token=PAD)
+    return tokenizer
+
+
+def _guess_masked_words(model: BertForMaskedLM, ids: Tensor, config: LittleBert) -> None:
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
+    model.train()
+    for _ in range(config.steps):
+        batch = ids[torch.randint(len(ids), (MLM_BATCH,))]
+        words = batch >= len(SPECIAL)
+        guessed = words & (torch.rand(batch.shape) < MASKED_SHARE)
+        fate = torch.rand(batch.shape)
+        shown = torch.where(guessed & (fate < 0.8), SPECIAL.index(MASK), batch)
+        random = torch.randint(len(SPECIAL), model.config.vocab_size, batch.shape)
+        shown = torch.where(guessed & (fate > 0.9), random, shown)
+        mask = (batch != SPECIAL.index(PAD)).long()
+        hidden = model.bert(input_ids=shown, attention_mask=mask).last_hidden_state
+        loss = torch.nn.functional.cross_entropy(model.cls(hidden[guessed]), batch[guessed])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+
+@torch.no_grad()
+def name_embeddings(model: LyricsModel, names: Sequence[str]) -> Tensor:
+    """The genre graph's nodes (genres, H): the mean of the encoder's hidden states of each name."""
+    device = next(model.encoder.parameters()).device
+    rows = []
+    for name in names:
+        ids = torch.tensor([model.tokenizer.encode(name).ids], device=device)
+        rows.append(model.encoder(input_ids=ids).last_hidden_state.mean(1))
+    return torch.cat(rows)

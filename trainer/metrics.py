@@ -1,0 +1,87 @@
+"""From probabilities to label sets, as the worker decides, and how good these are."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    binary_average_precision,
+    multilabel_exact_match,
+    multilabel_f1_score,
+)
+
+from schemas.bundle import Genre
+
+NEUTRAL = 0.5
+"""The threshold of a genre that no track or every track of the split has."""
+
+
+def track_means(windows: Tensor, owners: Tensor) -> Tensor:
+    """Mean over each track's windows (W, genres), `owners` (W,) ascending from 0, to (tracks, genres)."""
+    counts = torch.bincount(owners)
+    sums = torch.zeros(len(counts), windows.shape[1], dtype=windows.dtype).index_add(0, owners, windows)
+    return sums / counts[:, None]
+
+
+def best_thresholds(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """(genres,): the threshold at which each genre's F1 is highest, half-way to the next lower score."""
+    return torch.stack([_best_threshold(p, y) for p, y in zip(probabilities.T, labels.T, strict=True)])
+
+
+def _best_threshold(probabilities: Tensor, labels: Tensor) -> Tensor:
+    positives = labels.sum()
+    if positives in (0, len(labels)):
+        return torch.tensor(NEUTRAL)
+    scores, order = probabilities.sort(descending=True)
+    hits = labels[order].cumsum(0)
+    f1 = 2 * hits / (torch.arange(1, len(labels) + 1) + positives)
+    below = torch.cat([scores[1:], torch.zeros(1)])
+    # A threshold cannot part equal scores.
+    f1[scores == below] = 0
+    best = f1.argmax()
+    return (scores[best] + below[best]) / 2
+
+
+def decide(probabilities: Tensor, thresholds: Tensor, genres: Sequence[Genre]) -> Tensor:
+    """Accepted genres (tracks, genres), bool: those at or above their thresholds, and their parents."""
+    accepted = probabilities >= thresholds
+    column = {genre.slug: number for number, genre in enumerate(genres)}
+    for number, genre in enumerate(genres):
+        parent = genre.parent
+        while parent is not None:
+            accepted[:, column[parent]] |= accepted[:, number]
+            parent = genres[column[parent]].parent
+    return accepted
+
+
+def measure(probabilities: Tensor, accepted: Tensor, labels: Tensor) -> dict[str, float]:
+    """Metrics of the label sets `accepted`, and of the ranking by `probabilities`; all (tracks, genres).
+
+    accuracy, f1     example-based: intersection over union and F1 of each track's sets, averaged
+    micro_f1, macro_f1, subset_accuracy    of the sets
+    map, roc_auc     macro averages over the genres that some tracks have and others lack
+    """
+    truth = labels.long()
+    predicted = accepted.long()
+    both = (predicted & truth).sum(1).double()
+    either = (predicted | truth).sum(1).double()
+    sizes = (predicted.sum(1) + truth.sum(1)).double()
+    count = labels.shape[1]
+    metrics = {
+        # Two empty sets agree.
+        "accuracy": torch.where(either > 0, both / either.clamp(min=1), 1.0).mean(),
+        "f1": torch.where(sizes > 0, 2 * both / sizes.clamp(min=1), 1.0).mean(),
+        "micro_f1": multilabel_f1_score(predicted, truth, count, average="micro"),
+        "macro_f1": multilabel_f1_score(predicted, truth, count, average="macro"),
+        "subset_accuracy": multilabel_exact_match(predicted, truth, count),
+        "map": _macro(binary_average_precision, probabilities, truth),
+        "roc_auc": _macro(binary_auroc, probabilities, truth),
+    }
+    return {name: round(float(value), 6) for name, value in metrics.items()}
+
+
+def _macro(metric: Callable[[Tensor, Tensor], Tensor], probabilities: Tensor, truth: Tensor) -> Tensor:
+    told_apart = truth.bool().any(0) & ~truth.bool().all(0)
+    values = [metric(probabilities[:, genre], truth[:, genre]) for genre in told_apart.nonzero().flatten()]
+    return torch.stack(values).mean() if values else torch.zeros(())

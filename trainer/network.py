@@ -1,0 +1,243 @@
+"""The network of Ru et al. (ICASSP 2023, arXiv 2303.07667), whole.
+
+```
+waveform ─► log-mel ─► E_a, five blocks ─► audio tokens ─┬──► cross-attention ─► pool ─┐
+                                             g_a·g_l: L_AL  ✕                          ├─► FC ─► fused ──┐
+lyrics ──────────────► E_l, frozen BERT ─► lyrics tokens ┴──► cross-attention ─► pool ─┘                 ├─► logits
+genre names ─────────► E_l ──────────────► nodes ───────────► GCN over A ────────────► genre vectors ────┘
+```
+B = batch, S = samples, T = lyrics tokens, P = audio tokens, W = width, G = genres, H = E_l's width.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
+from transformers import PreTrainedModel
+
+from trainer.config import NetworkConfig
+from trainer.frontend import LogMel
+from trainer.genre_graph import propagation
+
+MAX_LOGIT_SCALE = 100.0
+"""CLIP's bound on 1/τ: beyond it training becomes unstable."""
+
+
+class AudioEncoder(nn.Module):
+    """E_a: log-mels (B, mels, frames) to audio tokens (B, P, W) by five convolutional blocks."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        # Scales each band by what training hears in it.
+        self.norm = nn.BatchNorm1d(config.mels)
+        blocks: list[nn.Module] = []
+        inputs = 1
+        for outputs, time_pooling in zip(config.channels, config.time_pooling, strict=True):
+            blocks += [
+                nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+                nn.MaxPool2d((2, time_pooling)),
+            ]
+            inputs = outputs
+        self.blocks = nn.Sequential(*blocks)
+        bands = config.mels // 2 ** len(config.channels)
+        self.project = nn.Linear(inputs * bands, config.width)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        maps: Tensor = self.blocks(self.norm(log_mel)[:, None])
+        tokens: Tensor = self.project(maps.flatten(1, 2).transpose(1, 2))
+        return tokens
+
+
+class LyricsTokens(nn.Module):
+    """E_l's hidden states (B, T, H) and mask (B, T) to lyrics tokens (B, 1 + T, W) and their mask.
+
+    The token in front is a learned one that stands for missing lyrics: it counts where no other does, so
+    that no row of the mask is empty and padding never changes a result.
+    """
+
+    def __init__(self, lyrics_width: int, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(lyrics_width, width)
+        self.missing = nn.Parameter(torch.randn(width) / math.sqrt(width))
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        present = mask.bool()
+        missing = ~present.any(dim=1, keepdim=True)
+        tokens = self.project(hidden)
+        first = self.missing.expand(tokens.shape[0], 1, -1)
+        return torch.cat([first, tokens], dim=1), torch.cat([missing, present], dim=1)
+
+
+class CrossAttention(nn.Module):
+    """One half of SCMA: softmax(Q_α K_βᵀ / √d) V_β, with a residual and LayerNorm as in a transformer."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, other: Tensor, other_mask: Tensor | None = None) -> Tensor:
+        """x (B, N, W) attends to `other` (B, M, W) where `other_mask` (B, M) is true."""
+        q = self._split(self.query(x))
+        k, v = (self._split(part) for part in self.key_value(other).chunk(2, dim=-1))
+        mask = None if other_mask is None else other_mask[:, None, None, :]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        joined = attended.transpose(1, 2).flatten(2)
+        result: Tensor = self.norm(x + self.dropout(self.out(joined)))
+        return result
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class GenreGraph(nn.Module):
+    """GCEM: genre vectors (G, W), two graph convolutions σ(Â X W) over the genre names' embeddings."""
+
+    nodes: Tensor
+    correlation: Tensor
+
+    def __init__(self, nodes: Tensor, correlation: Tensor, config: NetworkConfig) -> None:
+        super().__init__()
+        self.self_loop = config.self_loop
+        self.register_buffer("nodes", nodes)
+        self.register_buffer("correlation", correlation)
+        self.first = nn.Linear(nodes.shape[1], config.width)
+        self.second = nn.Linear(config.width, config.width)
+
+    def forward(self) -> Tensor:
+        # Embeddings of names are nearly parallel: what they share is taken out.
+        x = F.normalize(self.nodes - self.nodes.mean(0), dim=-1) * math.sqrt(self.nodes.shape[1])
+        adjacency = propagation(self.correlation, self.self_loop)
+        hidden = F.leaky_relu(adjacency @ self.first(x), 0.2)
+        vectors: Tensor = adjacency @ self.second(hidden)
+        return vectors
+
+
+class FreeVectors(nn.Module):
+    """Genre vectors (G, W) that know nothing of each other: what GCEM is compared with."""
+
+    def __init__(self, genres: int, width: int) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.randn(genres, width) / math.sqrt(width))
+
+    def forward(self) -> Tensor:
+        return self.vectors
+
+
+class Output(NamedTuple):
+    logits: Tensor
+    """(B, G), before the sigmoid."""
+    embedding: Tensor
+    """(B, W), the fused vector."""
+    similarity: Tensor
+    """(B, B), s(A_i, L_j) / τ."""
+
+
+class Network(nn.Module):
+    """The whole network. `lyrics_encoder`, `nodes` (G, H) and `correlation` (G, G) are never trained."""
+
+    def __init__(
+        self, config: NetworkConfig, lyrics_encoder: PreTrainedModel, nodes: Tensor, correlation: Tensor
+    ) -> None:
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.frontend = LogMel(config)
+        self.audio_encoder = AudioEncoder(config)
+        self.lyrics_encoder = lyrics_encoder.requires_grad_(False).eval()
+        self.lyrics_tokens = LyricsTokens(nodes.shape[1], width)
+        self.project_audio = nn.Linear(width, config.projection, bias=False)
+        self.project_lyrics = nn.Linear(width, config.projection, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
+        if config.cross_attention:
+            self.audio_attends = CrossAttention(width, config.heads, config.dropout)
+            self.lyrics_attends = CrossAttention(width, config.heads, config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
+        self.fuse = nn.Linear(2 * width, width)
+        self.genre_vectors = (
+            GenreGraph(nodes, correlation, config) if config.genre_graph else FreeVectors(len(nodes), width)
+        )
+
+    def train(self, mode: bool = True) -> "Network":
+        super().train(mode)
+        self.lyrics_encoder.eval()
+        return self
+
+    def forward(self, waveform: Tensor, lyrics_ids: Tensor, lyrics_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What is served: logits (B, G) and embedding (B, W) of windows (B, S) and token ids (B, T)."""
+        hidden = self.read(lyrics_ids, lyrics_mask)
+        output = self.classify(self.frontend(waveform), hidden, lyrics_mask, self.genre_vectors())
+        return output.logits, output.embedding
+
+    def read(self, lyrics_ids: Tensor, lyrics_mask: Tensor) -> Tensor:
+        """E_l's hidden states (B, T, H). Rows without lyrics hold anything finite."""
+        # An attention over nothing is undefined: such a row attends to its first position.
+        first = (torch.arange(lyrics_mask.shape[1], device=lyrics_mask.device) == 0).to(lyrics_mask.dtype)
+        mask = torch.maximum(lyrics_mask, first)
+        hidden: Tensor = self.lyrics_encoder(input_ids=lyrics_ids, attention_mask=mask).last_hidden_state
+        return hidden
+
+    def classify(
+        self,
+        log_mel: Tensor,
+        hidden: Tensor,
+        mask: Tensor,
+        genre_vectors: Tensor,
+        withheld: Tensor | None = None,
+    ) -> Output:
+        """From log-mels (B, mels, frames) and hidden states (B, T, H), neither of which training changes.
+
+        `withheld` (B,) hides the lyrics of some tracks from the classifier, not from the contrastive loss.
+        """
+        audio = self.audio_encoder(log_mel)
+        lyrics, lyrics_mask = self.lyrics_tokens(hidden, mask)
+        similarity = self._similarity(audio, lyrics, lyrics_mask)
+        if withheld is not None:
+            lyrics, lyrics_mask = self.lyrics_tokens(hidden, mask * ~withheld[:, None])
+        if self.config.cross_attention:
+            audio, lyrics = (
+                self.audio_attends(audio, lyrics, lyrics_mask),
+                self.lyrics_attends(lyrics, audio),
+            )
+        pooled = torch.cat([audio.mean(1), masked_mean(lyrics, lyrics_mask)], dim=-1)
+        fused = self.fuse(self.dropout(pooled))
+        return Output(fused @ genre_vectors.T, fused, similarity)
+
+    def _similarity(self, audio: Tensor, lyrics: Tensor, lyrics_mask: Tensor) -> Tensor:
+        """g_a(E_a) · g_l(E_l) / τ for every audio with every lyrics, of unit vectors as in CLIP."""
+        g_a = F.normalize(self.project_audio(audio.mean(1)), dim=-1)
+        g_l = F.normalize(self.project_lyrics(masked_mean(lyrics, lyrics_mask)), dim=-1)
+        return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE) * (g_a @ g_l.T)
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of x (B, N, W) over the positions where `mask` (B, N) is true; each row has one."""
+    weights = mask.to(x.dtype)
+    return (weights[:, None, :] @ x).squeeze(1) / weights.sum(1, keepdim=True)
+
+
+def contrastive_loss(similarity: Tensor, has_lyrics: Tensor) -> Tensor:
+    """L_AL = ½(L_{A→L} + L_{L→A}) over s(A_i, L_j) / τ (B, B); tracks without lyrics stay out.
+
+    Each track's own lyrics against the other lyrics of the batch, and the other way round. Zero where
+    fewer than two tracks have lyrics.
+    """
+    kept = similarity[has_lyrics][:, has_lyrics]
+    if len(kept) < 2:
+        return similarity.sum() * 0
+    own = torch.arange(len(kept), device=kept.device)
+    return (F.cross_entropy(kept, own) + F.cross_entropy(kept.T, own)) / 2
+
+
+def total_loss(output: Output, labels: Tensor, has_lyrics: Tensor, weight: float) -> Tensor:
+    """L = λ·L_AL + (1 − λ)·L_BCE, λ = `weight`; labels (B, G) of 0 and 1."""
+    bce = F.binary_cross_entropy_with_logits(output.logits, labels)
+    return weight * contrastive_loss(output.similarity, has_lyrics) + (1 - weight) * bce
