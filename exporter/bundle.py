@@ -69,7 +69,7 @@ def _check_label(name: str, version_: str) -> None:
     for key, value in (("name", name), ("version", version_)):
         rules = BundleManifest.model_fields[key].metadata
         try:
-            TypeAdapter(Annotated[(str, *rules)]).validate_python(value)  # type: ignore[valid-type]
+            TypeAdapter(Annotated[(str, *rules)]).validate_python(value)
         except ValidationError as error:
             raise BundleNameError(f"{key} {value!r} cannot be used: {examples[key]}") from error
 

@@ -15,7 +15,7 @@ def model_card(manifest: BundleManifest, description: Description) -> str:
                 "## What it has heard\n\n" + _data(description),
                 "## How good it is\n\n" + _metrics(manifest.measurements),
                 "## Genres\n\n" + _genres(manifest),
-                "## Limits\n\n" + _limits(manifest, description),
+                "## Limits\n\n" + _limits(description),
                 "## This bundle\n\n" + _bundle(manifest),
             ]
         )
@@ -29,10 +29,10 @@ def _what(manifest: BundleManifest, description: Description) -> str:
     reads = "a little BERT of its own" if isinstance(reader, LittleBert) else f"`{reader}`, frozen"
     return (
         f"Labels a track with any number of {len(manifest.genres)} genres, from its audio and its lyrics. "
-        'The network of Ru et al., "Improving Music Genre Classification from Multi-Modal Properties of Music '
-        'and Genre Correlations Perspective" (ICASSP 2023, arXiv 2303.07667).\n\n'
-        f"It hears up to {audio.windows} windows of {audio.window_seconds:g} s at {audio.sample_rate} Hz, mono, "
-        f"and reads the first {manifest.lyrics.max_tokens} tokens of the lyrics with {reads}. "
+        'The network of Ru et al., "Improving Music Genre Classification from Multi-Modal Properties of '
+        'Music and Genre Correlations Perspective" (ICASSP 2023, arXiv 2303.07667).\n\n'
+        f"It hears up to {audio.windows} windows of {audio.window_seconds:g} s at {audio.sample_rate} Hz, "
+        f"mono, and reads the first {manifest.lyrics.max_tokens} tokens of the lyrics with {reads}. "
         "Lyrics may be missing."
     )
 
@@ -43,7 +43,7 @@ def _data(description: Description) -> str:
     text = f"{data.name}: {tracks} tracks."
     if data.synthetic:
         text += (
-            "\n\n**It has only ever heard synthetic music, made by a program, and read lyrics made by a program. "
+            "\n\n**It has only ever heard synthetic music, made by a program, and read lyrics made by one. "
             "On real music its labels mean nothing.** It shows that the whole path works, no more. "
             "Its scores never stand beside those of models measured on real music."
         )
@@ -75,22 +75,20 @@ def _genres(manifest: BundleManifest) -> str:
     return "\n".join(["| genre | slug | parent | threshold |", "|---|---|---|---|", *rows])
 
 
-def _limits(manifest: BundleManifest, description: Description) -> str:
+def _limits(description: Description) -> str:
     limits = [
         "It knows the genres above and no others: a track of another genre gets the nearest ones, or none.",
         "A track without lyrics is labelled by its audio alone, less well: see the second row above.",
         "Scores are not calibrated probabilities; compare them with the thresholds.",
     ]
     if not description.data_set.synthetic:
-        limits.append(
-            "Music, languages and eras that its data lacks are labelled worse, by how much is not known."
-        )
+        limits.append("Music, languages and eras that its data lacks are labelled worse.")
     return "\n".join(f"- {limit}" for limit in limits)
 
 
 def _bundle(manifest: BundleManifest) -> str:
     made_with = ", ".join(f"{package} {version}" for package, version in manifest.made_with.items())
     return (
-        f"Probabilities differ from the checkpoint's by {manifest.parity.max_probability_difference:.1e} at most, "
+        f"Probabilities are within {manifest.parity.max_probability_difference:.1e} of the checkpoint's "
         f"over {manifest.parity.cases} cases. Made with {made_with}."
     )

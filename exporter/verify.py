@@ -59,7 +59,7 @@ def verify(bundle: Path, checkpoint: Checkpoint) -> dict[str, Parity]:
 
 
 def _cases(checkpoint: Checkpoint) -> Iterator[Inputs]:
-    """Batches of noise and tones, quiet to full scale, with lyrics of one token to the limit, and with none."""
+    """Noise and tones, quiet to full scale, with lyrics of one token to the limit, and with none."""
     network = checkpoint.network.config
     samples, limit = network.audio.window_samples, network.max_tokens
     vocabulary = checkpoint.network.lyrics_encoder.config.vocab_size

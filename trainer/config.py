@@ -62,9 +62,7 @@ class NetworkConfig(_Part):
         "transformers encoder with a fast tokenizer.",
     )
     max_tokens: Count = Field(256, description="Chosen, because it holds the verses of most songs.")
-    width: Count = Field(
-        256, description="Chosen: audio tokens, lyrics tokens and the fused vector share it."
-    )
+    width: Count = Field(256, description="Chosen: tokens and the fused vector share it.")
     projection: Count = Field(128, description="Stated: low-dimensional. Chosen: half the width.")
     temperature: float = Field(0.07, gt=0, description="Stated: adaptive. Chosen: CLIP's initial value.")
     heads: Count = Field(4, description="Chosen, because 64 dimensions a head are usual.")
@@ -72,8 +70,8 @@ class NetworkConfig(_Part):
         0.5,
         gt=0,
         le=1,
-        description="Chosen, because with less of itself a genre's vector becomes its neighbours' mean: cosines "
-        "make the graph dense.",
+        description="Chosen, because with less of itself a genre's vector becomes its neighbours' mean: "
+        "cosines make the graph dense.",
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="Chosen, as is usual before a classifier.")
     contrastive: bool = Field(True, description="Stated: the audio-lyrics contrastive loss.")

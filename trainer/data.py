@@ -24,9 +24,9 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 
 class Track(BaseModel):
-    """One line of a manifest. Paths are relative to the manifest."""
+    """One line of a manifest; other keys are passed over. Paths are relative to the manifest."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     track_id: str = Field(min_length=1)
     audio: str = Field(min_length=1)

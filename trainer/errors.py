@@ -1,4 +1,4 @@
-"""What can be wrong with what a person hands to the trainer. Each message is one line that says what to do."""
+"""What a person can put right. Each message is one line that says what is wrong and what to do."""
 
 
 class TrainerError(Exception):

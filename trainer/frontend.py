@@ -90,7 +90,8 @@ class MelSpectrogram(nn.Module):
         )
         re, im = (twiddled.transpose(-1, -2) @ self.columns).split(self.b, dim=-1)
         power = re * re + im * im
-        return (power.flatten(-2) @ self.mel).transpose(-1, -2)
+        mel: Tensor = power.flatten(-2) @ self.mel
+        return mel.transpose(-1, -2)
 
     def _frames(self, waveform: Tensor) -> Tensor:
         """(batch, frames, b, a): sample b·i + j of a frame at [j, i]."""

@@ -1,10 +1,10 @@
 """The network of Ru et al. (ICASSP 2023, arXiv 2303.07667), whole.
 
 ```
-waveform ─► log-mel ─► E_a, five blocks ─► audio tokens ─┬──► cross-attention ─► pool ─┐
-                                             g_a·g_l: L_AL  ✕                          ├─► FC ─► fused ──┐
-lyrics ──────────────► E_l, frozen BERT ─► lyrics tokens ┴──► cross-attention ─► pool ─┘                 ├─► logits
-genre names ─────────► E_l ──────────────► nodes ───────────► GCN over A ────────────► genre vectors ────┘
+waveform ─► log-mel ─► E_a ─► audio tokens ──┬─► attend to lyrics ─► mean ─┐
+                                       g_a·g_l: L_AL                       ⊕─► FC ─► fused ─┐
+lyrics ──────────────► E_l ─► lyrics tokens ─┴─► attend to audio ──► mean ─┘                · ─► logits
+genre names ─────────► E_l ─► nodes ─────────► GCN over A ─────────► genre vectors ─────────┘
 ```
 B = batch, S = samples, T = lyrics tokens, P = audio tokens, W = width, G = genres, H = E_l's width.
 """
@@ -95,7 +95,8 @@ class CrossAttention(nn.Module):
         return result
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = x.unflatten(-1, (self.heads, -1))
+        return heads.transpose(1, 2)
 
 
 class GenreGraph(nn.Module):
