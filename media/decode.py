@@ -37,6 +37,9 @@ MAX_DECODED_SAMPLES = 20 * 60 * 48_000
 
 MAX_CHANNELS = 8
 
+UNINDEXED = frozenset({"aac"})
+"""Containers whose length and positions are only estimated from the bit rate."""
+
 PREROLL_SECONDS = 0.25
 """Decoded and thrown away before a window, since a codec needs some packets to settle after a seek."""
 
@@ -91,7 +94,7 @@ def _audio_stream(container: InputContainer) -> AudioStream:
 
 def _by_seeking(container: InputContainer, stream: AudioStream, audio: AudioInput) -> Clip | None:
     """The windows, each reached by a seek; None where that cannot be trusted or does not pay."""
-    if stream.duration is None or stream.time_base is None:
+    if container.format.name in UNINDEXED or stream.duration is None or stream.time_base is None:
         return None
     seconds = float(stream.duration * stream.time_base)
     if seconds < 1.5 * audio.windows * audio.window_seconds:

@@ -39,7 +39,7 @@ def clean_lyrics(raw: str) -> str:
 
     Out go timing tags, section headers, markup, repeat marks, and the word that says a track is instrumental.
     """
-    text = html.unescape(_MARKUP.sub(" ", raw)).replace("\x00", "")
+    text = _MARKUP.sub(" ", html.unescape(raw).replace("\x00", ""))
     if _INSTRUMENTAL.match(text.strip()):
         return ""
     for pattern in (_LRC_TAG, _HEADER, _REPEAT):
