@@ -62,6 +62,19 @@ def fit(
     Console().print(table, f"checkpoint written to {out}")
 
 
+@app.command()
+def corpus(
+    out: Annotated[Path, typer.Argument(help="Folder to write; must not exist yet.")],
+    tracks: Annotated[int, typer.Option(min=1, help="How many tracks.")] = 3000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
+) -> None:
+    """Synthesise a labelled corpus: audio, lyrics and a manifest to fit on."""
+    from trainer.corpus.build import build_corpus
+
+    build_corpus(out, tracks, seed)
+    console.print(f"{tracks} tracks written: fit on {out / 'manifest.jsonl'}")
+
+
 def main() -> None:
     """The console script. What a person can put right ends in one line and exit code 2."""
     try:

@@ -1,0 +1,87 @@
+"""The corpus as a folder that `cogenre-train fit` reads.
+
+```
+manifest.jsonl    a line a track: track_id, audio, lyrics, genres, artist, title, language, split
+genres.json       the genres, in the order of `GENRES`
+audio/            encoded files
+lyrics/           text files, of sung tracks only
+```
+"""
+
+import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track as progress
+
+from trainer.atomic import new_folder
+from trainer.corpus.encode import write_audio
+from trainer.corpus.labels import GENRES, voiced
+from trainer.corpus.performance import perform
+from trainer.corpus.plan import PlannedTrack, plan_tracks
+from trainer.corpus.words import write_lyrics
+from trainer.errors import ConfigError
+
+MANIFEST = "manifest.jsonl"
+GENRES_FILE = "genres.json"
+
+CHUNK = 8
+"""Tracks handed to a process at once."""
+
+Row = dict[str, str | list[str] | None]
+
+
+def build_corpus(out: Path, tracks: int, seed: int, processes: int | None = None) -> None:
+    """Write a corpus of `tracks` tracks to the new folder `out`, complete or not at all.
+
+    The same call gives the same bytes on the same machine, whatever the number of `processes`
+    (default: one a CPU).
+
+    Raises ConfigError, OutputError.
+    """
+    if tracks < 1:
+        raise ConfigError(f"a corpus of {tracks} tracks: ask for at least one")
+    if seed < 0:
+        raise ConfigError(f"seed {seed}: give 0 or more")
+    with new_folder(out) as folder:
+        (folder / "audio").mkdir()
+        (folder / "lyrics").mkdir()
+        genres = [genre.model_dump() for genre in GENRES]
+        (folder / GENRES_FILE).write_text(json.dumps(genres, indent=2) + "\n", encoding="utf-8")
+        rows = _written(folder, plan_tracks(tracks, seed), processes or os.cpu_count() or 1)
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
+
+
+def _written(folder: Path, planned: list[PlannedTrack], processes: int) -> list[Row]:
+    """Write every track's files; manifest rows in the order of the plan."""
+    # Spawned, not forked: the caller may run threads, and a fork would copy their locks as they are.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        rows = pool.map(_write_track, [folder] * len(planned), planned, chunksize=CHUNK)
+        return list(progress(rows, description="Synthesising", total=len(planned), transient=True))
+
+
+def _write_track(folder: Path, track: PlannedTrack) -> Row:
+    """Write a track's audio and lyrics; return its manifest row."""
+    rng = np.random.default_rng(track.seed)
+    genres = voiced(track.genres)
+    lyrics = None
+    if track.sung:
+        lyrics = f"lyrics/{track.track_id}.txt"
+        (folder / lyrics).write_text(write_lyrics(genres, track.pet_words, rng), encoding="utf-8")
+    audio = f"audio/{track.track_id}{track.encoding.suffix}"
+    write_audio(perform(genres, track.sung, track.touch, rng), folder / audio, track.encoding)
+    return {
+        "track_id": track.track_id,
+        "audio": audio,
+        "lyrics": lyrics,
+        "genres": list(track.genres),
+        "artist": track.artist,
+        "title": track.title,
+        "language": "en" if track.sung else None,
+        "split": track.split,
+    }

@@ -1,0 +1,96 @@
+"""Which tracks the corpus has: artists, their label sets, titles, and the split."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from trainer.corpus.encode import Encoding, draw_encoding
+from trainer.corpus.labels import LabelSet, label_sets, voiced
+from trainer.corpus.performance import Touch
+from trainer.corpus.themes import COMMON
+from trainer.corpus.words import is_instrumental, write_title
+
+Split = Literal["train", "valid", "test"]
+
+SPLITS: dict[Split, float] = {"train": 0.7, "valid": 0.1, "test": 0.2}
+"""Shares of the tracks. All of an artist's tracks lie in one split."""
+
+TRACKS_PER_ARTIST = (2, 8)
+LOYALTY = 0.5
+"""Probability that a track has the label set that its artist is known for."""
+
+PET_WORDS = 3
+
+
+@dataclass(frozen=True)
+class PlannedTrack:
+    """All that a track's audio and lyrics are made from. By its own seed it is independent of the others."""
+
+    track_id: str
+    seed: tuple[int, int]
+    artist: str
+    title: str
+    genres: LabelSet
+    """Closed under parents."""
+    sung: bool
+    split: Split
+    encoding: Encoding
+    touch: Touch
+    pet_words: tuple[str, ...]
+
+
+def plan_tracks(tracks: int, seed: int) -> list[PlannedTrack]:
+    """`tracks` tracks, artist after artist. The same arguments give the same plan."""
+    rng = np.random.default_rng(seed)
+    table = label_sets()
+    planned: list[PlannedTrack] = []
+    for artist, size in enumerate(_artist_sizes(tracks, rng)):
+        name = _artist_name(artist)
+        touch = Touch.drawn(rng)
+        pet_words = tuple(str(noun) for noun in rng.choice(COMMON.nouns, PET_WORDS, replace=False))
+        home = table.draw(rng)
+        split = _least_filled(planned, tracks)
+        for _ in range(size):
+            genres = home if rng.random() < LOYALTY else table.draw(rng)
+            planned.append(
+                PlannedTrack(
+                    track_id=f"synthetic-{len(planned):05d}",
+                    seed=(seed, len(planned)),
+                    artist=name,
+                    title=write_title(rng),
+                    genres=genres,
+                    sung=not is_instrumental(voiced(genres), rng),
+                    split=split,
+                    encoding=draw_encoding(rng),
+                    touch=touch,
+                    pet_words=pet_words,
+                )
+            )
+    return planned
+
+
+def _artist_sizes(tracks: int, rng: np.random.Generator) -> list[int]:
+    """Tracks of each artist, `tracks` in all."""
+    sizes: list[int] = []
+    while (left := tracks - sum(sizes)) > 0:
+        sizes.append(min(left, int(rng.integers(*TRACKS_PER_ARTIST, endpoint=True))))
+    return sizes
+
+
+def _least_filled(planned: list[PlannedTrack], tracks: int) -> Split:
+    """The split that lacks most of its share: artists are drawn alike, so turns are as good as chance."""
+    lacks = {
+        split: share * tracks - sum(track.split == split for track in planned)
+        for split, share in SPLITS.items()
+    }
+    return max(lacks, key=lambda split: lacks[split] / SPLITS[split])
+
+
+def _artist_name(number: int) -> str:
+    """A name of its own for each artist; once all pairs of words are taken, they count on."""
+    adjectives, nouns = COMMON.adjectives, COMMON.nouns
+    again, pair = divmod(number, len(adjectives) * len(nouns))
+    row, column = divmod(pair, len(nouns))
+    name = f"The {adjectives[(row + column) % len(adjectives)]} {nouns[column]}s".title()
+    return name if not again else f"{name} {again + 1}"

@@ -1,0 +1,82 @@
+"""What every sound of the corpus is made with: sample rate, envelopes, mixing, effects."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Waveform = NDArray[np.float32]
+"""(samples,), mono, at `SAMPLE_RATE`, full scale = ±1."""
+
+SAMPLE_RATE = 22_050
+SECONDS = 12.0
+SAMPLES = round(SECONDS * SAMPLE_RATE)
+
+TILT_PIVOT = 1_000.0
+"""Hz at which a tilt leaves the level as it is."""
+
+
+def silence(samples: int = SAMPLES) -> Waveform:
+    return np.zeros(samples, dtype=np.float32)
+
+
+def times(samples: int) -> Waveform:
+    """Seconds since the first of `samples`."""
+    return np.arange(samples, dtype=np.float32) / np.float32(SAMPLE_RATE)
+
+
+def frequency(pitch: float) -> float:
+    """Hz of a MIDI pitch (69 = A4 = 440 Hz)."""
+    return float(440.0 * 2.0 ** ((pitch - 69.0) / 12.0))
+
+
+def add_at(bus: Waveform, sound: Waveform, start: int, gain: float) -> None:
+    """Mix `sound` into `bus` from sample `start` on; what lies outside the bus is cut."""
+    end = min(start + len(sound), len(bus))
+    if 0 <= start < end:
+        bus[start:end] += np.float32(gain) * sound[: end - start]
+
+
+def levelled(bus: Waveform, decibels: float) -> Waveform:
+    """`bus` with its RMS brought to `decibels` relative to full scale; silence stays silence."""
+    rms = float(np.sqrt(np.mean(np.square(bus))))
+    return bus * np.float32(10 ** (decibels / 20) / rms) if rms > 1e-6 else bus
+
+
+def distorted(bus: Waveform, drive: float) -> Waveform:
+    """Waveshaped by tanh. A drive of 0 leaves it clean, 10 clips it hard."""
+    if drive <= 0:
+        return bus
+    shaped: Waveform = np.tanh(levelled(bus, -12.0) * np.float32(1 + 4 * drive))
+    return shaped
+
+
+def filtered(noise: Waveform, low: float, high: float) -> Waveform:
+    """Band-passed between `low` and `high` Hz, with slopes of 12 dB an octave."""
+    padded = _fast_length(len(noise), 512)
+    hertz = np.fft.rfftfreq(padded, 1 / SAMPLE_RATE).astype(np.float32) + 1
+    gain = 1 / (1 + (low / hertz) ** 2) / (1 + (hertz / high) ** 2)
+    return np.fft.irfft(np.fft.rfft(noise, padded) * gain, padded)[: len(noise)].astype(np.float32)
+
+
+def in_a_room(
+    mix: Waveform, rng: np.random.Generator, seconds: float, wet: float, tilt: float, cutoff: float
+) -> Waveform:
+    """The whole mix through one room and one recording chain, as a single filter.
+
+    `seconds` is the time in which the room's decaying noise falls by 60 dB, and `wet` its level against
+    the direct sound; `tilt` is in dB an octave around `TILT_PIVOT`; above `cutoff` Hz it
+    falls by 12 dB an octave.
+    """
+    tail = max(1, round(seconds * SAMPLE_RATE))
+    response = rng.standard_normal(tail, dtype=np.float32) * np.exp(-6.9 * times(tail) / np.float32(seconds))
+    response *= np.float32(wet) / np.sqrt(np.sum(np.square(response)))
+    response[0] += 1
+    padded = _fast_length(len(mix) + tail, 16_384)
+    hertz = np.fft.rfftfreq(padded, 1 / SAMPLE_RATE).astype(np.float32) + 20
+    gain = (hertz / TILT_PIVOT) ** (tilt / 6.02) / (1 + (hertz / cutoff) ** 2)
+    spectrum = np.fft.rfft(mix, padded) * np.fft.rfft(response, padded) * gain
+    return np.fft.irfft(spectrum, padded)[: len(mix)].astype(np.float32)
+
+
+def _fast_length(samples: int, power: int) -> int:
+    """The next multiple of a power of two: quick to transform."""
+    return -(-samples // power) * power

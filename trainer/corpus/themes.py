@@ -1,0 +1,55 @@
+"""What is sung about: a vocabulary a theme, and the words that all share, from `themes.tsv`.
+
+Themes overlap on purpose: a river, a night or a fire belongs to several.
+"""
+
+import csv
+from dataclasses import dataclass
+from importlib.resources import files
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    nouns: tuple[str, ...]
+    verbs: tuple[str, ...]
+    """First person present."""
+    adjectives: tuple[str, ...]
+
+
+def _vocabularies() -> dict[str, Vocabulary]:
+    text = files(__package__).joinpath("themes.tsv").read_text(encoding="utf-8")
+    return {
+        row["theme"]: Vocabulary(
+            nouns=tuple(row["nouns"].split()),
+            verbs=tuple(row["verbs"].split()),
+            adjectives=tuple(row["adjectives"].split()),
+        )
+        for row in csv.DictReader(text.splitlines(), delimiter="\t")
+    }
+
+
+THEMES = _vocabularies()
+"""By theme; the common words are apart."""
+
+COMMON = THEMES.pop("common")
+"""What everybody sings, whatever the theme."""
+
+THEME_OF = {
+    "electronic": "machines",
+    "ambient": "dreams",
+    "techno": "club",
+    "house": "club",
+    "pop": "heartache",
+    "rock": "road",
+    "metal": "darkness",
+    "punk-rock": "protest",
+    "hip-hop": "street",
+    "jazz": "heartache",
+    "blues": "heartache",
+    "funk": "club",
+    "reggae": "protest",
+    "classical": "dreams",
+    "folk": "nature",
+    "country": "road",
+}
+"""The columns of the table in the package's docstring."""

@@ -1,0 +1,99 @@
+"""A track's lyrics: lines that speak of its genres' themes, in verses and choruses."""
+
+import numpy as np
+
+from trainer.corpus.labels import LabelSet
+from trainer.corpus.themes import COMMON, THEME_OF, THEMES, Vocabulary
+
+INSTRUMENTAL = {
+    "ambient": 0.8,
+    "classical": 0.8,
+    "techno": 0.5,
+    "jazz": 0.35,
+    "electronic": 0.3,
+    "house": 0.25,
+}
+"""Probability that a track of the genre has no voice and no lyrics; `SELDOM_INSTRUMENTAL` for the others."""
+
+SELDOM_INSTRUMENTAL = 0.05
+
+ON_THEME = 0.3
+"""Probability that a content word is the theme's own; all others are words that everybody sings."""
+
+ASTRAY = 0.15
+"""Share of lines that speak of any theme at all."""
+
+HEADED = 0.3
+"""Share of lyrics that carry section headers, as many a transcript does."""
+
+LINES = (
+    "{n} in the {n}",
+    "i {v} the {a} {n}",
+    "and the {n} is {a}",
+    "oh {a} {n}",
+    "we {v} and we {v}",
+    "you {v} me like a {n}",
+    "there's a {a} {n} in my {n}",
+    "don't {v} the {n} tonight",
+    "all the {n} and the {n}",
+    "never {v} never {v}",
+    "when the {n} comes i {v}",
+    "under the {a} {n}",
+    "they {v} but i {v}",
+    "give me your {n}",
+    "yeah we {v} till the {n}",
+    "no more {n} no more {n}",
+)
+
+
+def is_instrumental(genres: LabelSet, rng: np.random.Generator) -> bool:
+    chances = [INSTRUMENTAL.get(slug, SELDOM_INSTRUMENTAL) for slug in genres]
+    return bool(rng.random() < np.mean(chances))
+
+
+def write_lyrics(genres: LabelSet, pet_words: tuple[str, ...], rng: np.random.Generator) -> str:
+    """Two to four verses with a chorus after each. `pet_words` are nouns that the artist likes."""
+    headed = rng.random() < HEADED
+    chorus = _section(genres, pet_words, rng)
+    sections = []
+    for verse in range(1, int(rng.integers(2, 5)) + 1):
+        sections.append(("Verse " + str(verse), _section(genres, pet_words, rng)))
+        sections.append(("Chorus", chorus))
+    return "\n".join(f"[{title}]\n{lines}" if headed else lines for title, lines in sections)
+
+
+def write_title(rng: np.random.Generator) -> str:
+    """Of common words alone: a title does not tell the genre."""
+    return f"{rng.choice(COMMON.adjectives)} {rng.choice(COMMON.nouns)}".title()
+
+
+def _section(genres: LabelSet, pet_words: tuple[str, ...], rng: np.random.Generator) -> str:
+    """Four lines, each on a theme of one of the genres."""
+    themes = [THEME_OF[slug] for slug in genres]
+    lines = []
+    for _ in range(4):
+        name = rng.choice(list(THEMES) if rng.random() < ASTRAY else themes)
+        lines.append(_line(THEMES[str(name)], pet_words, rng))
+    return "\n".join(lines) + "\n"
+
+
+def _line(theme: Vocabulary, pet_words: tuple[str, ...], rng: np.random.Generator) -> str:
+    words = []
+    for word in str(rng.choice(LINES)).split():
+        match word:
+            case "{n}":
+                nouns = pet_words if rng.random() < 0.1 else _own_or_common(theme.nouns, COMMON.nouns, rng)
+                words.append(str(rng.choice(nouns)))
+            case "{v}":
+                words.append(str(rng.choice(_own_or_common(theme.verbs, COMMON.verbs, rng))))
+            case "{a}":
+                words.append(str(rng.choice(_own_or_common(theme.adjectives, COMMON.adjectives, rng))))
+            case _:
+                words.append(word)
+    return " ".join(words).capitalize()
+
+
+def _own_or_common(
+    own: tuple[str, ...], common: tuple[str, ...], rng: np.random.Generator
+) -> tuple[str, ...]:
+    return own if rng.random() < ON_THEME else common
