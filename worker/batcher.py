@@ -43,7 +43,7 @@ class Batcher(Generic[Request, Result]):
         self._take = take
         self._run = run
         self._capacity = capacity
-        self._waiting: list[_Waiting[Request, Result]] = []
+        self._queue: list[_Waiting[Request, Result]] = []
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
@@ -53,12 +53,17 @@ class Batcher(Generic[Request, Result]):
         """Blocks while the queue is full. Raises RuntimeError once closed."""
         waiting = _Waiting[Request, Result](request)
         with self._changed:
-            self._changed.wait_for(lambda: len(self._waiting) < self._capacity or self._closed)
+            self._changed.wait_for(lambda: len(self._queue) < self._capacity or self._closed)
             if self._closed:
                 raise RuntimeError("closed")
-            self._waiting.append(waiting)
+            self._queue.append(waiting)
             self._changed.notify_all()
         return waiting.future
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no group has taken yet."""
+        return len(self._queue)
 
     def close(self) -> None:
         """Serve what waits, then end the thread."""
@@ -73,12 +78,12 @@ class Batcher(Generic[Request, Result]):
 
     def _next_group(self) -> list[_Waiting[Request, Result]]:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            if not self._waiting:
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            if not self._queue:
                 return []
-            taken = set(self._take([waiting.request for waiting in self._waiting]))
-            group = [waiting for at, waiting in enumerate(self._waiting) if at in taken]
-            self._waiting = [waiting for at, waiting in enumerate(self._waiting) if at not in taken]
+            taken = set(self._take([waiting.request for waiting in self._queue]))
+            group = [waiting for at, waiting in enumerate(self._queue) if at in taken]
+            self._queue = [waiting for at, waiting in enumerate(self._queue) if at not in taken]
             self._changed.notify_all()
             return group
 
