@@ -1,0 +1,216 @@
+"""Bad input to every command: one line that says what is wrong and what to do, exit code 2, no traceback."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import Engine
+
+from tests.conftest import DEMO_BUNDLE
+from tests.sounds import encode, tone
+from tests.worker.jobs import count
+from worker.cli import main
+
+
+class Ended:
+    """How a command ended and what it said."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def cogenre(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr("sys.argv", ["cogenre", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return Ended(end.value.code if isinstance(end.value.code, int) else 0, out, err)
+
+    return run
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings at all."""
+    for name in ("CATALOG_URL", "BROKER_URL", "BUCKETS", "BUNDLE"):
+        monkeypatch.delenv(f"COGENRE_{name}", raising=False)
+
+
+def assert_refused(ended: Ended, said: str) -> None:
+    assert ended.code == 2, ended.err
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["worker"], ["status"], ["enqueue", "-"], ["catalog", "migrate"], ["catalog", "search"]],
+    ids=lambda command: " ".join(command),
+)
+def test_missing_settings_are_named(cogenre: Any, bare: None, command: list[str]) -> None:
+    ended = cogenre(*command)
+    assert_refused(ended, "COGENRE_")
+    assert "cogenre local" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("COGENRE_CATALOG_URL", "nonsense", "is not a URL"),
+        ("COGENRE_CATALOG_URL", "mysql://u:p@127.0.0.1/x", "the catalog is PostgreSQL"),
+        ("COGENRE_CATALOG_URL", "postgresql://u:hushhush@127.0.0.1:9/x", "does not answer"),
+        ("COGENRE_BROKER_URL", "redis://:hushhush@127.0.0.1:9/0", "the broker does not answer"),
+        ("COGENRE_BROKER_URL", "nonsense", "is not a URL"),
+        ("COGENRE_BUNDLE", "/nowhere", "no bundle at /nowhere"),
+        ("COGENRE_PROVIDER", "cuda", "COGENRE_PROVIDER=cpu"),
+        ("COGENRE_PROVIDER", "quantum", "COGENRE_PROVIDER"),
+        ("COGENRE_PRECISION", "fp16", "has no fp16 graph"),
+        ("COGENRE_BUCKETS", "", "COGENRE_BUCKETS"),
+        ("COGENRE_CONCURRENCY", "0", "COGENRE_CONCURRENCY"),
+        ("COGENRE_DEPLOYMENT", "a b", "COGENRE_DEPLOYMENT"),
+    ],
+)
+def test_a_worker_that_cannot_work_says_why(
+    cogenre: Any,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    value: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv(setting, value)
+    ended = cogenre("worker")
+    assert_refused(ended, said)
+    assert "hushhush" not in ended.err
+
+
+def test_a_catalog_that_was_never_migrated_says_so(
+    cogenre: Any, environment: dict[str, str], stack: Any
+) -> None:
+    import os
+
+    os.environ["COGENRE_CATALOG_URL"] = stack.catalog_url  # `environment` puts it back
+    assert_refused(cogenre("status"), "run `cogenre catalog migrate`")
+
+
+def test_migrate_is_repeatable(cogenre: Any, environment: dict[str, str]) -> None:
+    ended = cogenre("catalog", "migrate")
+    assert ended.code == 0
+    assert "catalog at revision" in ended.out
+
+
+GOOD = {"track_id": "t1", "audio": {"bucket": "music", "key": "t1.mp3"}}
+
+
+def test_enqueue_registers_and_publishes_a_file(
+    cogenre: Any, environment: dict[str, str], catalog: Engine, tmp_path: Path
+) -> None:
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text("\n\n".join(json.dumps(GOOD | {"track_id": f"t{at}"}) for at in range(1200)))
+    assert cogenre("enqueue", str(jobs)).code == 0
+    assert count(catalog, "track") == 1200
+    broker: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
+    assert broker.llen("tracks") == 1200
+    ended = cogenre("status")
+    assert ended.code == 0
+    assert "1,200" in ended.out
+
+
+def test_enqueue_one_track(
+    cogenre: Any, environment: dict[str, str], catalog: Engine, tmp_path: Path
+) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("la la")
+    ended = cogenre("enqueue", "--track-id", "one", "--audio", "s3://music/a/b.mp3", "--lyrics", str(words))
+    assert ended.code == 0
+    assert count(catalog, "track where job->'lyrics'->>'text' = 'la la'") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give either"),
+        (["x.jsonl", "--track-id", "t"], "give either"),
+        (["--track-id", "t"], "needs --audio"),
+        (["--track-id", "t", "--audio", "http://x/y"], "is not s3://bucket/key"),
+        (
+            ["--track-id", "t", "--audio", "s3://music/k", "--lyrics", "/nowhere.txt"],
+            "cannot read /nowhere.txt",
+        ),
+        (["/nowhere.jsonl"], "cannot read /nowhere.jsonl"),
+    ],
+)
+def test_enqueue_refuses(cogenre: Any, environment: dict[str, str], arguments: list[str], said: str) -> None:
+    assert_refused(cogenre("enqueue", *arguments), said)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "line 3 is no JSON object"),
+        ("[1]", "line 3 is no JSON object"),
+        ('{"track_id": "x"}', "line 3: audio: field required"),
+        (json.dumps(GOOD | {"colour": "red"}), "line 3: colour"),
+    ],
+)
+def test_enqueue_names_the_bad_line_and_what_it_did_before(
+    cogenre: Any, environment: dict[str, str], catalog: Engine, tmp_path: Path, line: str, said: str
+) -> None:
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text("\n".join([json.dumps(GOOD), json.dumps(GOOD | {"track_id": "t2"}), line]))
+    ended = cogenre("enqueue", str(jobs))
+    assert ended.code == 2
+    last = ended.err.strip().splitlines()[-1]
+    assert said.lower() in last.lower()
+    assert "2 jobs before it were enqueued" in last
+    assert count(catalog, "track") == 2
+
+
+def test_search_for_a_genre_that_no_model_knows(cogenre: Any, environment: dict[str, str]) -> None:
+    assert_refused(cogenre("catalog", "search", "--genre", "polka"), "no model knows the genre polka")
+
+
+def test_classify_prints_labels_and_names_what_is_no_audio(cogenre: Any, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.flac", tmp_path / "bad.mp3"
+    good.write_bytes(encode(tone(4), 22_050))
+    bad.write_bytes(b"no audio")
+    ended = cogenre("classify", "--bundle", str(DEMO_BUNDLE), "--json", str(good), str(bad))
+    assert_refused(ended, "bad.mp3: not WAV, FLAC")
+    (row,) = map(json.loads, ended.out.splitlines())
+    assert row["file"] == str(good)
+    assert row["seconds"] == pytest.approx(4)
+    assert len(row["scores"]) == 16
+    assert row["lyrics"] == "absent"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--bundle", "/nowhere", "x.mp3"], "no bundle at /nowhere"),
+        (["/nowhere.mp3"], "/nowhere.mp3: No such file"),
+        (["--lyrics", "x.txt", "a.mp3", "b.mp3"], "--lyrics goes with one audio file"),
+    ],
+)
+def test_classify_refuses(cogenre: Any, bare: None, arguments: list[str], said: str) -> None:
+    assert_refused(cogenre("classify", *arguments), said)
+
+
+@pytest.mark.parametrize("content", [None, "words.txt"], ids=["no such folder", "no audio in it"])
+def test_the_demo_wants_a_folder_with_audio(cogenre: Any, tmp_path: Path, content: str | None) -> None:
+    folder = tmp_path / "music"
+    if content:
+        folder.mkdir()
+        (folder / content).write_text("words")
+    assert_refused(cogenre("demo", "--audio", str(folder)), str(folder))
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["catalog", "nonsense"], ["worker", "--nonsense"]])
+def test_unknown_commands_and_options_end_with_2(cogenre: Any, arguments: list[str]) -> None:
+    ended = cogenre(*arguments)
+    assert ended.code == 2
+    assert "Traceback" not in ended.err
