@@ -12,6 +12,7 @@ from tests.conftest import DEMO_BUNDLE
 from tests.sounds import encode, tone
 from tests.worker.jobs import count
 from worker.cli import main
+from worker.local import LocalStack
 
 
 class Ended:
@@ -90,11 +91,9 @@ def test_a_worker_that_cannot_work_says_why(
 
 
 def test_a_catalog_that_was_never_migrated_says_so(
-    cogenre: Any, environment: dict[str, str], stack: Any
+    cogenre: Any, environment: dict[str, str], stack: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-
-    os.environ["COGENRE_CATALOG_URL"] = stack.catalog_url  # `environment` puts it back
+    monkeypatch.setenv("COGENRE_CATALOG_URL", stack.catalog_url)
     assert_refused(cogenre("status"), "run `cogenre catalog migrate`")
 
 
