@@ -131,8 +131,10 @@ _PRESETS: dict[PresetName, TrainingConfig] = {
     "small": TrainingConfig(
         network=NetworkConfig(
             audio=AudioInput(sample_rate=22_050, window_seconds=10, windows=3, picking="spread"),
+            hop=1024,
             mels=64,
-            channels=(16, 32, 64, 96, 128),
+            channels=(8, 16, 32, 64, 128),
+            time_pooling=(2, 2, 2, 2, 1),
             lyrics_model=LittleBert(),
             max_tokens=64,
             width=128,

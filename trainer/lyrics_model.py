@@ -1,5 +1,6 @@
 """The lyrics encoder with its tokenizer: pre-trained, or a little one trained on the lyrics at hand."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,6 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
-from tokenizers.trainers import WordPieceTrainer
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedModel
 
@@ -84,20 +84,32 @@ def train_little_bert(config: LittleBert, lyrics: Sequence[str], max_tokens: int
 
 
 def _word_pieces(lyrics: Sequence[str], vocabulary: int, max_tokens: int) -> Tokenizer:
-    tokenizer = Tokenizer(WordPiece(unk_token=UNK))
-    tokenizer.normalizer = BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = BertPreTokenizer()
-    trainer = WordPieceTrainer(vocab_size=vocabulary, special_tokens=list(SPECIAL), show_progress=False)
-    tokenizer.train_from_iterator(lyrics, trainer)
-    ends = [(token, tokenizer.token_to_id(token)) for token in (CLS, SEP)]
+    """Every character, alone and as a continuation, and the commonest words.
+
+    Not the tokenizers library's trainer: it numbers pieces in another order each time.
+    """
+    normalizer, pre_tokenizer = BertNormalizer(lowercase=True), BertPreTokenizer()
+    counts = Counter(
+        word for text in lyrics for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))
+    )
+    characters = sorted(set("".join(counts)))
+    common = sorted(counts, key=lambda word: (-counts[word], word))
+    pieces = dict.fromkeys([*SPECIAL, *characters, *(f"##{character}" for character in characters), *common])
+    vocab = {piece: number for number, piece in enumerate(list(pieces)[:vocabulary])}
+
+    tokenizer = Tokenizer(WordPiece(vocab, unk_token=UNK))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizer
+    tokenizer.add_special_tokens(list(SPECIAL))
+    ends = [(token, vocab[token]) for token in (CLS, SEP)]
     tokenizer.post_processor = TemplateProcessing(single=f"{CLS} $A {SEP}", special_tokens=ends)
     tokenizer.enable_truncation(max_tokens)
-    tokenizer.enable_padding(pad_id=SPECIAL.index(PAD), pad_token=PAD)
+    tokenizer.enable_padding(pad_id=vocab[PAD], pad_token=PAD)
     return tokenizer
 
 
 def _guess_masked_words(model: BertForMaskedLM, ids: Tensor, config: LittleBert) -> None:
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
     model.train()
     for _ in range(config.steps):
         batch = ids[torch.randint(len(ids), (MLM_BATCH,))]

@@ -15,7 +15,7 @@ from trainer.corpus.signal import SECONDS
 from trainer.data import SPLITS, read_library
 from trainer.errors import ConfigError, OutputError
 
-TRACKS = 40
+TRACKS = 24
 
 AUDIO = AudioInput(sample_rate=22_050, window_seconds=10, windows=1, picking="spread")
 

@@ -1,0 +1,55 @@
+"""Presets, settings, and one line for each that is wrong."""
+
+import pytest
+from pydantic import BaseModel
+
+from trainer.config import FitConfig, LittleBert, NetworkConfig, preset
+from trainer.errors import ConfigError
+
+
+def test_the_paper_preset_holds_what_the_paper_states() -> None:
+    config = preset("paper")
+    assert config.network.audio.sample_rate == 22_050
+    assert config.network.audio.window_seconds == 30
+    assert (config.network.hop, config.network.mels) == (512, 128)
+    assert len(config.network.channels) == 5
+    fit = config.fit
+    assert (fit.learning_rate, fit.halve_every, fit.batch, fit.contrastive_weight) == (1e-4, 50, 16, 0.3)
+    assert config.network.contrastive
+    assert config.network.cross_attention
+    assert config.network.genre_graph
+
+
+@pytest.mark.parametrize("part", [NetworkConfig, FitConfig, LittleBert])
+def test_every_choice_says_whether_it_is_stated_or_chosen(part: type[BaseModel]) -> None:
+    for name, field in part.model_fields.items():
+        assert field.description is not None, name
+        assert field.description.startswith(("Stated", "Chosen")), name
+
+
+def test_settings_go_on_top() -> None:
+    config = preset("small", ["fit.epochs=3", "network.lyrics_model=models/bert", "network.width=64"])
+    assert config.fit.epochs == 3
+    assert config.network.lyrics_model == "models/bert"
+    assert config.network.width == 64
+    assert preset("small", ["network.lyrics_model.layers=1"]).network.lyrics_model == LittleBert(layers=1)
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("fit.epochs", "key=value"),
+        ("fit.epoch=3", "no setting fit.epoch"),
+        ("epochs=3", "no setting epochs"),
+        ("fit.epochs=0", "fit.epochs: Input should be greater than 0"),
+        ("fit.epochs=many", "fit.epochs: Input should be a valid integer"),
+        ("fit.contrastive_weight=1", "fit.contrastive_weight"),
+        ("network.heads=3", "width must be a multiple of heads"),
+        ("network.hop=500", "n_fft must be a multiple of hop"),
+        ("network.mels=70", "mels must be a multiple of 32"),
+    ],
+)
+def test_wrong_settings(override: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint) as raised:
+        preset("small", [override])
+    assert "\n" not in str(raised.value)
