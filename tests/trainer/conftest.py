@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from schemas.bundle import AudioInput
+from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.config import FitConfig, LittleBert, NetworkConfig, TrainingConfig
+from trainer.fit import fit
 
 GENRES = [
     {"slug": "tone", "name": "Tone", "parent": None},
@@ -85,3 +87,15 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny() -> TrainingConfig:
     return TINY
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fit") / "checkpoint"
+    fit(manifest, TINY, folder, "tones", synthetic=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(checkpoint_folder: Path) -> Checkpoint:
+    return load_checkpoint(checkpoint_folder)

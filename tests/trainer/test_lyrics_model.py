@@ -10,6 +10,7 @@ from transformers import (
     DistilBertConfig,
     DistilBertModel,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
 )
 
 from trainer.config import LittleBert

@@ -1,0 +1,68 @@
+"""A checkpoint loads as it was saved, and one line names what is wrong with it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.checkpoint import load_checkpoint, save_checkpoint
+from trainer.errors import CheckpointError
+
+
+@pytest.fixture
+def copy(checkpoint_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(checkpoint_folder, tmp_path / "checkpoint"))
+
+
+def test_saved_again_it_is_the_same(checkpoint_folder: Path, tmp_path: Path) -> None:
+    first = load_checkpoint(checkpoint_folder)
+    save_checkpoint(tmp_path, first.description, first.network, first.lyrics_model.tokenizer)
+    second = load_checkpoint(tmp_path)
+    assert second.description == first.description
+    weights = second.network.state_dict()
+    assert all(torch.equal(weight, weights[name]) for name, weight in first.network.state_dict().items())
+    assert second.tokenizer.encode("love heart") == first.tokenizer.encode("love heart")
+    assert not second.network.training
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "complaint"),
+    [
+        ("checkpoint.json", None, "no checkpoint at"),
+        ("checkpoint.json", "{", "checkpoint: Invalid JSON"),
+        ("checkpoint.json", "{}", "config: Field required"),
+        ("tokenizer.json", None, "lacks tokenizer.json"),
+        ("weights.safetensors", None, "is damaged"),
+        ("weights.safetensors", "nonsense", "is damaged"),
+        ("lyrics_encoder/config.json", None, "is damaged"),
+    ],
+)
+def test_a_damaged_folder(copy: Path, file: str, content: str | None, complaint: str) -> None:
+    if content is None:
+        (copy / file).unlink()
+    else:
+        (copy / file).write_text(content)
+    with pytest.raises(CheckpointError, match=complaint) as raised:
+        load_checkpoint(copy)
+    assert "\n" not in str(raised.value)
+
+
+def test_another_configuration(copy: Path) -> None:
+    path = copy / "checkpoint.json"
+    description = json.loads(path.read_text())
+    description["config"]["network"]["projection"] = 5
+    path.write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match="of another configuration") as raised:
+        load_checkpoint(copy)
+    assert "\n" not in str(raised.value)
+
+
+def test_too_few_thresholds(copy: Path) -> None:
+    path = copy / "checkpoint.json"
+    description = json.loads(path.read_text())
+    description["thresholds"].pop()
+    path.write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match="differ in number"):
+        load_checkpoint(copy)
