@@ -23,6 +23,16 @@ class InOrder(priority_cycle):  # type: ignore[type-arg] # not subscriptable whe
         return sorted((self.items or [])[:n], key=QUEUES.index)
 
 
+def unacked_key(deployment: str) -> str:
+    """The Redis hash of jobs in flight, by delivery tag."""
+    return f"{deployment}.unacked"
+
+
+def unacked_index_key(deployment: str) -> str:
+    """The Redis sorted set of their delivery tags, by when each lease was last renewed."""
+    return f"{deployment}.unacked_index"
+
+
 def celery_app(settings: BrokerSettings) -> Celery:
     """The Celery application of producers and workers alike; it holds no task of its own."""
     app = Celery("cogenre", broker=settings.broker_url.get_secret_value())
@@ -40,8 +50,8 @@ def celery_app(settings: BrokerSettings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout,
-            "unacked_key": f"{settings.deployment}.unacked",
-            "unacked_index_key": f"{settings.deployment}.unacked_index",
+            "unacked_key": unacked_key(settings.deployment),
+            "unacked_index_key": unacked_index_key(settings.deployment),
             "unacked_mutex_key": f"{settings.deployment}.unacked_mutex",
             # A dead worker's jobs come back at the timeout, not minutes after it.
             "unacked_restore_interval": 1,

@@ -11,11 +11,13 @@ from celery.exceptions import Reject
 
 from schemas.bundle import artefact_sha256
 from schemas.jobs import TASK_NAME
-from worker.broker import QUEUES, celery_app
+from worker.broker import QUEUES, SOCKET_SECONDS, celery_app, unacked_index_key
 from worker.catalog.connect import connect_migrated
 from worker.catalog.models import register_model
 from worker.catalog.tracks import TrackCatalog
 from worker.errors import ConfigError, TryLater
+from worker.guard import install_guard
+from worker.lease import Leases
 from worker.model import Model
 from worker.settings import BrokerSettings, WorkerSettings
 from worker.storage import ObjectStore
@@ -31,13 +33,15 @@ def run_worker(settings: WorkerSettings) -> int:
     first job is taken, where the settings cannot work.
     """
     check_broker(settings)
-    with open_labeller(settings) as labeller:
+    install_guard(settings.deployment)
+    with open_labeller(settings) as labeller, open_leases(settings) as leases:
         app = celery_app(settings)
 
         @app.task(name=TASK_NAME, bind=True)
-        def classify_track(_: "Task[Any, Any]", *args: Any, **message: Any) -> None:
+        def classify_track(task: "Task[Any, Any]", *args: Any, **message: Any) -> None:
             try:
-                labeller.label({"args": args, **message} if args else message)
+                with leases.held(_delivery_tag(task)):
+                    labeller.label({"args": args, **message} if args else message)
             except TryLater as error:
                 log.warning("back to the queue: %s", error)
                 raise Reject(error, requeue=True) from error
@@ -50,6 +54,11 @@ def run_worker(settings: WorkerSettings) -> int:
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else 0
     return 0
+
+
+def _delivery_tag(task: "Task[Any, Any]") -> str:
+    properties: Any = task.request.properties
+    return str(properties["delivery_tag"])
 
 
 @contextmanager
@@ -73,6 +82,17 @@ def open_labeller(settings: WorkerSettings) -> Iterator[Labeller]:
     finally:
         labeller.close()
         engine.dispose()
+
+
+@contextmanager
+def open_leases(settings: BrokerSettings) -> Iterator[Leases]:
+    """Renewed as long as the context lasts."""
+    client = redis.Redis.from_url(settings.broker_url.get_secret_value(), socket_timeout=SOCKET_SECONDS)
+    leases = Leases(client, unacked_index_key(settings.deployment), settings.visibility_timeout)
+    try:
+        yield leases
+    finally:
+        leases.close()
 
 
 def check_broker(settings: BrokerSettings) -> None:

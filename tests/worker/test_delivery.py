@@ -1,0 +1,72 @@
+"""Any producer's messages, through a real worker process: nothing stops it, nothing is lost."""
+
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import Engine, text
+
+from tests.worker.jobs import count, job, push, put_audio
+from tests.worker.processes import running_worker, wait_until
+from tests.worker.test_envelope import ENVELOPES, MALFORMED
+from worker.lease import Leases
+
+
+@pytest.fixture
+def broker(environment: dict[str, str]) -> Any:
+    return redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
+
+
+def test_golden_envelopes_are_labelled_and_malformed_ones_kept(
+    environment: dict[str, str], catalog: Engine, s3: Any, broker: Any
+) -> None:
+    put_audio(s3, "golden.flac")
+    put_audio(s3, "golden.txt", b"la la la")
+    with running_worker() as worker:
+        for item in MALFORMED.values():
+            broker.lpush("tracks", item)
+        for file in ENVELOPES:
+            broker.lpush("tracks", file.read_bytes())
+        wait_until(lambda: count(catalog, "track_current") == len(ENVELOPES))
+        assert worker.poll() is None
+    dead = [json.loads(letter) for letter in broker.lrange("cogenre.dead", 0, -1)]
+    assert {base64.b64decode(letter["message"]) for letter in dead} == set(MALFORMED.values())
+    assert all(letter["reason"] and letter["queue"] == "tracks" for letter in dead)
+    assert broker.llen("tracks") == broker.hlen("cogenre.unacked") == 0
+    with catalog.connect() as connection:
+        labelled = set(connection.execute(text("select track_id from track_current")).scalars())
+    assert labelled == {f"golden-{Path(file).stem}" for file in ENVELOPES}
+
+
+def test_the_job_of_a_worker_that_was_killed_is_done_by_another(
+    environment: dict[str, str], catalog: Engine, s3: Any, broker: Any
+) -> None:
+    push(*(job(f"track-{at}", put_audio(s3, f"t{at}.flac", hertz=200 + 9 * at)) for at in range(40)))
+    short = {"COGENRE_VISIBILITY_TIMEOUT": "5"}
+    with running_worker(**short) as worker:
+        wait_until(lambda: count(catalog, "track_current") >= 3)
+        worker.kill()
+        worker.wait()
+    assert count(catalog, "track_current") < 40
+    with running_worker(**short):
+        wait_until(lambda: count(catalog, "track_current") == 40)
+        wait_until(lambda: broker.hlen("cogenre.unacked") == 0, seconds=20)
+    assert count(catalog, "classification") == 40
+    assert count(catalog, "ingest_failure") == 0
+
+
+def test_leases_are_renewed_while_held_and_only_then(broker: Any) -> None:
+    leases = Leases(broker, "index", timeout=0.3)
+    broker.zadd("index", {"held": 1, "other": 1})
+    with leases.held("held"), leases.held("gone"):
+        wait_until(lambda: broker.zscore("index", "held") > time.time() - 1, seconds=5)
+        assert broker.zscore("index", "other") == 1
+        assert broker.zscore("index", "gone") is None  # a lease that is lost stays lost
+    renewed = broker.zscore("index", "held")
+    time.sleep(0.4)
+    assert broker.zscore("index", "held") == renewed
+    leases.close()
