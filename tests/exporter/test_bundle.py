@@ -1,0 +1,77 @@
+"""The bundle: what the worker's loader accepts, whole or not there."""
+
+from pathlib import Path
+
+import pytest
+
+from exporter.bundle import token_buckets, write_bundle
+from exporter.errors import BundleNameError, ParityError
+from exporter.verify import LARGEST_DIFFERENCE
+from media.tokens import LyricsTokenizer
+from schemas.bundle import read_bundle
+from trainer.checkpoint import Checkpoint
+from trainer.errors import OutputError
+
+
+def test_the_manifest_carries_the_checkpoint(bundle_folder: Path, checkpoint: Checkpoint) -> None:
+    manifest = read_bundle(bundle_folder)
+    description = checkpoint.description
+    assert manifest.label == "tiny:1.0.0"
+    assert manifest.genres == description.genres
+    assert manifest.thresholds == description.thresholds
+    assert manifest.correlations == description.correlations
+    assert manifest.measurements == description.measurements
+    assert manifest.audio == description.config.network.audio
+    assert manifest.embedding_width == 16
+    assert manifest.lyrics.buckets == (16, 32, 40)
+    assert manifest.parity.max_probability_difference <= LARGEST_DIFFERENCE
+    assert manifest.parity.cases == 20
+    assert manifest.made_with["torch"]
+
+
+def test_every_file_is_in_the_manifest(bundle_folder: Path) -> None:
+    files = {path.name for path in bundle_folder.iterdir()}
+    assert files == {"bundle.json", *read_bundle(bundle_folder).files}
+    assert "README.md" in files
+
+
+def test_the_tokenizer_is_the_checkpoints(bundle_folder: Path, checkpoint: Checkpoint) -> None:
+    tokenizer = LyricsTokenizer(bundle_folder / "tokenizer.json", 40)
+    assert tokenizer.encode("love me tonight") == checkpoint.tokenizer.encode("love me tonight")
+
+
+@pytest.mark.parametrize(
+    ("limit", "buckets"), [(8, (8,)), (16, (16,)), (64, (16, 32, 64)), (100, (16, 32, 64, 100))]
+)
+def test_buckets_double_up_to_the_limit(limit: int, buckets: tuple[int, ...]) -> None:
+    assert token_buckets(limit) == buckets
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("Tiny", "1"), ("tiny model", "1"), ("", "1"), ("tiny", ""), ("tiny", "1 0"), ("t", "/")],
+)
+def test_names_that_no_bundle_can_have(
+    checkpoint: Checkpoint, tmp_path: Path, name: str, version: str
+) -> None:
+    with pytest.raises(BundleNameError, match="cannot be used"):
+        write_bundle(checkpoint, tmp_path / "out", name, version)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_folder_is_not_touched(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="exists"):
+        write_bundle(checkpoint, tmp_path, "tiny", "1")
+
+
+def test_no_bundle_of_a_graph_that_differs(
+    checkpoint: Checkpoint, bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export_wrongly(_: object, file: Path) -> None:
+        file.write_bytes((bundle_folder / "model.fp32.onnx").read_bytes())
+
+    monkeypatch.setattr("exporter.bundle.export_graph", export_wrongly)
+    checkpoint.network.fuse.weight.data *= 1.2
+    with pytest.raises(ParityError):
+        write_bundle(checkpoint, tmp_path / "out", "tiny", "1")
+    assert not list(tmp_path.iterdir())

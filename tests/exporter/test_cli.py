@@ -1,0 +1,77 @@
+"""The command line: one line and exit code 2 for what a person can put right."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from exporter.cli import main
+from schemas.bundle import read_bundle
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    monkeypatch.setattr(sys, "argv", ["cogenre-export", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code is None or isinstance(exit_.value.code, int)
+    return exit_.value.code or 0
+
+
+def test_bundle_then_verify(
+    checkpoint_folder: Path,
+    bundle_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # An export takes seconds: the one that the tests share is its result.
+    def export(_: object, file: Path) -> None:
+        shutil.copyfile(bundle_folder / file.name, file)
+
+    monkeypatch.setattr("exporter.bundle.export_graph", export)
+    out = tmp_path / "bundle"
+    label = ("--name", "tiny", "--version", "0.1.0")
+    assert run(monkeypatch, "bundle", checkpoint_folder, out, *label) == 0
+    assert "tiny:0.1.0 written to" in capfd.readouterr().out
+    assert read_bundle(out).label == "tiny:0.1.0"
+    assert run(monkeypatch, "verify", out, checkpoint_folder) == 0
+    assert "fp32: probabilities within" in capfd.readouterr().out
+
+
+LABEL = ("--name", "tiny", "--version", "1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("bundle", "nowhere", "out", *LABEL), "no checkpoint at nowhere"),
+        (("bundle", "{checkpoint}", "out", "--name", "No Name", "--version", "1"), "name 'No Name'"),
+        (("bundle", "{checkpoint}", "{checkpoint}", *LABEL), "exists"),
+        (("verify", "nowhere", "{checkpoint}"), "no bundle at nowhere"),
+        (("verify", "{bundle}", "nowhere"), "no checkpoint at nowhere"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...],
+    complaint: str,
+    checkpoint_folder: Path,
+    bundle_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    filled = [part.format(checkpoint=checkpoint_folder, bundle=bundle_folder) for part in arguments]
+    capfd.readouterr()
+    assert run(monkeypatch, *filled) == 2
+    stderr = capfd.readouterr().err
+    assert stderr.startswith("cogenre-export: ")
+    assert complaint in stderr
+    assert stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [("bundle",), ("bundle", "a", "b"), ("bake",)])
+def test_wrong_usage(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, *arguments) == 2
