@@ -1,5 +1,6 @@
 """Which tracks the corpus has: artists, their label sets, titles, and the split."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,12 +46,15 @@ def plan_tracks(tracks: int, seed: int) -> list[PlannedTrack]:
     rng = np.random.default_rng(seed)
     table = label_sets()
     planned: list[PlannedTrack] = []
+    filled: Counter[Split] = Counter()
     for artist, size in enumerate(_artist_sizes(tracks, rng)):
         name = _artist_name(artist)
         touch = Touch.drawn(rng)
         pet_words = tuple(str(noun) for noun in rng.choice(COMMON.nouns, PET_WORDS, replace=False))
         home = table.draw(rng)
-        split = _least_filled(planned, tracks)
+        # Artists are drawn alike, so the splits may take turns: each goes where most of a share is lacking.
+        split = max(SPLITS, key=lambda split: (SPLITS[split] * tracks - filled[split]) / SPLITS[split])
+        filled[split] += size
         for _ in range(size):
             genres = home if rng.random() < LOYALTY else table.draw(rng)
             planned.append(
@@ -76,15 +80,6 @@ def _artist_sizes(tracks: int, rng: np.random.Generator) -> list[int]:
     while (left := tracks - sum(sizes)) > 0:
         sizes.append(min(left, int(rng.integers(*TRACKS_PER_ARTIST, endpoint=True))))
     return sizes
-
-
-def _least_filled(planned: list[PlannedTrack], tracks: int) -> Split:
-    """The split that lacks most of its share: artists are drawn alike, so turns are as good as chance."""
-    lacks = {
-        split: share * tracks - sum(track.split == split for track in planned)
-        for split, share in SPLITS.items()
-    }
-    return max(lacks, key=lambda split: lacks[split] / SPLITS[split])
 
 
 def _artist_name(number: int) -> str:

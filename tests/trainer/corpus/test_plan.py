@@ -38,7 +38,7 @@ def test_splits_have_their_shares() -> None:
 
 
 def test_artists_have_names_of_their_own() -> None:
-    tracks = plan_tracks(12_000, seed=7)
+    tracks = plan_tracks(8_000, seed=7)
     runs = sum(one.artist != other.artist for one, other in pairwise(tracks)) + 1
     assert runs == len({track.artist for track in tracks})
 
