@@ -4,5 +4,5 @@ One decoder and one lyrics cleaner for the whole house: encoded audio becomes mo
 raw lyrics become clean text and token ids.
 """
 
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 """Raised whenever the same file or text gives the model other input than before: results are keyed by it."""

@@ -2,10 +2,15 @@
 
 The demuxer is forced by magic bytes, only the first audio stream is read, and no length that a header
 states is believed: what is decoded is bounded in samples. Channels are averaged, then resampled.
+
+Windows lie exactly where they should, but for MP3 of variable bit rate: its table of contents knows positions
+to 1/256 of the file. ADTS, and MP3 of variable bit rate without that table, are decoded from the start:
+nothing in them says where a second lies.
 """
 
-import io
+import errno
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import av
@@ -14,17 +19,21 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from numpy.typing import NDArray
 
-from media.errors import CorruptAudio, ShortAudio, SilentAudio, UnsupportedAudio
-from media.sniff import HEAD_BYTES, demuxer_of
+from media.errors import CorruptAudio, MediaError, ShortAudio, SilentAudio, UnsupportedAudio
+from media.sniff import HEAD_BYTES, demuxer_of, id3_bytes
+from media.source import BytesSource, Source, SourceFile
 from media.windows import window_starts
 from schemas.bundle import AudioInput
 
 Waveform = NDArray[np.float32]
 
-CODECS = frozenset({"mp3", "mp3float", "flac", "vorbis", "opus", "libopus", "aac", "alac"})
-"""Decoders that may run, beside every `pcm_*`."""
+CODECS = frozenset({"mp3", "mp3float", "flac", "vorbis", "opus", "libopus", "aac", "alac"}) | {
+    name for name in av.codecs_available if name.startswith("pcm_")
+}
+"""Decoders that may run."""
 
 MIN_SECONDS = 1.0
 """Less sound than this has no genre."""
@@ -40,6 +49,9 @@ MAX_CHANNELS = 8
 UNINDEXED = frozenset({"aac"})
 """Containers whose length and positions are only estimated from the bit rate."""
 
+SAME_BIT_RATE = 0.03
+"""MP3 frames of a constant bit rate differ by one byte of padding; the next bit rate is 9 % away or more."""
+
 PREROLL_SECONDS = 0.25
 """Decoded and thrown away before a window, since a codec needs some packets to settle after a seek."""
 
@@ -54,21 +66,17 @@ class Clip:
     """How long the whole track lasts."""
 
 
-def decode_windows(encoded: bytes, audio: AudioInput) -> Clip:
+def decode_windows(encoded: bytes | Source, audio: AudioInput) -> Clip:
     """Cut the windows that `audio` asks for out of an encoded file.
 
-    Windows are reached by seeking. Where the track has little more than the windows, or where
-    its header misleads about its length, it is decoded from the start instead.
+    Windows are reached by seeking, and little else of the file is read. Where the track has little more than
+    the windows, or where its header misleads about its length, it is decoded from the start instead.
 
-    Raises a MediaError that says what is wrong with the file.
+    Raises a MediaError that says what is wrong with the file, and whatever reading the source raises.
     """
-    demuxer = demuxer_of(encoded[:HEAD_BYTES])
-    try:
-        with av.open(io.BytesIO(encoded), "r", format=demuxer, metadata_errors="replace") as container:
-            stream = _audio_stream(container)
-            clip = _by_seeking(container, stream, audio) or _from_the_start(container, stream, audio)
-    except av.error.FFmpegError as error:
-        raise CorruptAudio(f"cannot be decoded as {demuxer}: {error.strerror}") from error
+    source = BytesSource(encoded) if isinstance(encoded, bytes) else encoded
+    with _opened(source) as (container, stream):
+        clip = _by_seeking(container, stream, audio) or _from_the_start(container, stream, audio)
     if not np.isfinite(clip.windows).all():
         raise CorruptAudio("holds samples that are not numbers")
     if np.abs(clip.windows).max() < SILENCE:
@@ -76,12 +84,47 @@ def decode_windows(encoded: bytes, audio: AudioInput) -> Clip:
     return clip
 
 
+@contextmanager
+def _opened(source: Source) -> Iterator[tuple[InputContainer, AudioStream]]:
+    """The container and its audio stream. FFmpeg's errors inside become CorruptAudio."""
+    file = SourceFile(source)
+    demuxer = _begin(file)
+    options = {
+        "fflags": "fastseek",  # or an MP3 would be read up to where it seeks
+        "codec_whitelist": ",".join(sorted(CODECS)),
+    }
+    try:
+        with av.open(file, "r", format=demuxer, options=options, metadata_errors="replace") as container:
+            yield container, _audio_stream(container)
+    except av.error.FFmpegError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(str(error)) from error
+        raise CorruptAudio(f"cannot be decoded as {demuxer}: {error.strerror}") from error
+
+
+def _begin(file: SourceFile) -> str:
+    """Let `file` begin behind ID3 tags and their cover art, and name the demuxer of what is there."""
+    start = 0
+    head = file.read(HEAD_BYTES)
+    while tag := id3_bytes(head):
+        start += tag
+        file.begin_at(start)
+        head = file.read(HEAD_BYTES)
+    file.begin_at(start)
+    try:
+        return demuxer_of(head)
+    except MediaError:
+        if not start:
+            raise
+        return "mp3"  # the usual thing behind a tag, here with padding in between
+
+
 def _audio_stream(container: InputContainer) -> AudioStream:
     if not container.streams.audio:
         raise UnsupportedAudio("holds no audio stream")
     stream = container.streams.audio[0]
     codec = stream.codec_context.name
-    if codec not in CODECS and not codec.startswith("pcm_"):
+    if codec not in CODECS:
         raise UnsupportedAudio(f"audio codec {codec} is not supported")
     if stream.codec_context.channels > MAX_CHANNELS:
         raise UnsupportedAudio(f"has {stream.codec_context.channels} channels; at most {MAX_CHANNELS}")
@@ -96,6 +139,8 @@ def _by_seeking(container: InputContainer, stream: AudioStream, audio: AudioInpu
     """The windows, each reached by a seek; None where that cannot be trusted or does not pay."""
     if container.format.name in UNINDEXED or stream.duration is None or stream.time_base is None:
         return None
+    # FFmpeg has put an MP3's table of contents here. Without it, it seeks as if the bit rate never changed.
+    by_bit_rate = container.format.name == "mp3" and not len(stream.index_entries)
     seconds = float(stream.duration * stream.time_base)
     if seconds < 1.5 * audio.windows * audio.window_seconds:
         return None
@@ -107,7 +152,7 @@ def _by_seeking(container: InputContainer, stream: AudioStream, audio: AudioInpu
             container.seek(origin + int(aim / stream.time_base), stream=stream)
         except av.error.FFmpegError:
             return None
-        samples = _segment(container, stream, start, audio)
+        samples = _segment(container, stream, start, audio, by_bit_rate)
         if samples is None or len(samples) < audio.window_samples - audio.sample_rate // 10:
             return None
         windows.append(_fitted(samples, audio.window_samples))
@@ -115,35 +160,45 @@ def _by_seeking(container: InputContainer, stream: AudioStream, audio: AudioInpu
 
 
 def _segment(
-    container: InputContainer, stream: AudioStream, start: float, audio: AudioInput
+    container: InputContainer, stream: AudioStream, start: float, audio: AudioInput, by_bit_rate: bool
 ) -> Waveform | None:
     """Samples from `start` seconds on for one window, at the wanted rate; None if they cannot be placed."""
     rate = stream.codec_context.sample_rate
     needed = round(audio.window_seconds * rate)
-    origin = stream.start_time or 0
+    origin = float((stream.start_time or 0) * (stream.time_base or 0))
     parts: list[Waveform] = []
     held = 0
     decoded = 0
-    for frame in _frames(container, stream):
-        if frame.pts is None or frame.time_base is None or frame.sample_rate != rate:
+    for packet in container.demux(stream):
+        if by_bit_rate and not _at_bit_rate(packet, stream):
             return None
-        samples = _mono(frame)
-        decoded += len(samples)
-        if decoded > MAX_DECODED_SAMPLES:
-            return None
-        at = round((float(frame.pts * frame.time_base) - float(origin * (stream.time_base or 0))) * rate)
-        late = at - round(start * rate)
-        if not parts and late > rate // 10:
-            return None  # the seek went too far
-        part = samples[max(0, -late) :] if not parts else samples
-        if len(part):
-            parts.append(part)
-            held += len(part)
+        for frame in _frames(packet):
+            if frame.pts is None or frame.time_base is None or frame.sample_rate != rate:
+                return None
+            samples = _mono(frame)
+            decoded += len(samples)
+            if decoded > MAX_DECODED_SAMPLES:
+                return None
+            late = round((float(frame.pts * frame.time_base) - origin) * rate) - round(start * rate)
+            if not parts and late > rate // 10:
+                return None  # the seek went too far
+            part = samples[max(0, -late) :] if not parts else samples
+            if len(part):
+                parts.append(part)
+                held += len(part)
         if held >= needed:
             break
     if not parts:
         return None
     return _resampled(np.concatenate(parts)[:needed], rate, audio.sample_rate)
+
+
+def _at_bit_rate(packet: "Packet[AudioStream]", stream: AudioStream) -> bool:
+    """Whether a packet has the bit rate that the stream began with; so has the empty one at the end."""
+    if not packet.size or not packet.duration or not stream.bit_rate:
+        return not packet.size
+    bit_rate = 8 * packet.size / float(packet.duration * packet.time_base)
+    return abs(bit_rate - stream.bit_rate) < SAME_BIT_RATE * stream.bit_rate
 
 
 def _from_the_start(container: InputContainer, stream: AudioStream, audio: AudioInput) -> Clip:
@@ -152,11 +207,12 @@ def _from_the_start(container: InputContainer, stream: AudioStream, audio: Audio
     rate = stream.codec_context.sample_rate
     parts: list[Waveform] = []
     held = 0
-    for frame in _frames(container, stream):
-        if frame.sample_rate != rate:
-            raise UnsupportedAudio("changes its sample rate on the way")
-        parts.append(_mono(frame))
-        held += len(parts[-1])
+    for packet in container.demux(stream):
+        for frame in _frames(packet):
+            if frame.sample_rate != rate:
+                raise UnsupportedAudio("changes its sample rate on the way")
+            parts.append(_mono(frame))
+            held += len(parts[-1])
         if held >= MAX_DECODED_SAMPLES:
             break
     if not parts:
@@ -164,22 +220,26 @@ def _from_the_start(container: InputContainer, stream: AudioStream, audio: Audio
     seconds = held / rate
     if seconds < MIN_SECONDS:
         raise ShortAudio(f"lasts {seconds:.2f} s; at least {MIN_SECONDS:g} s are needed")
-    track = np.concatenate(parts)
+    ends = np.cumsum([len(part) for part in parts])
     windows = []
     for start in window_starts(seconds, audio):
         first = round(start * rate)
-        samples = track[first : first + round(audio.window_seconds * rate)]
+        last = first + round(audio.window_seconds * rate)
+        # The parts that the window lies in: the whole track in one piece would take its memory twice.
+        within = slice(int(np.searchsorted(ends, first, "right")), int(np.searchsorted(ends, last)) + 1)
+        samples = np.concatenate(parts[within])
+        first -= int(ends[within.start]) - len(parts[within.start])
+        samples = samples[first : first + round(audio.window_seconds * rate)]
         windows.append(_fitted(_resampled(samples, rate, audio.sample_rate), audio.window_samples))
     return Clip(np.stack(windows), seconds)
 
 
-def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+def _frames(packet: "Packet[AudioStream]") -> list[AudioFrame]:
     """Decoded frames. A damaged packet is passed over, as every player does: many real files have some."""
-    for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
-            continue
+    try:
+        return packet.decode()
+    except av.error.InvalidDataError:
+        return []
 
 
 def _mono(frame: AudioFrame) -> Waveform:

@@ -6,6 +6,17 @@ HEAD_BYTES = 12
 """Enough to tell every container apart."""
 
 
+def id3_bytes(head: bytes) -> int:
+    """Length of the ID3v2 tag that a file with these first bytes begins with; 0 where there is none."""
+    if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 0x7F:
+        return 0
+    length = 0
+    for seven_bits in head[6:10]:
+        length = length << 7 | seven_bits
+    footer = 10 if head[5] & 0x10 else 0
+    return 10 + length + footer
+
+
 def demuxer_of(head: bytes) -> str:
     """FFmpeg's name of the demuxer for a file that begins with `head` (`HEAD_BYTES` or more).
 
