@@ -31,8 +31,8 @@ def _storable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Name = Annotated[Text, Field(min_length=1, max_length=1024)]
+Storable = AfterValidator(_storable)
+Name = Annotated[str, Field(min_length=1, max_length=1024), Storable]
 
 
 class _Message(BaseModel):
@@ -42,7 +42,7 @@ class _Message(BaseModel):
 class ObjectRef(_Message):
     """An object in S3. Never a URL: the worker reads from the buckets it was allowed, nothing else."""
 
-    bucket: Annotated[Text, Field(min_length=3, max_length=63)]
+    bucket: Annotated[str, Field(min_length=3, max_length=63), Storable]
     key: Name
     version_id: Annotated[Name | None, Field(description="Pins one version; null = the latest.")] = None
 
@@ -50,20 +50,24 @@ class ObjectRef(_Message):
 class InlineLyrics(_Message):
     """Lyrics carried by the message itself. Empty text means that there are none."""
 
-    text: Annotated[Text, Field(max_length=100_000)]
+    text: Annotated[str, Field(max_length=100_000), Storable]
 
 
 class TrackJob(_Message):
     """Version 1 of the message: classify one track."""
 
     schema_version: Literal[1] = Field(description="Version of this contract.")
-    track_id: Annotated[Name, Field(max_length=255, description="The platform's own id, unique for a track.")]
+    track_id: Annotated[
+        str,
+        Field(min_length=1, max_length=255, description="The platform's own id, unique for a track."),
+        Storable,
+    ]
     audio: ObjectRef = Field(description="The encoded audio: WAV, FLAC, MP3, Ogg or MP4.")
     lyrics: ObjectRef | InlineLyrics | None = Field(
         default=None, description="Where the lyrics are, or the lyrics themselves; null = none known."
     )
     language: Annotated[
-        Annotated[Text, Field(max_length=35)] | None,
+        Annotated[str, Field(max_length=35), Storable] | None,
         Field(description="BCP 47 tag of the lyrics' language; null = unknown."),
     ] = None
     title: Name | None = None

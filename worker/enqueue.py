@@ -1,42 +1,29 @@
 """Jobs into the queue: registered in the catalog first, so that one gets lost is known to be missing."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 
 from celery import Celery
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from schemas.jobs import QUEUE_TRACKS, TASK_NAME, TrackJob
+from worker.catalog.failures import OpenFailure
 from worker.catalog.tracks import upsert_tracks
-from worker.errors import ConfigError
 
 PAGE = 500
 """Jobs registered in one transaction, then published."""
 
 
-def read_jobs(lines: Iterable[str]) -> Iterator[TrackJob]:
-    """Jobs from JSON lines; `schema_version` and `enqueued_at` may be left out.
-
-    Raises ConfigError at the first line that is no job, naming it.
-    """
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+def replayable(failures: Iterable[OpenFailure]) -> tuple[list[TrackJob], int]:
+    """The jobs of failures, and the number of those whose message was no job."""
+    jobs = []
+    hopeless = 0
+    for failure in failures:
         try:
-            fields = json.loads(line)
-            if not isinstance(fields, dict):
-                raise TypeError("not a JSON object")
-            yield TrackJob.model_validate({"schema_version": 1, "enqueued_at": datetime.now(UTC), **fields})
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ConfigError(
-                f"line {number}: {where}: {first['msg']} (see schemas/track_job.schema.json)"
-            ) from None
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"line {number} is no JSON object: {error}") from None
+            jobs.append(TrackJob.model_validate_json(failure.payload, strict=True))
+        except ValidationError:
+            hopeless += 1
+    return jobs, hopeless
 
 
 def enqueue(

@@ -10,6 +10,7 @@ BRPOP ─► sound? ─► kombu ─► Celery ─► task
 import base64
 import json
 import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.redis import Channel, Transport
 
 from worker.envelope import EnvelopeInvalid, sound
+from worker.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ def install_guard(deployment: str) -> None:
                 log.warning("to the dead list: %s", error)
                 # Another connection: this one is between a command and kombu's next.
                 redis.Redis(connection_pool=self.connection_pool).lpush(
-                    dead, dead_letter(queue.decode(), item, str(error))
+                    dead, _letter(queue.decode(), item, str(error))
                 )
                 return None
 
@@ -55,13 +57,42 @@ def install_guard(deployment: str) -> None:
         aliases[scheme] = lambda: GuardedTransport
 
 
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message that no worker could take."""
+
+    queue: str
+    reason: str
+    at: str
+    message: bytes
+
+
 def dead_list(deployment: str) -> str:
-    """The Redis list of messages that no worker could take."""
+    """The Redis list of dead letters, the newest first."""
     return f"{deployment}.dead"
 
 
-def dead_letter(queue: str, item: bytes, reason: str) -> str:
-    """What is kept of a message: enough to mend it and push it again."""
+def dead_letters(settings: BrokerSettings) -> list[DeadLetter]:
+    """The newest first."""
+    broker: Any = redis.Redis.from_url(settings.broker_url.get_secret_value())
+    return [_parsed(letter) for letter in broker.lrange(dead_list(settings.deployment), 0, -1)]
+
+
+def push_back(settings: BrokerSettings) -> int:
+    """Move every dead letter's message to the queue it came from; returns how many."""
+    broker: Any = redis.Redis.from_url(settings.broker_url.get_secret_value())
+    letters = broker.lrange(dead_list(settings.deployment), 0, -1)
+    for letter in letters:
+        dead = _parsed(letter)
+        with broker.pipeline() as both:  # in the queue or in the list, never in neither
+            both.lpush(dead.queue, dead.message)
+            both.lrem(dead_list(settings.deployment), 1, letter)
+            both.execute()
+    return len(letters)
+
+
+def _letter(queue: str, item: bytes, reason: str) -> str:
+    """What is kept of a message: its bytes, and why it lies here."""
     return json.dumps(
         {
             "queue": queue,
@@ -70,3 +101,8 @@ def dead_letter(queue: str, item: bytes, reason: str) -> str:
             "message": base64.b64encode(item).decode(),
         }
     )
+
+
+def _parsed(letter: bytes) -> DeadLetter:
+    fields = json.loads(letter)
+    return DeadLetter(fields["queue"], fields["reason"], fields["at"], base64.b64decode(fields["message"]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from tests.conftest import DEMO_BUNDLE
 from tests.sounds import encode, tone
@@ -142,6 +142,10 @@ def test_enqueue_one_track(
             "cannot read /nowhere.txt",
         ),
         (["/nowhere.jsonl"], "cannot read /nowhere.jsonl"),
+        (["--track-id", "", "--audio", "s3://music/k"], "track_id: String should have at least 1 character"),
+        (["--track-id", "t", "--audio", "s3://x/k"], "audio.bucket"),
+        (["s3://music/", "--pattern", "("], "--pattern is no regular expression"),
+        (["s3://music/", "--pattern", "x"], "--pattern has no group"),
     ],
 )
 def test_enqueue_refuses(cogenre: Any, environment: dict[str, str], arguments: list[str], said: str) -> None:
@@ -151,7 +155,7 @@ def test_enqueue_refuses(cogenre: Any, environment: dict[str, str], arguments: l
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "line 3 is no JSON object"),
+        ("{", "line 3 is not JSON"),
         ("[1]", "line 3 is no JSON object"),
         ('{"track_id": "x"}', "line 3: audio: field required"),
         (json.dumps(GOOD | {"colour": "red"}), "line 3: colour"),
@@ -168,6 +172,83 @@ def test_enqueue_names_the_bad_line_and_what_it_did_before(
     assert said.lower() in last.lower()
     assert "2 jobs before it were enqueued" in last
     assert count(catalog, "track") == 2
+
+
+def test_a_dry_run_checks_and_enqueues_nothing(
+    cogenre: Any, environment: dict[str, str], catalog: Engine, tmp_path: Path
+) -> None:
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text(json.dumps(GOOD) + "\n" + json.dumps(GOOD))
+    ended = cogenre("enqueue", "--dry-run", str(jobs))
+    assert ended.code == 0
+    assert "2 jobs, all valid" in ended.err
+    jobs.write_text("{")
+    assert_refused(cogenre("enqueue", "--dry-run", str(jobs)), "line 1 is not JSON")
+    assert count(catalog, "track") == 0
+
+
+def test_enqueue_goes_on_where_it_stopped(
+    cogenre: Any, environment: dict[str, str], catalog: Engine, tmp_path: Path
+) -> None:
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text("\n".join(json.dumps(GOOD | {"track_id": f"t{at}"}) for at in range(5)))
+    assert cogenre("enqueue", "--skip", "3", str(jobs)).code == 0
+    assert count(catalog, "track where id in ('t3', 't4')") == count(catalog, "track") == 2
+
+
+def test_enqueue_the_audio_under_a_prefix(
+    cogenre: Any, environment: dict[str, str], catalog: Engine, s3: Any, bucket: str
+) -> None:
+    for key in ("new/a.mp3", "new/a.txt", "new/b-1.flac", "new/b.flac", "new/notes.pdf", "old/c.mp3"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    assert cogenre("enqueue", f"s3://{bucket}/new/").code == 0
+    with catalog.connect() as connection:
+        jobs = {row.id: row.job for row in connection.execute(text("select id, job from track"))}
+    assert {track_id: job["audio"]["key"] for track_id, job in jobs.items()} == {
+        "a": "new/a.mp3",
+        "b-1": "new/b-1.flac",
+        "b": "new/b.flac",
+    }
+    assert jobs["a"]["lyrics"]["key"] == "new/a.txt"
+    assert jobs["b"]["lyrics"] is None
+    cogenre("enqueue", "--after", "new/z", "--pattern", r"(?P<track_id>.+)\.mp3", f"s3://{bucket}/")
+    assert count(catalog, "track where id = 'old/c'") == 1
+
+
+def failed(engine: Engine, track_id: str, payload: str) -> int:
+    insert = text(
+        "insert into ingest_failure (track_id, stage, error_class, reason, payload) "
+        "values (:id, 'fetch', 'ObjectMissing', 'is not there', :payload) returning id"
+    )
+    with engine.begin() as connection:
+        return int(connection.execute(insert, {"id": track_id, "payload": payload}).scalar_one())
+
+
+def test_failures_are_listed_shown_and_replayed(
+    cogenre: Any, environment: dict[str, str], catalog: Engine
+) -> None:
+    job = GOOD | {"schema_version": 1, "enqueued_at": "2026-11-22T12:00:00Z"}
+    first, second = failed(catalog, "t1", json.dumps(job)), failed(catalog, "t2", "{}")
+    broker: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
+    broker.lpush(
+        "cogenre.dead", json.dumps({"queue": "tracks", "reason": "odd", "at": "", "message": "eA=="})
+    )
+    assert "ObjectMissing" in cogenre("failures", "list").out
+    listed = cogenre("failures", "list", "--json").out.splitlines()
+    assert [json.loads(row)["id"] for row in listed] == [second, first]
+    assert "t1.mp3" in cogenre("failures", "show", str(first)).out
+    ended = cogenre("failures", "replay", "--all")
+    assert "enqueued 1 of 2" in ended.out
+    assert "1 are no valid jobs" in ended.out
+    assert broker.llen("tracks") == 1
+    assert "pushed back 1" in cogenre("failures", "replay", "--dead").out
+    assert broker.lindex("tracks", 0) == b"x"
+    assert broker.llen("cogenre.dead") == 0
+
+
+def test_failures_refuse_what_is_not_there(cogenre: Any, environment: dict[str, str]) -> None:
+    assert_refused(cogenre("failures", "show", "7"), "there is no open failure 7")
+    assert_refused(cogenre("failures", "replay"), "say which")
 
 
 def test_search_for_a_genre_that_no_model_knows(cogenre: Any, environment: dict[str, str]) -> None:

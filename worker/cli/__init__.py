@@ -8,7 +8,7 @@ from rich.console import Console
 
 from media.errors import MediaError
 from schemas.errors import ContractError
-from worker.cli import catalog, classify, demo, enqueue, service
+from worker.cli import catalog, classify, demo, enqueue, failures, service
 from worker.errors import ConfigError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ demo.register(app)
 service.register(app)
 classify.register(app)
 enqueue.register(app)
+app.add_typer(failures.app, name="failures")
 app.add_typer(catalog.app, name="catalog")
 
 

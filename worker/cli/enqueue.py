@@ -1,13 +1,17 @@
 """`cogenre enqueue`"""
 
-import json
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from schemas.jobs import TrackJob
 
 
 def register(app: typer.Typer) -> None:
@@ -16,7 +20,11 @@ def register(app: typer.Typer) -> None:
 
 def enqueue(
     source: Annotated[
-        str | None, typer.Argument(help="File of jobs, JSON lines (docs/enqueue.md); - = standard input.")
+        str | None,
+        typer.Argument(
+            help="A file of jobs as JSON lines, - for standard input, s3://bucket/prefix for the audio under "
+            "it, or redis:LIST for S3 event notifications, read until interrupted."
+        ),
     ] = None,
     track_id: Annotated[str | None, typer.Option(help="For a single track: its id.")] = None,
     audio: Annotated[
@@ -26,58 +34,150 @@ def enqueue(
         str | None,
         typer.Option(help="For a single track: s3://bucket/key of its lyrics, or a text file here."),
     ] = None,
-    title: Annotated[str | None, typer.Option()] = None,
-    artist: Annotated[str | None, typer.Option()] = None,
+    title: Annotated[str | None, typer.Option(help="For a single track.")] = None,
+    artist: Annotated[str | None, typer.Option(help="For a single track.")] = None,
     force: Annotated[
         bool, typer.Option(help="For a single track: label it even if it was labelled.")
     ] = False,
+    pattern: Annotated[
+        str | None,
+        typer.Option(help="For S3: the keys of audio; its group (?P<track_id>…) is the track's id."),
+    ] = None,
+    after: Annotated[str | None, typer.Option(help="For s3://: go on behind this key.")] = None,
+    skip: Annotated[int, typer.Option(min=0, help="For a file: go on behind so many jobs.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count and check the jobs; enqueue none.")
+    ] = False,
 ) -> None:
-    """Register tracks in the catalog and enqueue them: one, or a file of them."""
+    """Register tracks in the catalog and enqueue them."""
     from worker.broker import celery_app
     from worker.catalog.connect import connect_migrated
     from worker.consume import check_broker
-    from worker.enqueue import enqueue, read_jobs
+    from worker.enqueue import enqueue
     from worker.errors import ConfigError
     from worker.settings import BrokerSettings, CatalogSettings
 
     if (source is None) == (track_id is None):
-        raise ConfigError("give either a file of jobs (or -), or --track-id with --audio")
-    broker = BrokerSettings.load()
-    engine = connect_migrated(CatalogSettings.load())
-    check_broker(broker)
-    app = celery_app(broker)
-    console = Console(stderr=True, highlight=False)
-    done = 0
+        raise ConfigError("give either a source of jobs, or --track-id with --audio")
+    progress = _Progress()
+    if source is not None and source.startswith("redis:"):
+        _read_events(source.removeprefix("redis:"), pattern, progress)
+        return
+    with _jobs(source, track_id, audio, lyrics, title, artist, force, pattern, after) as found:
+        jobs = progress.watch(islice(found, skip, None))
+        try:
+            if dry_run:
+                progress.say(f"{sum(1 for _ in jobs)} jobs, all valid; none was enqueued")
+                return
+            broker = BrokerSettings.load()
+            engine = connect_migrated(CatalogSettings.load())
+            check_broker(broker)
+            enqueue(engine, celery_app(broker), jobs, progress.published)
+        except (ConfigError, UnicodeDecodeError, KeyboardInterrupt) as error:
+            why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+            if progress.done:
+                resume = f"--after {progress.last_key!r}" if source and source.startswith("s3://") else ""
+                why += f"; {progress.done} jobs before it were enqueued, go on with " + (
+                    resume or f"--skip {skip + progress.done}"
+                )
+            raise ConfigError(f"{source or 'job'}: {why}") from None
 
-    def published(count: int) -> None:
-        nonlocal done
-        done += count
-        console.print(f"enqueued {done}", end="\r" if console.is_terminal else "\n")
+
+class _Progress:
+    """How far it has come, told on standard error."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.last_key = ""
+        self._console = Console(stderr=True, highlight=False)
+
+    def watch(self, jobs: "Iterator[TrackJob]") -> "Iterator[TrackJob]":
+        for job in jobs:
+            yield job
+            self.last_key = job.audio.key
+
+    def published(self, count: int) -> None:
+        self.done += count
+        self._console.print(f"enqueued {self.done}", end="\r" if self._console.is_terminal else "\n")
+
+    def say(self, text: str) -> None:
+        self._console.print(text)
+
+
+@contextmanager
+def _jobs(
+    source: str | None,
+    track_id: str | None,
+    audio: str | None,
+    lyrics: str | None,
+    title: str | None,
+    artist: str | None,
+    force: bool,
+    pattern: str | None,
+    after: str | None,
+) -> "Iterator[Iterator[TrackJob]]":
+    from worker.errors import ConfigError
+    from worker.s3 import s3_client
+    from worker.sources import PATTERN, compiled, from_fields, from_lines, from_prefix
 
     if source is None:
         if audio is None:
             raise ConfigError("--track-id needs --audio s3://bucket/key")
-        fields = {
-            "track_id": track_id,
-            "audio": _object(audio),
-            "lyrics": None if lyrics is None else _lyrics(lyrics),
-            "title": title,
-            "artist": artist,
-            "force": force,
-        }
-        enqueue(engine, app, read_jobs([json.dumps(fields)]), published)
+        yield from_fields(
+            {
+                "track_id": track_id,
+                "audio": _object(audio),
+                "lyrics": None if lyrics is None else _lyrics(lyrics),
+                "title": title,
+                "artist": artist,
+                "force": force,
+            }
+        )
+    elif source.startswith("s3://"):
+        bucket, _, prefix = source.removeprefix("s3://").partition("/")
+        yield from_prefix(s3_client(), bucket, prefix, compiled(pattern or PATTERN), after)
+    else:
+        with _opened(source) as lines:
+            yield from_lines(lines)
+
+
+@contextmanager
+def _opened(source: str) -> Iterator[TextIO]:
+    from worker.errors import ConfigError
+
+    if source == "-":
+        yield sys.stdin
         return
     try:
-        opened = nullcontext(sys.stdin) if source == "-" else Path(source).open()  # noqa: SIM115 - closed below
+        file = Path(source).open(encoding="utf-8")  # noqa: SIM115 - closed below
     except OSError as error:
         raise ConfigError(f"cannot read {source}: {error.strerror}") from None
-    with opened as lines:
-        try:
-            enqueue(engine, app, read_jobs(lines), published)
-        except ConfigError as error:
-            raise ConfigError(f"{source}: {error}; {done} jobs before it were enqueued") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{source} is not UTF-8 text; {done} jobs were enqueued") from None
+    with file:
+        yield file
+
+
+def _read_events(events: str, pattern: str | None, progress: _Progress) -> None:
+    import redis
+
+    from worker.broker import celery_app
+    from worker.catalog.connect import connect_migrated
+    from worker.consume import check_broker
+    from worker.ingress import read_events
+    from worker.s3 import s3_client
+    from worker.settings import BrokerSettings, CatalogSettings
+    from worker.sources import PATTERN, compiled
+
+    settings = BrokerSettings.load()
+    check_broker(settings)
+    read_events(
+        redis.Redis.from_url(settings.broker_url.get_secret_value()),
+        events,
+        s3_client(),
+        compiled(pattern or PATTERN),
+        connect_migrated(CatalogSettings.load()),
+        celery_app(settings),
+        progress.published,
+    )
 
 
 def _object(url: str) -> dict[str, str]:

@@ -1,0 +1,110 @@
+"""`cogenre failures …`"""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(no_args_is_help=True, help="Jobs that ended without labels.")
+
+Stage = Annotated[str | None, typer.Option(help="Only those of this stage, such as decode.")]
+ErrorClass = Annotated[str | None, typer.Option(help="Only those of this class, such as CorruptAudio.")]
+
+
+@app.command("list")
+def list_(
+    stage: Stage = None,
+    error_class: ErrorClass = None,
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table.")] = False,
+) -> None:
+    """Open failures, the newest first, and how many messages no worker could take."""
+    from worker.catalog.connect import connect_migrated
+    from worker.catalog.failures import open_failures
+    from worker.guard import dead_letters
+    from worker.settings import BrokerSettings, CatalogSettings
+
+    failures = open_failures(
+        connect_migrated(CatalogSettings.load()), stage=stage, error_class=error_class, limit=limit
+    )
+    if as_json:
+        for failure in failures:
+            fields = {
+                "id": failure.id,
+                "track_id": failure.track_id,
+                "stage": failure.stage,
+                "error_class": failure.error_class,
+                "reason": failure.reason,
+                "failed_at": failure.failed_at.isoformat(),
+            }
+            typer.echo(json.dumps(fields, ensure_ascii=False))
+        return
+    console = Console()
+    table = Table("id", "track", "stage", "class", "reason", "when")
+    for failure in failures:
+        when = f"{failure.failed_at:%Y-%m-%d %H:%M}"
+        table.add_row(
+            str(failure.id), failure.track_id, failure.stage, failure.error_class, failure.reason, when
+        )
+    console.print(table if failures else "no open failure")
+    dead = dead_letters(BrokerSettings.load())
+    if dead:
+        console.print(
+            f"and {len(dead)} messages in the dead list that are no job at all; the newest: {dead[0].reason}"
+        )
+
+
+@app.command()
+def show(failure: Annotated[int, typer.Argument(help="Its id, as `failures list` prints it.")]) -> None:
+    """One failure with the job as it was received."""
+    from worker.catalog.connect import connect_migrated
+    from worker.catalog.failures import open_failures
+    from worker.errors import ConfigError
+    from worker.settings import CatalogSettings
+
+    found = open_failures(connect_migrated(CatalogSettings.load()), ids=[failure])
+    if not found:
+        raise ConfigError(f"there is no open failure {failure}: see `cogenre failures list`")
+    (one,) = found
+    table = Table(show_header=False)
+    for name in ("id", "track_id", "stage", "error_class", "reason", "failed_at"):
+        table.add_row(name, str(getattr(one, name)))
+    console = Console()
+    console.print(table)
+    console.print_json(one.payload)
+
+
+@app.command()
+def replay(
+    failures: Annotated[list[int] | None, typer.Argument(help="Ids, as `failures list` prints them.")] = None,
+    stage: Stage = None,
+    error_class: ErrorClass = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every open failure.")] = False,
+    dead: Annotated[
+        bool, typer.Option(help="The dead list's messages, to the queues they came from.")
+    ] = False,
+) -> None:
+    """Enqueue failed jobs again. A failure stays open until its track is labelled."""
+    from worker.broker import celery_app
+    from worker.catalog.connect import connect_migrated
+    from worker.catalog.failures import open_failures
+    from worker.enqueue import enqueue, replayable
+    from worker.errors import ConfigError
+    from worker.guard import push_back
+    from worker.settings import BrokerSettings, CatalogSettings
+
+    if not (failures or stage or error_class or everything or dead):
+        raise ConfigError("say which: ids, --stage, --error-class, --all or --dead")
+    broker = BrokerSettings.load()
+    console = Console(highlight=False)
+    if dead:
+        console.print(f"pushed back {push_back(broker)} messages of the dead list")
+    if failures or stage or error_class or everything:
+        engine = connect_migrated(CatalogSettings.load())
+        chosen = open_failures(engine, ids=failures, stage=stage, error_class=error_class)
+        jobs, hopeless = replayable(chosen)
+        console.print(f"enqueued {enqueue(engine, celery_app(broker), jobs)} of {len(chosen)} failed jobs")
+        if hopeless:
+            console.print(f"{hopeless} are no valid jobs: their producer has to send them anew")

@@ -1,0 +1,25 @@
+"""A client of the S3 that the settings name."""
+
+from typing import Any
+
+import boto3
+import botocore.config
+
+from worker.settings import S3Settings
+
+
+def s3_client(settings: S3Settings | None = None, connections: int = 10) -> Any:
+    """Safe to share between threads, of which `connections` can be served at once."""
+    return boto3.client(
+        "s3",
+        endpoint_url=(settings or S3Settings.load()).s3_endpoint_url,
+        config=botocore.config.Config(
+            max_pool_connections=connections,
+            connect_timeout=5,
+            read_timeout=20,
+            retries={"mode": "standard", "max_attempts": 2},
+            # S3-compatible servers do not all know the newer checksums.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
