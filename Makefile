@@ -19,7 +19,7 @@ COMPILE := $(UV) pip compile --quiet --universal --fork-strategy fewest --python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SILENT:
-.PHONY: help demo test test-slow lint lock schema demo-data clean
+.PHONY: help demo test test-slow lint lock schema docs demo-data clean
 
 help: ## this list
 	sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -40,7 +40,7 @@ lint: $(DEV) ## ruff, mypy --strict, the walls between the packages
 	$(BIN)/lint-imports
 
 lock: $(TOOLS) ## requirements/*.txt from pyproject.toml; keeps the pins that still hold, UPGRADE=1 takes the newest
-	$(COMPILE) pyproject.toml --extra local --extra train --group dev --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra local --extra otel --extra train --group dev --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra local --constraints requirements/dev.txt --output-file requirements/local.txt
 	$(COMPILE) pyproject.toml --constraints requirements/dev.txt --output-file requirements/worker.txt
 	$(COMPILE) pyproject.toml --extra gpu --excludes requirements/worker-gpu.excludes \
@@ -49,6 +49,9 @@ lock: $(TOOLS) ## requirements/*.txt from pyproject.toml; keeps the pins that st
 
 schema: $(LOCAL) ## the JSON Schema of the job, from schemas/jobs.py
 	$(BIN)/python -m schemas.jobs
+
+docs: $(LOCAL) ## docs/metrics.md and docs/settings.md, from worker/observe/metrics.py and worker/settings.py
+	$(BIN)/python -m worker.observe.reference
 
 demo-data: $(DEV) ## the demo bundle and the demo tracks, trained and synthesised anew
 	$(BIN)/python deploy/demo/make_data.py

