@@ -11,19 +11,26 @@ never waits for company. The model and the catalog writer are both served so.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from worker.observe.metrics import BATCH_SECONDS, BATCH_WAIT_SECONDS
+
 Request = TypeVar("Request")
 Result = TypeVar("Result")
+
+BEAT_SECONDS = 5.0
+"""An idle thread shows this often that it is not stuck."""
 
 
 @dataclass(eq=False)
 class _Waiting(Generic[Request, Result]):
     request: Request
     future: Future[Result] = field(default_factory=Future)
+    since: float = field(default_factory=time.perf_counter)
 
 
 class Batcher(Generic[Request, Result]):
@@ -31,6 +38,7 @@ class Batcher(Generic[Request, Result]):
 
     `take` chooses, of the waiting requests in order of arrival, how many and which go next: it returns
     their positions, the first request always among them. `run` returns a result for each, in order.
+    `beat` is called before every group, and every few seconds while there is none.
     """
 
     def __init__(
@@ -39,7 +47,10 @@ class Batcher(Generic[Request, Result]):
         take: Callable[[list[Request]], list[int]],
         run: Callable[[list[Request]], list[Result]],
         capacity: int,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
+        self._name = name
+        self._beat = beat
         self._take = take
         self._run = run
         self._capacity = capacity
@@ -78,18 +89,24 @@ class Batcher(Generic[Request, Result]):
 
     def _next_group(self) -> list[_Waiting[Request, Result]]:
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closed)
+            while not self._changed.wait_for(lambda: self._queue or self._closed, BEAT_SECONDS):
+                self._beat()
             if not self._queue:
                 return []
             taken = set(self._take([waiting.request for waiting in self._queue]))
             group = [waiting for at, waiting in enumerate(self._queue) if at in taken]
             self._queue = [waiting for at, waiting in enumerate(self._queue) if at not in taken]
             self._changed.notify_all()
-            return group
+        now = time.perf_counter()
+        for waiting in group:
+            BATCH_WAIT_SECONDS.labels(self._name).observe(now - waiting.since)
+        return group
 
     def _resolve(self, group: list[_Waiting[Request, Result]]) -> None:
+        self._beat()
         try:
-            results = self._run([waiting.request for waiting in group])
+            with BATCH_SECONDS.labels(self._name).time():
+                results = self._run([waiting.request for waiting in group])
         except Exception as error:  # whatever it is, it belongs to a request
             if len(group) == 1:
                 group[0].future.set_exception(error)

@@ -14,6 +14,7 @@ DEMO_DATA = Path(__file__).parents[1] / "deploy" / "demo"
 """The demo's bundle and tracks: in a clone, not in an installed package."""
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
+LogFormat = Literal["text", "json"]
 
 
 class _Settings(BaseSettings):
@@ -56,13 +57,18 @@ class BrokerSettings(_Settings):
     )
 
 
-class StorageSettings(_Settings):
-    """Where audio and lyrics are. Credentials come from boto3's own places, such as `AWS_ACCESS_KEY_ID`."""
+class S3Settings(_Settings):
+    """Which S3. Credentials come from boto3's own places, such as `AWS_ACCESS_KEY_ID`."""
+
+    s3_endpoint_url: str | None = Field(default=None, description="Of an S3-compatible server; unset = AWS.")
+
+
+class StorageSettings(S3Settings):
+    """Where audio and lyrics are."""
 
     buckets: Annotated[tuple[str, ...], NoDecode] = Field(
         min_length=1, description="Buckets that may be read, comma-separated. Jobs that name others fail."
     )
-    s3_endpoint_url: str | None = Field(default=None, description="Of an S3-compatible server; unset = AWS.")
     max_audio_bytes: int = Field(default=256 * 2**20, gt=0, description="Larger audio files fail.")
 
     @field_validator("buckets", mode="before")
@@ -88,7 +94,19 @@ class ModelSettings(_Settings):
     )
 
 
-class WorkerSettings(CatalogSettings, BrokerSettings, StorageSettings, ModelSettings):
+class ObserveSettings(_Settings):
+    """How operators see a worker. Spans go where OpenTelemetry's own `OTEL_EXPORTER_OTLP_ENDPOINT` says."""
+
+    log_format: LogFormat = Field(default="text", description="Of the log on stderr, one line a record.")
+    http_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of `/metrics`, `/livez` and `/readyz`, on every address; unset = no server.",
+    )
+
+
+class WorkerSettings(CatalogSettings, BrokerSettings, StorageSettings, ModelSettings, ObserveSettings):
     """All that `cogenre worker` needs."""
 
     concurrency: int = Field(default=16, gt=0, description="Tracks on their way at once.")

@@ -1,0 +1,117 @@
+"""Probes and metrics of a worker, over HTTP as Kubernetes and Prometheus ask."""
+
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import REGISTRY
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.worker.processes import wait_until
+from worker.batcher import Batcher
+from worker.errors import ConfigError
+from worker.observe.endpoint import serving
+from worker.observe.health import Health, Heartbeats
+from worker.observe.metrics import TRACKS
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health(Heartbeats(bound=0.2))
+
+
+@pytest.fixture
+def scrapes() -> list[float]:
+    """When each scrape began."""
+    return []
+
+
+@pytest.fixture
+def port(health: Health, scrapes: list[float]) -> Iterator[int]:
+    with serving(0, health, lambda: scrapes.append(time.monotonic())) as port:
+        assert port is not None
+        yield port
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_ready_only_between_warm_and_draining(port: int, health: Health) -> None:
+    assert get(port, "/readyz") == (503, "loading the model\n")
+    health.warmed()
+    assert get(port, "/readyz") == (200, "ready\n")
+    health.drain()
+    assert get(port, "/readyz") == (503, "draining\n")
+    assert get(port, "/livez") == (200, "live\n")
+
+
+def test_live_while_every_heart_that_was_heard_beats(port: int, health: Health) -> None:
+    assert get(port, "/livez") == (200, "live\n")
+    health.heartbeats.beat("inference")
+    health.heartbeats.beat("event loop")
+    assert get(port, "/livez") == (200, "live\n")
+    time.sleep(0.25)
+    health.heartbeats.beat("event loop")
+    assert get(port, "/livez") == (503, "stuck: inference for 0 s\n")
+    health.heartbeats.forget("inference")
+    assert get(port, "/livez") == (200, "live\n")
+
+
+def test_metrics_are_scraped(port: int, health: Health, scrapes: list[float]) -> None:
+    health.heartbeats.beat("inference")
+    TRACKS.labels("catalogued").inc()
+    status, body = get(port, "/metrics")
+    assert status == 200
+    assert len(scrapes) == 1
+    families = {family.name: family for family in text_string_to_metric_families(body)}
+    outcomes = {sample.labels["outcome"]: sample.value for sample in families["cogenre_tracks"].samples}
+    assert outcomes.keys() == {"catalogued", "skipped", "failed"}
+    assert outcomes["catalogued"] >= 1
+    ages = {
+        sample.labels["heart"]: sample.value for sample in families["cogenre_heartbeat_age_seconds"].samples
+    }
+    assert 0 <= ages["inference"] < 5
+    assert families["cogenre_model_warm"].samples[0].value == 0
+    assert "process_resident_memory_bytes" in families
+    assert not [name for name in families if name.endswith("_created")]
+
+
+def test_nothing_else_is_served(port: int) -> None:
+    assert get(port, "/")[0] == 404
+    assert get(port, "/metrics/x")[0] == 404
+
+
+def test_a_taken_port_is_named(health: Health) -> None:
+    with (
+        socket.create_server(("", 0)) as taken,
+        pytest.raises(ConfigError, match="COGENRE_HTTP_PORT"),
+        serving(taken.getsockname()[1], health, lambda: None),
+    ):
+        pass
+
+
+def test_no_port_no_server(health: Health) -> None:
+    with serving(None, health, lambda: None) as port:
+        assert port is None
+
+
+def test_a_batchers_thread_beats_idle_and_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.batcher.BEAT_SECONDS", 0.01)
+    beats: list[None] = []
+    batcher = Batcher[int, int](
+        "test", lambda waiting: [0], lambda group: group, capacity=1, beat=lambda: beats.append(None)
+    )
+    wait_until(lambda: len(beats) > 2, seconds=5)
+    assert batcher.submit(1).result(5) == 1
+    batcher.close()
+    for name in ("wait", "batch"):
+        full = {"wait": "cogenre_batch_wait_seconds_count", "batch": "cogenre_batch_seconds_count"}[name]
+        assert REGISTRY.get_sample_value(full, {"batcher": "test"}) == 1

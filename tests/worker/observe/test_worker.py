@@ -1,0 +1,96 @@
+"""A real Celery worker in a thread, seen from outside."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from celery import Celery, Task
+from celery.contrib.testing.worker import start_worker
+from celery.signals import worker_shutting_down
+from prometheus_client import REGISTRY
+
+from schemas.jobs import QUEUE_BACKFILL, TASK_NAME
+from tests.worker.processes import wait_until
+from worker.broker import celery_app
+from worker.local import LocalStack
+from worker.observe import event_loop
+from worker.observe.delivery import QUEUE, committed, delivered, started
+from worker.observe.health import Health
+from worker.observe.logs import TRACE_ID, TRACK_ID
+from worker.settings import BrokerSettings
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@dataclass
+class Running:
+    app: Celery
+    health: Health
+    seen: list[tuple[str | None, str | None, str, float | None]]
+
+    @property
+    def heard(self) -> bool:
+        """Whether silence of the event loop would count."""
+        return event_loop.HEART in self.health.heartbeats.names()
+
+
+@pytest.fixture
+def running(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    monkeypatch.setattr(event_loop, "BEAT_SECONDS", 0.1)
+    app = celery_app(BrokerSettings.load())
+    running = Running(app, Health(), [])
+
+    @app.task(name=TASK_NAME, bind=True, shared=False)
+    def classify_track(task: "Task[Any, Any]", /, **message: Any) -> None:
+        with delivered(task.request, message):
+            moment = datetime.fromisoformat(message["enqueued_at"])
+            started(moment)
+            in_flight = REGISTRY.get_sample_value("cogenre_tracks_in_flight")
+            running.seen.append((TRACK_ID.get(), TRACE_ID.get(), QUEUE.get(), in_flight))
+            committed(moment)
+
+    event_loop.watch(app, running.health)
+    with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, shutdown_timeout=20):
+        yield running
+
+
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_a_job_is_seen_with_its_queue_its_trace_and_its_age(running: Running) -> None:
+    before = sample("cogenre_enqueue_to_commit_seconds_sum", queue=QUEUE_BACKFILL)
+    running.app.send_task(
+        TASK_NAME,
+        kwargs={"track_id": "t1", "enqueued_at": (datetime.now(UTC) - timedelta(hours=1)).isoformat()},
+        queue=QUEUE_BACKFILL,
+        headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"},
+    )
+    wait_until(lambda: sample("cogenre_enqueue_to_commit_seconds_sum", queue=QUEUE_BACKFILL) > before, 20)
+    assert running.seen == [("t1", TRACE, QUEUE_BACKFILL, 1)]
+    waited = sample("cogenre_enqueue_to_commit_seconds_sum", queue=QUEUE_BACKFILL) - before
+    assert 3600 <= waited < 3700
+    wait_until(lambda: sample("cogenre_tracks_in_flight") == 0, 5)
+
+
+def test_the_event_loop_beats_and_a_lost_broker_is_not_its_fault(running: Running, stack: LocalStack) -> None:
+    wait_until(lambda: running.heard, 20)
+    time.sleep(0.5)
+    assert running.health.heartbeats.age(event_loop.HEART) < 0.4
+    stack.redis.kill()
+    try:
+        wait_until(lambda: not running.heard, 20)
+        assert running.health.liveness() == (True, "live")
+    finally:
+        stack.redis.start()
+    wait_until(lambda: running.heard, 30)
+
+
+def test_a_worker_that_shuts_down_is_not_ready(running: Running) -> None:
+    running.health.warmed()
+    assert running.health.readiness() == (True, "ready")
+    worker_shutting_down.send(sender="test", sig="SIGTERM", how="Warm", exitcode=0)
+    assert running.health.readiness() == (False, "draining")

@@ -1,0 +1,93 @@
+"""docs/metrics.md and docs/settings.md, made from what the code declares.
+
+`make docs` or `python -m worker.observe.reference` writes them anew.
+"""
+
+import inspect
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+from prometheus_client.metrics import MetricWrapperBase
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+from worker import settings
+from worker.observe import metrics
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def metrics_page() -> str:
+    """Name, type, labels and meaning of every metric, in the order of their declaration."""
+    declared = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
+    rows = []
+    for metric in declared:
+        (family,) = metric.describe()
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # nothing public names them
+        rows.append((f"`{name}`", family.type, labels, family.documentation))
+    return "\n".join(
+        [
+            "# Metrics",
+            "",
+            "What a worker exports at `/metrics` when `COGENRE_HTTP_PORT` is set, beside the Python client's",
+            "own `process_*` and `python_*`. A histogram is exported as `_bucket`, `_sum` and `_count`.",
+            "Made from `worker/observe/metrics.py` by `make docs`.",
+            "",
+            *_table(("metric", "type", "labels", "meaning"), rows),
+            "",
+        ]
+    )
+
+
+def settings_page() -> str:
+    """Variable, default and meaning of every setting, by class."""
+    lines = [
+        "# Settings",
+        "",
+        "Environment variables. A command names each one that it needs and that is missing or wrong.",
+        "Made from `worker/settings.py` by `make docs`.",
+        "",
+    ]
+    for group in _groups():
+        rows = (
+            (f"`COGENRE_{name.upper()}`", _default(field), _meaning(field))
+            for name, field in group.model_fields.items()
+            if name in vars(group).get("__annotations__", {})
+        )
+        lines += [inspect.getdoc(group) or "", "", *_table(("variable", "default", "meaning"), rows), ""]
+    return "\n".join(lines)
+
+
+def _groups() -> Iterator[type[BaseSettings]]:
+    for value in vars(settings).values():
+        if (
+            inspect.isclass(value)
+            and issubclass(value, BaseSettings)
+            and value.__module__ == settings.__name__
+            and value.model_fields
+        ):
+            yield value
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return "unset" if field.default is None else f"`{field.default}`"
+
+
+def _meaning(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is not Literal:
+        return str(field.description)
+    return f"{field.description} One of {', '.join(f'`{choice}`' for choice in get_args(field.annotation))}."
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    cells = [head, ("---",) * len(head), *rows]
+    return [f"| {' | '.join(part.replace('|', chr(92) + '|') for part in row)} |" for row in cells]
+
+
+if __name__ == "__main__":
+    (DOCS / "metrics.md").write_text(metrics_page())
+    (DOCS / "settings.md").write_text(settings_page())
