@@ -1,29 +1,92 @@
 """Where the jobs are, as Redis and the catalog say."""
 
+import base64
+import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
-from worker.broker import QUEUES
+from worker.broker import QUEUES, unacked_key
 from worker.catalog.queries import CatalogState, state
+from worker.errors import ConfigError
+from worker.guard import dead_list
 from worker.settings import BrokerSettings
+
+SOCKET_SECONDS = 2
+"""Who looks does not wait for long: a person, or a scrape."""
+
+
+@dataclass(frozen=True)
+class QueueState:
+    waiting: int
+    oldest_seconds: float | None
+    """Age of the job that is served next; None where none waits, or it does not say."""
+
+
+@dataclass(frozen=True)
+class BrokerState:
+    queues: dict[str, QueueState]
+    in_flight: int
+    """Jobs that a worker took and has not brought to their end."""
+    dead: int
+    """Messages that no worker could decode."""
 
 
 @dataclass(frozen=True)
 class Status:
-    waiting: dict[str, int]
-    """Jobs in each queue."""
-    in_flight: int
-    """Jobs that a worker took and has not brought to their end."""
+    broker: BrokerState
     catalog: CatalogState
 
 
-def read_status(settings: BrokerSettings, engine: Engine) -> Status:
-    broker: Any = redis.Redis.from_url(settings.broker_url.get_secret_value(), socket_timeout=5)
-    return Status(
-        waiting={queue: broker.llen(queue) for queue in QUEUES},
-        in_flight=broker.hlen(f"{settings.deployment}.unacked"),
-        catalog=state(engine),
-    )
+class Broker:
+    """Looks at a deployment's queues, and takes nothing out of them."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._deployment = settings.deployment
+        self._client: Any = redis.Redis.from_url(
+            settings.broker_url.get_secret_value(),
+            socket_timeout=SOCKET_SECONDS,
+            socket_connect_timeout=SOCKET_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    def state(self) -> BrokerState:
+        """Raises RedisError where the broker does not answer."""
+        look = self._client.pipeline(transaction=False)
+        for queue in QUEUES:
+            look.llen(queue)
+            look.lindex(queue, -1)  # kombu pushes on the left and pops on the right
+        look.hlen(unacked_key(self._deployment))
+        look.llen(dead_list(self._deployment))
+        *queues, in_flight, dead = look.execute()
+        waiting, oldest = queues[::2], map(_age, queues[1::2])
+        return BrokerState(dict(zip(QUEUES, map(QueueState, waiting, oldest), strict=True)), in_flight, dead)
+
+
+def read_status(broker: Broker, engine: Engine) -> Status:
+    """Raises ConfigError where the broker or the catalog does not answer."""
+    try:
+        return Status(broker.state(), state(engine))
+    except redis.RedisError as error:
+        raise ConfigError(f"the broker does not answer: {error} (check COGENRE_BROKER_URL)") from None
+    except OperationalError:
+        raise ConfigError("the catalog does not answer (check COGENRE_CATALOG_URL)") from None
+
+
+def _age(message: bytes | None) -> float | None:
+    """Seconds since the job in a raw message was enqueued; anybody may have written it."""
+    try:
+        envelope = json.loads(message or b"")
+        body = envelope["body"]
+        encoded = envelope["properties"].get("body_encoding") == "base64"
+        _, job, _ = json.loads(base64.b64decode(body) if encoded else body)
+        enqueued_at = datetime.fromisoformat(job["enqueued_at"])
+        return max(0.0, (datetime.now(UTC) - enqueued_at).total_seconds())
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None

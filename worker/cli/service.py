@@ -1,10 +1,21 @@
 """`cogenre worker` and `cogenre status`"""
 
+import json
 import logging
+from contextlib import ExitStack
+from dataclasses import asdict
+from time import sleep
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from worker.status import Status
+
+REFRESH_SECONDS = 2
 
 
 def register(app: typer.Typer) -> None:
@@ -22,23 +33,56 @@ def worker() -> None:
     raise typer.Exit(run_worker(WorkerSettings.load()))
 
 
-def status() -> None:
-    """Queue depth, jobs in flight, rate and failures."""
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON line instead of a table.")] = False,
+) -> None:
+    """Queue depth, jobs in flight, rate and failures, as Redis and the catalog say."""
     from worker.catalog.connect import connect_migrated
     from worker.consume import check_broker
     from worker.settings import BrokerSettings, CatalogSettings
-    from worker.status import read_status
+    from worker.status import Broker, read_status
 
-    broker = BrokerSettings.load()
+    settings = BrokerSettings.load()
     engine = connect_migrated(CatalogSettings.load())
-    check_broker(broker)
-    now = read_status(broker, engine)
+    check_broker(settings)
+    broker = Broker(settings)
+    with ExitStack() as stack:
+        live = None if as_json else stack.enter_context(Live(console=Console(), auto_refresh=False))
+        while True:
+            now = read_status(broker, engine)
+            if live:
+                live.update(status_table(now), refresh=True)
+            else:
+                typer.echo(json.dumps(asdict(now)))
+            if not watch:
+                return
+            sleep(REFRESH_SECONDS)
+
+
+def status_table(now: "Status") -> Table:
     table = Table(show_header=False)
-    for queue, waiting in now.waiting.items():
-        table.add_row(f"waiting in {queue}", f"{waiting:,}")
-    table.add_row("in flight", f"{now.in_flight:,}")
+    for name, queue in now.broker.queues.items():
+        oldest = "" if queue.oldest_seconds is None else f"the oldest for {duration(queue.oldest_seconds)}"
+        table.add_row(f"waiting in {name}", f"{queue.waiting:,}", oldest)
+    table.add_row("in flight", f"{now.broker.in_flight:,}")
     table.add_row("labelled in the last minute", f"{now.catalog.last_minute:,}")
     table.add_row("tracks registered", f"{now.catalog.registered:,}")
     table.add_row("tracks labelled", f"{now.catalog.labelled:,}")
-    table.add_row("open failures", f"{now.catalog.failed:,}")
-    Console().print(table)
+    failures = sorted(now.catalog.failures.items(), key=lambda failure: (-failure[1], failure[0]))
+    table.add_row(
+        "open failures",
+        f"{sum(now.catalog.failures.values()):,}",
+        ", ".join(f"{error_class} {count:,}" for error_class, count in failures),
+    )
+    table.add_row("in the dead list", f"{now.broker.dead:,}")
+    return table
+
+
+def duration(seconds: float) -> str:
+    """`3 h 20 min`, `20 min 5 s` or `5 s`"""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
