@@ -40,5 +40,21 @@ class StorageUnavailable(Exception):
     """S3 does not answer, or answers that it cannot now. Trying later helps."""
 
 
+class DecoderCrashed(Exception):
+    """The process that decoded the track died."""
+
+
+class DecoderTimedOut(Exception):
+    """Decoding the track takes longer than it may."""
+
+
+class DecoderOutOfMemory(Exception):
+    """Decoding the track takes more memory than it may."""
+
+
+class DecoderUnavailable(Exception):
+    """No process to decode in can be started. Trying later, or elsewhere, helps."""
+
+
 class TryLater(Exception):
     """Something that the track is not to blame for does not work now: the job goes back to the queue."""

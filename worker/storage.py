@@ -1,4 +1,4 @@
-"""Objects in S3: bounded in size, pinned to what was opened, resumed where a read breaks off."""
+"""Objects in S3: bounded in size, pinned to what was opened, read in part or whole, resumed after a break."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +34,22 @@ class StoredObject:
     def identity(self) -> str:
         """Other bytes have another identity: the version where the bucket keeps versions, and the ETag."""
         return f"{self.ref.bucket}/{self.ref.key}@{self.ref.version_id or ''}#{self.etag}"
+
+
+@dataclass(frozen=True)
+class StoredSource:
+    """A `media.source.Source`: an object that is read piece by piece."""
+
+    store: "ObjectStore"
+    opened: StoredObject
+
+    @property
+    def size(self) -> int:
+        return self.opened.size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Raises ObjectMissing, ObjectChanged, StorageUnavailable."""
+        return self.store.read(self.opened, offset, length)
 
 
 class ObjectStore:
@@ -72,29 +88,30 @@ class ObjectStore:
             raise ObjectTooLarge(f"s3://{ref.bucket}/{ref.key} has {opened.size} bytes; at most {max_bytes}")
         return opened
 
-    def read(self, opened: StoredObject) -> bytes:
-        """The whole object. A read that breaks off goes on where it stopped.
+    def read(self, opened: StoredObject, offset: int = 0, length: int | None = None) -> bytes:
+        """`length` bytes from `offset` on, or all. A read that breaks off goes on where it stopped.
 
         Raises ObjectMissing, ObjectChanged, StorageUnavailable.
         """
+        end = opened.size if length is None else min(offset + length, opened.size)
         content = bytearray()
-        if opened.size:
-            self._patiently(opened.ref, lambda: self._read_rest(opened, content))
+        if offset < end:
+            self._patiently(opened.ref, lambda: self._read_rest(opened, offset, end, content))
         return bytes(content)
 
-    def _read_rest(self, opened: StoredObject, content: bytearray) -> None:
+    def _read_rest(self, opened: StoredObject, offset: int, end: int, content: bytearray) -> None:
         ref = opened.ref
         body = self._client.get_object(
             Bucket=ref.bucket,
             Key=ref.key,
             IfMatch=f'"{opened.etag}"',
-            Range=f"bytes={len(content)}-{opened.size - 1}",
+            Range=f"bytes={offset + len(content)}-{end - 1}",
             **({"VersionId": ref.version_id} if ref.version_id else {}),
         )["Body"]
         with body:
-            while len(content) < opened.size and (chunk := body.read(CHUNK_BYTES)):
+            while len(content) < end - offset and (chunk := body.read(CHUNK_BYTES)):
                 content += chunk
-        if len(content) < opened.size:
+        if len(content) < end - offset:
             raise StorageUnavailable(f"s3://{ref.bucket}/{ref.key} broke off after {len(content)} bytes")
 
     def _patiently(self, ref: ObjectRef, call: Callable[[], Result]) -> Result:

@@ -1,0 +1,92 @@
+"""`python -m worker.decode_process PARENT SOCKET MEMORY`: decodes tracks, one after the other, in a sandbox.
+
+The worker's side is worker/decoders.py. Over the socket, a frame each (`►` = to this process):
+
+```
+◄ "ready"
+► {"audio": AudioInput, "size": bytes of the file}     ► the first bytes of the file
+◄ ["read", offset, length]   ► those bytes             as often as it takes
+◄ ["clip", windows, seconds]   ◄ the windows' samples  or ["media error", class, message]
+                                                       or ["out of memory"], and the process ends
+```
+"""
+
+import ctypes
+import io
+import json
+import os
+import signal
+import socket
+import sys
+import wave
+from dataclasses import dataclass
+
+from media.decode import decode_windows
+from media.errors import MediaError
+from media.source import MOST_BYTES, WHOLE_BYTES
+from schemas.bundle import AudioInput
+from worker import sandbox
+from worker.channel import Channel
+from worker.tether import PR_SET_PDEATHSIG
+
+READY = b"ready"
+MAX_CONTROL_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class _RemoteSource:
+    """The file, asked for piece by piece; its head has come with the order."""
+
+    channel: Channel
+    size: int
+    head: bytes
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        if offset + length <= len(self.head):
+            return self.head[offset : offset + length]
+        self.channel.send(json.dumps(["read", offset, length]).encode())
+        return bytes(self.channel.receive(MOST_BYTES))
+
+
+def main() -> None:
+    parent, end, memory_bytes = map(int, sys.argv[1:])
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the signal was set
+        sys.exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which finishes its tracks
+    channel = Channel(socket.socket(fileno=end))
+    _warm_up()
+    sandbox.enter(memory_bytes)
+    try:
+        channel.send(READY)
+        while True:
+            _decode(channel)
+    except MemoryError:
+        channel.send(json.dumps(["out of memory"]).encode())
+
+
+def _warm_up() -> None:
+    """Decode something, so that all code is loaded: later no file can be opened."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(os.urandom(2 * 2 * 8000))
+    decode_windows(
+        file.getvalue(), AudioInput(sample_rate=16_000, window_seconds=1, windows=1, picking="spread")
+    )
+
+
+def _decode(channel: Channel) -> None:
+    order = json.loads(channel.receive(MAX_CONTROL_BYTES))
+    source = _RemoteSource(channel, order["size"], bytes(channel.receive(WHOLE_BYTES)))
+    try:
+        clip = decode_windows(source, AudioInput.model_validate(order["audio"]))
+    except MediaError as error:
+        channel.send(json.dumps(["media error", type(error).__name__, str(error)]).encode())
+        return
+    header = json.dumps(["clip", len(clip.windows), clip.seconds]).encode()
+    channel.send(header, clip.windows.data.cast("B"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""A pool of sandboxed processes that decode: whatever a file does to its process costs that track alone.
+
+```
+          start, on demand                order
+  none ────────────────────► idle ─────────────────────► busy ───┐ serves reads of the source
+   ▲                          │ ▲                         │ ▲    │
+   │◄── found dead when taken ┘ └── clip or MediaError ───┤ └────┘
+   │                                                      │
+   │◄── after `recycle_after` tracks ─────────────────────┤
+   └◄── killed: crash, out of time, out of memory, ───────┘
+        or the source cannot be read
+```
+
+Each slot of the pool is in one of these states; those not busy lie in a stack, so that a worker with little
+to do keeps few processes. They are started by exec, never forked from a process that holds ONNX Runtime's or
+CUDA's threads; with an environment without secrets; and they die with the worker, however it ends.
+"""
+
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+import numpy as np
+
+from media.decode import Clip
+from media.errors import MediaError
+from media.source import MOST_BYTES, Source, head_bytes
+from schemas.bundle import AudioInput
+from worker.channel import Channel
+from worker.decode_process import MAX_CONTROL_BYTES, READY
+from worker.errors import DecoderCrashed, DecoderOutOfMemory, DecoderTimedOut, DecoderUnavailable
+
+START_SECONDS = 60.0
+"""A process that has not loaded its code by then never will."""
+
+ENVIRONMENT = frozenset({"LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH"})
+"""What the processes may know of the worker's environment, which holds passwords and keys."""
+
+MEDIA_ERRORS = {error.__name__: error for error in MediaError.__subclasses__()}
+
+
+class DecoderPool:
+    """Up to `processes` tracks are decoded at once. Safe to share between threads."""
+
+    def __init__(self, processes: int, *, seconds: float, memory_bytes: int, recycle_after: int) -> None:
+        """A track may take `seconds`, not counting what reading its source takes, and `memory_bytes`; a
+        process ends after `recycle_after` tracks. One is started now, to see that it can be.
+
+        Raises DecoderUnavailable.
+        """
+        self._seconds = seconds
+        self._memory_bytes = memory_bytes
+        self._recycle_after = recycle_after
+        self._processes = processes
+        self._closed = False
+        # A process dies with the thread that started it: this one lasts as long as the pool.
+        self._starter = ThreadPoolExecutor(1, "decoder-starter")
+        self._free: queue.LifoQueue[_Decoder | None] = queue.LifoQueue()
+        for _ in range(processes - 1):
+            self._free.put(None)
+        self._free.put(self._start())
+
+    def decode(self, source: Source, audio: AudioInput) -> Clip:
+        """The windows that `audio` asks for. Waits until a process is free.
+
+        Raises MediaError; DecoderCrashed, DecoderTimedOut, DecoderOutOfMemory, where the track is to blame;
+        DecoderUnavailable, where it is not; and whatever reading the source raises.
+        """
+        head = source.read_at(0, head_bytes(source.size))  # before a process has to wait for it
+        decoder = self._take()
+        try:
+            if decoder is None:
+                decoder = self._start()
+            clip = decoder.decode(source, head, audio, self._seconds)
+        except MediaError:
+            raise
+        except BaseException:
+            if decoder is not None:
+                decoder.kill()
+            raise
+        finally:
+            if decoder is not None and decoder.tracks >= self._recycle_after:
+                decoder.kill()
+            self._free.put(decoder if decoder is not None and decoder.alive else None)
+        return clip
+
+    def close(self) -> None:
+        """Wait for the tracks under way, then end all processes."""
+        if self._closed:
+            return
+        self._closed = True
+        for _ in range(self._processes):
+            if decoder := self._free.get():
+                decoder.kill()
+        self._free.put(None)  # wakes those who wait for a process
+        self._starter.shutdown()
+
+    def _take(self) -> "_Decoder | None":
+        """An idle process, or None where a free slot has none that lives."""
+        decoder = self._free.get()
+        if self._closed:
+            self._free.put(decoder)
+            raise RuntimeError("the pool of decode processes is closed")
+        if decoder is not None and not decoder.alive:
+            decoder.kill()
+            return None
+        return decoder
+
+    def _start(self) -> "_Decoder":
+        decoder = self._starter.submit(_Decoder, self._memory_bytes).result()
+        try:
+            decoder.wait_until_ready()
+        except BaseException:
+            decoder.kill()
+            raise
+        return decoder
+
+
+class _Decoder:
+    """The worker's side of one decode process. For one thread at a time."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            arguments = [str(os.getpid()), str(theirs.fileno()), str(memory_bytes)]
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - the command is ours
+                    [sys.executable, "-P", "-m", "worker.decode_process", *arguments],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    # One thread a process: numpy's linear algebra would start one a CPU.
+                    env={name: os.environ[name] for name in ENVIRONMENT & os.environ.keys()}
+                    | {"OPENBLAS_NUM_THREADS": "1"},
+                    cwd="/",
+                )
+            except OSError as error:
+                ours.close()
+                raise DecoderUnavailable(f"no decode process can be started: {error}") from error
+        self._channel = Channel(ours)
+        self.tracks = 0
+        """Decoded so far."""
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_until_ready(self) -> None:
+        """Raises DecoderUnavailable."""
+        self._channel.allow(START_SECONDS)
+        try:
+            self._channel.receive(len(READY))
+        except (EOFError, OSError) as error:
+            raise DecoderUnavailable(
+                f"a decode process {self._end()} when it was started: what it printed says why"
+            ) from error
+
+    def decode(self, source: Source, head: bytes, audio: AudioInput, seconds: float) -> Clip:
+        self.tracks += 1
+        self._channel.allow(seconds)
+        order = json.dumps({"audio": audio.model_dump(), "size": source.size}).encode()
+        with self._blamed(seconds):
+            self._channel.send(order, head)
+        while True:
+            with self._blamed(seconds):
+                answer = json.loads(self._channel.receive(MAX_CONTROL_BYTES))
+            match answer:
+                case ["read", int(offset), int(length)] if offset >= 0 and 0 <= length <= MOST_BYTES:
+                    piece = source.read_at(offset, length)
+                    with self._blamed(seconds):
+                        self._channel.send(piece)
+                case ["clip", int(windows), float(length)] if 0 < windows <= audio.windows:
+                    shape = (windows, audio.window_samples)
+                    with self._blamed(seconds):
+                        samples = self._channel.receive(4 * windows * audio.window_samples)
+                        return Clip(np.frombuffer(samples, np.float32).reshape(shape), length)
+                case ["media error", str(name), str(message)] if name in MEDIA_ERRORS:
+                    raise MEDIA_ERRORS[name](message)
+                case ["out of memory"]:
+                    raise DecoderOutOfMemory("takes more memory to decode than a track may have")
+                case _:
+                    self._crashed()
+
+    def kill(self) -> None:
+        """End the process at once; it may be dead already."""
+        self._process.kill()
+        self._process.wait()
+        self._channel.close()
+
+    @contextmanager
+    def _blamed(self, seconds: float) -> Iterator[None]:
+        """The process's faults by name."""
+        try:
+            yield
+        except TimeoutError as error:
+            raise DecoderTimedOut(f"was not decoded within {seconds:g} s") from error
+        except (EOFError, OSError, ValueError) as error:
+            self._crashed(error)
+
+    def _crashed(self, cause: Exception | None = None) -> NoReturn:
+        raise DecoderCrashed(f"its decode process {self._end()}") from cause
+
+    def _end(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(timeout=1)
+            return f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return "did not answer as it should"

@@ -1,0 +1,99 @@
+"""What a decode process may no longer do, once it has loaded its code.
+
+FFmpeg parses what strangers upload. If a file takes the process over, it finds neither secrets (the
+environment is emptied before, see worker/decoders.py) nor a way out: no file can be opened or changed, no
+socket, no process started or looked into, no memory beyond the limit.
+
+The system calls are refused by number where Linux and the architecture allow it (seccomp; x86-64 and arm64).
+It is a list of what is refused, not of what is allowed: an allow-list differs by C library and kernel.
+"""
+
+import ctypes
+import os
+import resource
+import struct
+from pathlib import Path
+
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_SECCOMP = 22
+SECCOMP_MODE_FILTER = 2
+REFUSE = 0x0005_0001
+"""SECCOMP_RET_ERRNO with EPERM."""
+ALLOW = 0x7FFF_0000
+KILL = 0x8000_0000
+
+X32_CALLS = 0x4000_0000
+"""x86-64 numbers its second set of system calls from here."""
+
+ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
+"""The kernel's names of them."""
+
+# fmt: off
+REFUSED = {
+    "x86_64": (
+        2, 85, 257, 304, 437,  # open, creat, openat, open_by_handle_at, openat2
+        76, 82, 83, 84, 86, 87, 88, 90, 92, 94,  # truncate, rename, mkdir, … , chown
+        258, 260, 263, 264, 265, 266, 268, 316,  # mkdirat, … , renameat2
+        41, 42, 49, 425,  # socket, connect, bind, io_uring_setup
+        56, 57, 58, 59, 322, 435,  # clone, fork, vfork, execve, execveat, clone3
+        62, 101, 310, 311, 424, 434, 438,  # kill, ptrace, process_vm_*, pidfd_*
+        165, 248, 249, 250, 298, 321, 323,  # mount, keys, perf_event_open, bpf, userfaultfd
+    ),
+    "aarch64": (
+        56, 265, 437,  # openat, open_by_handle_at, openat2
+        34, 35, 36, 37, 38, 45, 53, 54, 276,  # mkdirat, … , renameat2
+        198, 200, 203, 425,  # socket, bind, connect, io_uring_setup
+        220, 221, 281, 435,  # clone, execve, execveat, clone3
+        129, 117, 270, 271, 424, 434, 438,  # kill, ptrace, process_vm_*, pidfd_*
+        40, 217, 218, 219, 241, 280, 282,  # mount, keys, perf_event_open, bpf, userfaultfd
+    ),
+}
+# fmt: on
+"""Files, sockets, processes, other processes' memory, and where most of the kernel's own flaws are."""
+
+
+def enter(memory_bytes: int) -> None:
+    """For good. `memory_bytes` may be taken in addition to what the process has now.
+
+    Raises OSError where Linux refuses a limit.
+    """
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    for limit, value in (
+        (resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 16),
+    ):
+        resource.setrlimit(limit, (value, value))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "PR_SET_NO_NEW_PRIVS")
+    machine = os.uname().machine
+    if machine in REFUSED:
+        _refuse(libc, ARCHITECTURES[machine], REFUSED[machine])
+
+
+class _Program(ctypes.Structure):
+    """`struct sock_fprog`"""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def _refuse(libc: ctypes.CDLL, architecture: int, calls: tuple[int, ...]) -> None:
+    load, equal, at_least, end = 0x20, 0x15, 0x35, 0x06
+    count = len(calls)
+    # (operation, steps to skip if true, if false, operand)
+    steps = [
+        (load, 0, 0, 4),  # seccomp_data.arch
+        (equal, 1, 0, architecture),
+        (end, 0, 0, KILL),
+        (load, 0, 0, 0),  # seccomp_data.nr
+        (at_least, count + 1, 0, X32_CALLS),
+        *((equal, count - place, 0, call) for place, call in enumerate(calls)),
+        (end, 0, 0, ALLOW),
+        (end, 0, 0, REFUSE),
+    ]
+    code = b"".join(struct.pack("HBBI", *step) for step in steps)
+    program = _Program(len(steps), code)
+    # A kernel without seccomp refuses this; the limits above hold all the same.
+    libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
