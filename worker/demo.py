@@ -26,7 +26,8 @@ from schemas.catalog.migrate import migrate
 from schemas.jobs import ObjectRef, TrackJob
 from worker.broker import celery_app
 from worker.catalog.connect import connect
-from worker.catalog.queries import genre_pairs
+from worker.catalog.questions import correlations
+from worker.catalog.refresh import refresh
 from worker.enqueue import enqueue
 from worker.errors import ConfigError
 from worker.local import BUCKET, LocalStack, local_stack
@@ -213,7 +214,8 @@ def _print_results(console: Console, engine: Engine, tracks: list[DemoTrack]) ->
         )
     console.print(table)
     pairs = Table("genres that co-occur most", "tracks")
-    for a, b, count in genre_pairs(engine, limit=8):
-        pairs.add_row(f"{a} + {b}", str(count))
+    refresh(engine)
+    for pair in correlations(engine, None, limit=8):
+        pairs.add_row(f"{pair['genre_a']} + {pair['genre_b']}", str(pair["tracks"]))
     console.print(pairs)
     return sum(row.reason is None for row in rows)

@@ -1,9 +1,13 @@
 """Bring a catalog to this release's schema: `cogenre catalog migrate`.
 
-Tables change by numbered Alembic revisions. Views and roles, which hold no data, are made anew from
-`analytics.sql` after each migration.
+Tables change by numbered Alembic revisions, while workers write. Views and grants, which hold no data, follow
+from `analytics.sql` and `access.py` after each migration.
 """
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from alembic import command
@@ -13,14 +17,27 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
+from schemas.catalog.access import grant_groups
 from schemas.catalog.tables import Base
+from schemas.catalog.views import replace_views
 
 FOLDER = Path(__file__).parent
 ADVISORY_LOCK = 0x636F67656E7265
 """Held while migrating, so that two deployments at once do not migrate twice."""
 
 
-def alembic_config(connection: Connection) -> Config:
+@dataclass(frozen=True)
+class Migration:
+    """What `migrate` did."""
+
+    before: str | None
+    """The revision found; None = never migrated."""
+    after: str
+    notes: tuple[str, ...] = ()
+    """What was left undone, and what to do about it."""
+
+
+def alembic_config(connection: Connection | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(FOLDER / "migrations"))
     config.attributes["connection"] = connection
@@ -29,9 +46,7 @@ def alembic_config(connection: Connection) -> Config:
 
 def newest_revision() -> str:
     """The revision that this release expects."""
-    config = Config()
-    config.set_main_option("script_location", str(FOLDER / "migrations"))
-    return str(ScriptDirectory.from_config(config).get_current_head())
+    return str(ScriptDirectory.from_config(alembic_config()).get_current_head())
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -39,16 +54,40 @@ def current_revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def migrate(engine: Engine) -> tuple[str | None, str]:
-    """Upgrade to the newest revision in one transaction; returns the revisions before and after."""
-    with engine.begin() as connection:
-        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+def migrate(engine: Engine) -> Migration:
+    """Upgrade to the newest revision, views and grants included. Workers may write meanwhile."""
+    with _alone(engine), engine.connect() as connection:
         before = current_revision(connection)
-        # A view keeps the columns it reads from being changed.
-        connection.execute(text("drop schema if exists analytics cascade"))
+        connection.rollback()
         command.upgrade(alembic_config(connection), "head")
-        connection.exec_driver_sql((FOLDER / "analytics.sql").read_text())
-        return before, newest_revision()
+        connection.commit()
+        with connection.begin():
+            replace_views(connection)
+        notes = grant_groups(connection)
+        return Migration(before, newest_revision(), notes)
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Go back to an earlier revision. Below 0002 the views are gone until that release migrates again."""
+    with _alone(engine), engine.connect() as connection:
+        command.downgrade(alembic_config(connection), revision)
+        connection.commit()
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    """One migration at a time.
+
+    Asked for again and again: a session that waited would keep a snapshot, and an index that is built
+    concurrently waits for all of those.
+    """
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while not connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}):
+            time.sleep(0.2)
+        try:
+            yield
+        finally:
+            connection.execute(text("select pg_advisory_unlock(:key)"), {"key": ADVISORY_LOCK})
 
 
 def differences(connection: Connection) -> list[object]:

@@ -4,12 +4,16 @@
 genre ◄── model_threshold, genre_correlation ──► model
   ▲                                                ▲
 track_genre ──► classification ──► track ◄── track_current ──► classification
-                                     ingest_failure (names a track, even one that was never registered)
+                                     ▲       ingest_failure (names a track, even an unregistered one)
+                                  feedback
 ```
 
 A classification is immutable in meaning: it is keyed by what went in (`input_hash`) and by the model, so
 that a new model or a new master of a recording adds a row and never overwrites. `track_current` points at
 the one that analysts see; it follows the higher (`model.rank`, `enqueued_at`) and so never moves backwards.
+`track_genre.current` repeats what the pointer says, label by label, and `track_genre.genre` the slug: that
+way one partial index answers "the surest jazz" without a join. Triggers of revision 0002 keep `current` in
+step.
 """
 
 from datetime import datetime
@@ -18,9 +22,11 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -36,6 +42,9 @@ from sqlalchemy.dialects.postgresql import JSONB, REAL
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Timestamp = DateTime(timezone=True)
+
+CLASSIFIED_HOUR = "date_bin('01:00:00'::interval, classified_at, '2000-01-01 00:00:00+00'::timestamptz)"
+"""Full hour of a classification. Indexed, and so written alike wherever labels are counted by the hour."""
 
 
 class Base(DeclarativeBase):
@@ -54,9 +63,14 @@ class Genre(Base):
     """Genres of every model ever registered."""
 
     __tablename__ = "genre"
-    __table_args__ = ({"comment": "Genres of every model ever registered."},)
+    __table_args__ = (
+        UniqueConstraint("id", "slug"),
+        {"comment": "Genres of every model ever registered."},
+    )
 
-    id: Mapped[int] = mapped_column(SmallInteger, Identity(always=True), primary_key=True)
+    id: Mapped[int] = mapped_column(
+        SmallInteger, Identity(always=True), primary_key=True, comment="The catalog's own key."
+    )
     slug: Mapped[str] = mapped_column(Text, unique=True, comment="Stable key, such as hip-hop.")
     name: Mapped[str] = mapped_column(Text, comment="Display name, such as Hip-Hop.")
     parent_id: Mapped[int | None] = mapped_column(
@@ -71,6 +85,7 @@ class Model(Base):
     __table_args__ = (
         UniqueConstraint("name", "version"),
         CheckConstraint("status in ('shadow', 'current', 'retired')", name="status"),
+        CheckConstraint("rank > 0", name="rank"),
         Index(
             "model_one_current_idx",
             "status",
@@ -80,9 +95,11 @@ class Model(Base):
         {"comment": "Models that have labelled or may label tracks."},
     )
 
-    id: Mapped[int] = mapped_column(SmallInteger, Identity(always=True), primary_key=True)
-    name: Mapped[str] = mapped_column(Text)
-    version: Mapped[str] = mapped_column(Text)
+    id: Mapped[int] = mapped_column(
+        SmallInteger, Identity(always=True), primary_key=True, comment="The catalog's own key."
+    )
+    name: Mapped[str] = mapped_column(Text, comment="As in the bundle's manifest.")
+    version: Mapped[str] = mapped_column(Text, comment="As in the bundle's manifest.")
     rank: Mapped[int] = mapped_column(
         Integer, unique=True, comment="A higher rank is a newer model: its labels replace those of a lower."
     )
@@ -93,17 +110,22 @@ class Model(Base):
     genre_ids: Mapped[list[int]] = mapped_column(
         ARRAY(SmallInteger), comment="Genres in the order of classification.scores."
     )
-    registered_at: Mapped[datetime] = mapped_column(Timestamp, server_default=func.now())
+    registered_at: Mapped[datetime] = mapped_column(
+        Timestamp, server_default=func.now(), comment="When the catalog first heard of the model."
+    )
 
 
 class ModelThreshold(Base):
     """The score at and above which a model's genre is accepted."""
 
     __tablename__ = "model_threshold"
-    __table_args__ = ({"comment": "The score at and above which a model's genre is accepted."},)
+    __table_args__ = (
+        CheckConstraint("threshold between 0 and 1", name="threshold"),
+        {"comment": "The score at and above which a model's genre is accepted."},
+    )
 
-    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), primary_key=True)
-    genre_id: Mapped[int] = mapped_column(ForeignKey("genre.id"), primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), primary_key=True, comment="The model.")
+    genre_id: Mapped[int] = mapped_column(ForeignKey("genre.id"), primary_key=True, comment="The genre.")
     threshold: Mapped[float] = mapped_column(REAL, comment="Probability, 0 to 1.")
 
 
@@ -113,9 +135,9 @@ class GenreCorrelation(Base):
     __tablename__ = "genre_correlation"
     __table_args__ = ({"comment": "What a model believes of genres that go together: its graph's A."},)
 
-    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), primary_key=True)
-    genre_a: Mapped[int] = mapped_column(ForeignKey("genre.id"), primary_key=True)
-    genre_b: Mapped[int] = mapped_column(ForeignKey("genre.id"), primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), primary_key=True, comment="The model.")
+    genre_a: Mapped[int] = mapped_column(ForeignKey("genre.id"), primary_key=True, comment="The speaker.")
+    genre_b: Mapped[int] = mapped_column(ForeignKey("genre.id"), primary_key=True, comment="Spoken for.")
     weight: Mapped[float] = mapped_column(REAL, comment="How much genre_a speaks for genre_b.")
 
 
@@ -123,12 +145,15 @@ class Track(Base):
     """Tracks that a producer registered or a worker received."""
 
     __tablename__ = "track"
-    __table_args__ = ({"comment": "Tracks that a producer registered or a worker received."},)
+    __table_args__ = (
+        Index(None, "registered_at"),
+        {"comment": "Tracks that a producer registered or a worker received."},
+    )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True, comment="The platform's own id.")
-    title: Mapped[str | None] = mapped_column(Text)
-    artist: Mapped[str | None] = mapped_column(Text)
-    album: Mapped[str | None] = mapped_column(Text)
+    title: Mapped[str | None] = mapped_column(Text, comment="As the producer gave it; null = not given.")
+    artist: Mapped[str | None] = mapped_column(Text, comment="As the producer gave it; null = not given.")
+    album: Mapped[str | None] = mapped_column(Text, comment="As the producer gave it; null = not given.")
     isrc: Mapped[str | None] = mapped_column(Text, comment="International Standard Recording Code.")
     language: Mapped[str | None] = mapped_column(Text, comment="BCP 47 tag of the lyrics' language.")
     job: Mapped[Any] = mapped_column(JSONB, comment="The newest job for this track: what to enqueue again.")
@@ -145,12 +170,15 @@ class Classification(Base):
     __table_args__ = (
         UniqueConstraint("track_id", "model_id", "input_hash"),
         CheckConstraint("lyrics in ('used', 'absent', 'instrumental')", name="lyrics"),
+        Index("classification_hour_idx", text(CLASSIFIED_HOUR)),
         {"comment": "What one model said of one input of one track."},
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"))
-    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"))
+    id: Mapped[int] = mapped_column(
+        BigInteger, Identity(always=True), primary_key=True, comment="The catalog's own key."
+    )
+    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), comment="The track.")
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="The model that said it.")
     input_hash: Mapped[bytes] = mapped_column(
         LargeBinary, comment="SHA-256 of the pipeline's version and of the audio's and lyrics' identities."
     )
@@ -167,7 +195,9 @@ class Classification(Base):
     lyrics: Mapped[str] = mapped_column(Text, comment="used, absent (none delivered) or instrumental.")
     timings: Mapped[Any] = mapped_column(JSONB, comment="Milliseconds a stage.")
     enqueued_at: Mapped[datetime] = mapped_column(Timestamp, comment="When the job was enqueued.")
-    classified_at: Mapped[datetime] = mapped_column(Timestamp, server_default=func.now())
+    classified_at: Mapped[datetime] = mapped_column(
+        Timestamp, server_default=func.now(), comment="When the result was committed."
+    )
 
 
 class TrackGenre(Base):
@@ -175,16 +205,28 @@ class TrackGenre(Base):
 
     __tablename__ = "track_genre"
     __table_args__ = (
-        Index(None, "genre_id", "score"),
+        ForeignKeyConstraint(["genre_id", "genre"], ["genre.id", "genre.slug"]),
+        CheckConstraint("score between 0 and 1", name="score"),
+        Index(
+            "track_genre_current_idx",
+            "genre",
+            text("score desc"),
+            "classification_id",
+            postgresql_where=text("current"),
+        ),
         {"comment": "The accepted labels of a classification, parents included."},
     )
 
     classification_id: Mapped[int] = mapped_column(
-        ForeignKey("classification.id", ondelete="CASCADE"), primary_key=True
+        ForeignKey("classification.id", ondelete="CASCADE"), primary_key=True, comment="The classification."
     )
-    genre_id: Mapped[int] = mapped_column(ForeignKey("genre.id"), primary_key=True)
+    genre_id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, comment="The genre.")
     score: Mapped[float] = mapped_column(
         REAL, comment="Probability, 0 to 1; a parent's is at least that of its accepted children."
+    )
+    genre: Mapped[str] = mapped_column(Text, comment="The genre's slug, so that an index can be by it.")
+    current: Mapped[bool] = mapped_column(
+        Boolean, comment="Whether track_current points at the classification."
     )
 
 
@@ -194,11 +236,33 @@ class TrackCurrent(Base):
     __tablename__ = "track_current"
     __table_args__ = ({"comment": "The classification of each track that analysts see."},)
 
-    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), primary_key=True)
-    classification_id: Mapped[int] = mapped_column(ForeignKey("classification.id"), unique=True)
-    rank: Mapped[int] = mapped_column(Integer, comment="The model's rank.")
+    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), primary_key=True, comment="The track.")
+    classification_id: Mapped[int] = mapped_column(
+        ForeignKey("classification.id"), unique=True, comment="What is shown of it."
+    )
+    rank: Mapped[int] = mapped_column(Integer, comment="The model's rank when the pointer moved.")
     enqueued_at: Mapped[datetime] = mapped_column(
         Timestamp, comment="The job's; the newer wins at equal rank."
+    )
+
+
+class Feedback(Base):
+    """What people said of a label. Kept apart from what models said, and never overwritten by it."""
+
+    __tablename__ = "feedback"
+    __table_args__ = (
+        Index(None, "genre_id"),
+        {"comment": "What people said of a label, apart from what models said."},
+    )
+
+    track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), primary_key=True, comment="The track.")
+    genre_id: Mapped[int] = mapped_column(ForeignKey("genre.id"), primary_key=True, comment="The genre.")
+    given_by: Mapped[str] = mapped_column(
+        Text, primary_key=True, comment="Who said it. Of one person the last word counts."
+    )
+    is_right: Mapped[bool] = mapped_column(Boolean, comment="Whether the track has the genre.")
+    given_at: Mapped[datetime] = mapped_column(
+        Timestamp, server_default=func.now(), comment="When it was said."
     )
 
 
@@ -211,7 +275,9 @@ class IngestFailure(Base):
         {"comment": "Jobs that ended without labels, each with what is needed to replay it."},
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    id: Mapped[int] = mapped_column(
+        BigInteger, Identity(always=True), primary_key=True, comment="The catalog's own key."
+    )
     track_id: Mapped[str | None] = mapped_column(Text, comment="Null where the job does not even say.")
     stage: Mapped[str] = mapped_column(
         Text, comment="Where it ended: validate, fetch, decode, tokenise, infer or commit."
@@ -219,7 +285,9 @@ class IngestFailure(Base):
     error_class: Mapped[str] = mapped_column(Text, comment="The error's name, such as CorruptAudio.")
     reason: Mapped[str] = mapped_column(Text, comment="One line for whoever has to mend it.")
     payload: Mapped[str] = mapped_column(Text, comment="The job as it was received, JSON.")
-    failed_at: Mapped[datetime] = mapped_column(Timestamp, server_default=func.now())
+    failed_at: Mapped[datetime] = mapped_column(
+        Timestamp, server_default=func.now(), comment="When the job ended."
+    )
     resolved_at: Mapped[datetime | None] = mapped_column(
         Timestamp, comment="When the track was labelled after all; null = still open."
     )

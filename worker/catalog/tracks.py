@@ -16,6 +16,11 @@ from worker.catalog.models import RegisteredModel
 from worker.labels import Label
 from worker.model import LyricsUse, Prediction
 
+# Until the commit no other model can become the current one: `worker.catalog.lifecycle` waits for this lock,
+# and whoever waits for its lock sees the model's new status.
+HOLD_CURRENT_MODEL = text("lock table track_current in row exclusive mode")
+
+# A job that is known already, as every one that a producer registered, leaves its row as it is.
 UPSERT_TRACKS = text("""
     insert into track (id, title, artist, album, isrc, language, job, enqueued_at)
     select id, title, artist, album, isrc, language, cast(job as jsonb), enqueued_at
@@ -28,7 +33,7 @@ UPSERT_TRACKS = text("""
     on conflict (id) do update
     set title = excluded.title, artist = excluded.artist, album = excluded.album, isrc = excluded.isrc,
         language = excluded.language, job = excluded.job, enqueued_at = excluded.enqueued_at
-    where excluded.enqueued_at >= track.enqueued_at
+    where excluded.enqueued_at >= track.enqueued_at and excluded.job <> track.job
 """)
 
 # Arrays within arrays must be rectangular and would be flattened by unnest(): scores travel as literals.
@@ -58,9 +63,12 @@ UPSERT_CLASSIFICATIONS = text("""
 DELETE_LABELS = text("delete from track_genre where classification_id = any(:ids)")
 
 INSERT_LABELS = text("""
-    insert into track_genre (classification_id, genre_id, score)
-    select *
+    insert into track_genre (classification_id, genre_id, score, genre, current)
+    select given.*, genre.slug,
+           exists (select from track_current where classification_id = given.classification_id)
     from unnest(cast(:classification as bigint[]), cast(:genre as smallint[]), cast(:score as real[]))
+        as given (classification_id, genre_id, score)
+    join genre on genre.id = given.genre_id
 """)
 
 # A shadow's labels are kept and not shown. The pointer follows the newer model, then the newer job.
@@ -141,6 +149,7 @@ class TrackCatalog:
         # The same track twice in one group: the later replaces the earlier.
         newest = {(track.job.track_id, track.input_hash): track for track in group}
         with self._engine.begin() as connection:
+            connection.execute(HOLD_CURRENT_MODEL)
             upsert_tracks(connection, (track.job for track in newest.values()))
             ids = {
                 (row.track_id, bytes(row.input_hash)): row.id
@@ -154,19 +163,16 @@ class TrackCatalog:
                 for label in track.labels
             ]
             connection.execute(DELETE_LABELS, {"ids": list(ids.values())})
+            connection.execute(POINT_AT_CURRENT, {"ids": list(ids.values())})
+            # After the pointer: a label is written with its `current`, once.
             connection.execute(
                 INSERT_LABELS,
-                dict(
-                    zip(
-                        ("classification", "genre", "score"),
-                        map(list, zip(*labels, strict=True)),
-                        strict=True,
-                    )
-                )
-                if labels
-                else {"classification": [], "genre": [], "score": []},
+                {
+                    "classification": [label[0] for label in labels],
+                    "genre": [label[1] for label in labels],
+                    "score": [label[2] for label in labels],
+                },
             )
-            connection.execute(POINT_AT_CURRENT, {"ids": list(ids.values())})
             connection.execute(RESOLVE_FAILURES, {"track_id": sorted({track_id for track_id, _ in newest})})
         return [None] * len(group)
 

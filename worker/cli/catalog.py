@@ -1,63 +1,64 @@
-"""`cogenre catalog …`"""
+"""`cogenre catalog …`: the catalog itself. What it is asked is in `worker.cli.questions`."""
 
-import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
+
+from worker.cli import questions
 
 app = typer.Typer(no_args_is_help=True, help="The catalog of labels.")
 
 
 @app.command()
 def migrate() -> None:
-    """Create the catalog, or bring it to this release's schema."""
+    """Create the catalog, or bring it to this release's schema. Workers may go on meanwhile."""
     from schemas.catalog.migrate import migrate
     from worker.catalog.connect import connect
     from worker.settings import CatalogSettings
 
-    before, after = migrate(connect(CatalogSettings.load()))
-    Console().print(
-        f"catalog at revision {after}" + (f", before {before or 'empty'}" if before != after else "")
-    )
+    done = migrate(connect(CatalogSettings.load()))
+    before = f", before {done.before or 'empty'}" if done.before != done.after else ""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"catalog at revision {done.after}{before}")
+    for note in done.notes:
+        console.print(f"note: {note}", markup=False)
 
 
 @app.command()
-def search(
-    genre: Annotated[
-        list[str] | None, typer.Option(help="The track has this genre; may be repeated.")
-    ] = None,
-    without: Annotated[list[str] | None, typer.Option(help="The track has not; may be repeated.")] = None,
-    limit: Annotated[int, typer.Option(min=1)] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table.")] = False,
+def grant(
+    group: Annotated[Literal["analyst", "writer"], typer.Argument(help="What the login may do.")],
+    login: Annotated[str, typer.Argument(help="An existing login of the database server.")],
 ) -> None:
-    """Tracks by their genres, the surest first."""
+    """Let a login read as an analyst, or write as a worker. Needs a login that may grant."""
+    from sqlalchemy.exc import ProgrammingError
+
+    from schemas.catalog.access import ROLES, grant
     from worker.catalog.connect import connect_migrated
-    from worker.catalog.queries import search
+    from worker.errors import ConfigError
     from worker.settings import CatalogSettings
 
-    tracks = search(connect_migrated(CatalogSettings.load()), genre or [], without or [], limit)
-    if as_json:
-        for track in tracks:
-            typer.echo(
-                json.dumps(
-                    {
-                        "track_id": track.track_id,
-                        "title": track.title,
-                        "artist": track.artist,
-                        "genres": {slug: round(score, 4) for slug, score in track.labels},
-                    },
-                    ensure_ascii=False,
-                )
-            )
-        return
-    table = Table("track", "title", "artist", "genres")
-    for track in tracks:
-        table.add_row(track.track_id, track.title, track.artist, labels_text(track.labels))
-    Console().print(table if tracks else "no such track")
+    with connect_migrated(CatalogSettings.load()).connect() as connection:
+        connection.rollback()
+        try:
+            grant(connection, group, login)
+        except ProgrammingError as error:
+            raise ConfigError(f"cannot grant: {str(error.orig).splitlines()[0]}") from None
+    Console(highlight=False).print(f"{login} is a member of {ROLES[group]}", markup=False)
 
 
-def labels_text(labels: tuple[tuple[str, float], ...]) -> str:
-    """`rock 0.93, pop 0.61`"""
-    return ", ".join(f"{slug} {score:.2f}" for slug, score in labels)
+@app.command()
+def refresh() -> None:
+    """Bring what analysts see as of the last refresh up to date; run it by the clock."""
+    from worker.catalog.connect import connect_migrated
+    from worker.catalog.refresh import refresh
+    from worker.settings import CatalogSettings
+
+    console = Console(highlight=False)
+    refresh(
+        connect_migrated(CatalogSettings.load()),
+        lambda view, seconds: console.print(f"{view} {seconds:.1f} s"),
+    )
+
+
+questions.register(app)

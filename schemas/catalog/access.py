@@ -1,0 +1,79 @@
+"""Who may do what: two groups without a login, which operators grant to the logins of people and workers.
+
+| group | may | may not |
+|---|---|---|
+| `cogenre_analyst` | read schema `analytics` | see the tables, write, run long |
+| `cogenre_writer` | read all; add and change rows; delete labels | change the schema, delete tracks |
+
+The login that runs `cogenre catalog migrate` owns everything.
+"""
+
+from typing import Literal
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
+
+from schemas.catalog.tables import Base, TrackGenre
+
+Group = Literal["analyst", "writer"]
+
+ROLES: dict[Group, str] = {"analyst": "cogenre_analyst", "writer": "cogenre_writer"}
+
+ANALYST_SETTINGS = {
+    "statement_timeout": "60s",
+    "idle_in_transaction_session_timeout": "10min",
+    "default_transaction_read_only": "on",
+    "search_path": "analytics, public",
+}
+"""Of an analyst's login: settings of a group are not handed on to its members. An old snapshot keeps vacuum
+from doing its work, hence the limits."""
+
+# Roles belong to the whole cluster: another database's migration may create one at the same moment.
+CREATE = """
+do $$ begin
+    if not exists (select from pg_roles where rolname = '{role}') then create role {role} nologin; end if;
+exception when duplicate_object or unique_violation then null;
+end $$
+"""
+
+TABLES = ", ".join(f"public.{table.name}" for table in Base.metadata.sorted_tables)
+
+GRANTS = f"""
+grant usage on schema analytics to cogenre_analyst, cogenre_writer;
+grant select on all tables in schema analytics to cogenre_analyst, cogenre_writer;
+alter default privileges in schema analytics grant select on tables to cogenre_analyst, cogenre_writer;
+grant usage on schema public to cogenre_writer;
+grant select on public.alembic_version to cogenre_writer;
+grant select, insert, update on {TABLES} to cogenre_writer;
+grant delete on public.{TrackGenre.__tablename__} to cogenre_writer;
+"""
+
+
+def grant_groups(connection: Connection) -> tuple[str, ...]:
+    """Create the groups and give them their rights. Returns what an operator has to do instead."""
+    for role in ROLES.values():
+        try:
+            with connection.begin():
+                connection.exec_driver_sql(CREATE.format(role=role))
+        except ProgrammingError:
+            return (
+                f"no right to create the role {role}: have an administrator run `create role {role} nologin` "
+                "for each of " + ", ".join(ROLES.values()) + ", then migrate again",
+            )
+    with connection.begin():
+        connection.exec_driver_sql(GRANTS)
+    return ()
+
+
+def grant(connection: Connection, group: Group, login: str) -> None:
+    """Make a login a member of a group, an analyst's with the analysts' limits."""
+    quote = connection.dialect.identifier_preparer.quote
+    with connection.begin():
+        connection.exec_driver_sql(f"grant {ROLES[group]} to {quote(login)}")
+        if group == "analyst":
+            database = quote(str(connection.scalar(text("select current_database()"))))
+            for name, value in ANALYST_SETTINGS.items():
+                setting = value if name == "search_path" else f"'{value}'"
+                connection.exec_driver_sql(
+                    f"alter role {quote(login)} in database {database} set {name} = {setting}"
+                )

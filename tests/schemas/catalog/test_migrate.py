@@ -1,0 +1,252 @@
+"""The catalog's schema: from every revision to every other, full and empty, while workers write."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import IntegrityError
+
+from schemas.catalog.migrate import (
+    alembic_config,
+    current_revision,
+    differences,
+    downgrade,
+    migrate,
+    newest_revision,
+)
+from tests.worker.catalog.labels import model, rows, shown
+
+REVISIONS = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()][
+    ::-1
+]
+
+# As the first release's worker writes a label, and moves the pointer after it.
+FIRST_WRITER = """
+with new_track as (
+    insert into track (id, job, enqueued_at) values (:track, '{}', now())
+    on conflict (id) do update set enqueued_at = now() returning id
+), new_classification as (
+    insert into classification (track_id, model_id, input_hash, scores, embedding, provider, precision,
+                                track_seconds, heard_seconds, lyrics, timings, enqueued_at)
+    select id, (select min(id) from model), '\\x00', '{0.9}', '{1}', 'cpu', 'fp32', 1, 1, 'used', '{}', now()
+    from new_track
+    on conflict (track_id, model_id, input_hash) do update set classified_at = now() returning id
+)
+select id from new_classification
+"""
+FIRST_LABELS = """
+insert into track_genre (classification_id, genre_id, score)
+select :classification, id, 0.9 from genre where slug in ('rock', 'pop')
+"""
+FIRST_POINTER = """
+insert into track_current (track_id, classification_id, rank, enqueued_at)
+values (:track, :classification, 1, now())
+on conflict (track_id) do update set classification_id = excluded.classification_id,
+    enqueued_at = excluded.enqueued_at
+"""
+MODEL = """
+insert into genre (slug, name) values ('rock', 'Rock'), ('pop', 'Pop');
+insert into model (name, version, rank, artefact_sha256, status, genre_ids)
+values ('small', '1', 1, '', 'current', '{1}');
+"""
+
+
+@pytest.fixture
+def empty(catalog: Engine) -> Iterator[Engine]:
+    """A database without a catalog."""
+    with catalog.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("create database nothing"))
+    engine = create_engine(make_url(catalog.url).set(database="nothing"))
+    yield engine
+    engine.dispose()
+    with catalog.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("drop database nothing with (force)"))
+
+
+def upgrade(engine: Engine, revision: str) -> None:
+    with engine.connect() as connection:
+        command.upgrade(alembic_config(connection), revision)
+        connection.commit()
+
+
+def write_as_the_first_release(engine: Engine, track: str) -> None:
+    with engine.begin() as connection:
+        classification = connection.scalar(text(FIRST_WRITER), {"track": track})
+        values = {"track": track, "classification": classification}
+        connection.execute(text("delete from track_genre where classification_id = :classification"), values)
+        connection.execute(text(FIRST_LABELS), values)
+        connection.execute(text(FIRST_POINTER), values)
+
+
+def shape(engine: Engine) -> dict[str, list[Any]]:
+    """Columns, constraints and indexes of the tables, as the server spells them."""
+    return {
+        "columns": rows(
+            engine,
+            "select table_name, column_name, data_type, is_nullable, column_default "
+            "from information_schema.columns where table_schema = 'public' order by 1, 2",
+        ),
+        "constraints": rows(
+            engine,
+            "select conrelid::regclass::text, conname, pg_get_constraintdef(oid) from pg_constraint "
+            "where connamespace = 'public'::regnamespace order by 1, 2",
+        ),
+        "indexes": rows(engine, "select indexdef from pg_indexes where schemaname = 'public' order by 1"),
+        "triggers": rows(engine, "select tgname from pg_trigger where not tgisinternal order by 1"),
+        "functions": rows(
+            engine, "select proname from pg_proc where pronamespace = 'public'::regnamespace order by 1"
+        ),
+    }
+
+
+def test_the_tables_are_those_of_the_models(catalog: Engine) -> None:
+    with catalog.connect() as connection:
+        assert differences(connection) == []
+
+
+def test_migrating_again_changes_nothing_and_locks_no_view(catalog: Engine) -> None:
+    with catalog.connect() as reader:
+        reader.execute(text("select * from analytics.track_label"))  # holds its lock until the end
+        done = threading.Thread(target=migrate, args=(catalog,))
+        done.start()
+        done.join(10)
+        assert not done.is_alive()
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_an_empty_catalog_goes_back_and_forth(empty: Engine, revision: str) -> None:
+    upgrade(empty, revision)
+    before = shape(empty)
+    assert migrate(empty).before == revision
+    newest = shape(empty)
+    downgrade(empty, revision)
+    assert shape(empty) == before
+    migrate(empty)
+    assert shape(empty) == newest
+    downgrade(empty, "base")
+    assert rows(empty, "select tablename from pg_tables where schemaname = 'public'") == [
+        ("alembic_version",)
+    ]
+    assert migrate(empty).before is None
+
+
+def test_labels_of_the_first_release_are_shown_after_migrating(empty: Engine) -> None:
+    upgrade(empty, "0001")
+    with empty.begin() as connection:
+        connection.execute(text(MODEL.replace("{1}", "{1,2}")))
+    for at in range(20):
+        write_as_the_first_release(empty, f"t{at}")
+    with empty.begin() as connection:
+        connection.execute(text("delete from track_current where track_id = 't0'"))
+    migrate(empty)
+    assert shown(empty, "t1") == {"rock", "pop"}
+    assert shown(empty, "t0") == set()
+    assert rows(empty, "select genre from analytics.genre where tracks = 19 order by 1") == [
+        ("pop",),
+        ("rock",),
+    ]
+    downgrade(empty, "0001")
+    assert rows(empty, "select count(*) from track_genre") == [(40,)]
+    migrate(empty)
+    assert shown(empty, "t1") == {"rock", "pop"}
+
+
+def test_workers_of_the_release_before_write_while_migrating(empty: Engine) -> None:
+    upgrade(empty, "0001")
+    with empty.begin() as connection:
+        connection.execute(text(MODEL))
+    for at in range(300):
+        write_as_the_first_release(empty, f"t{at}")
+    stop = threading.Event()
+    errors: list[Exception] = []
+    written: list[list[str]] = [[], []]
+
+    def work(own: list[str]) -> None:
+        at = 0
+        while not stop.is_set():
+            try:
+                # New tracks and, by both workers, old ones again.
+                write_as_the_first_release(empty, f"t{at * 7 % 300}")
+                write_as_the_first_release(empty, f"new{id(own)}-{at}")
+                own.append(f"new{id(own)}-{at}")
+            except Exception as error:
+                errors.append(error)
+            at += 1
+
+    workers = [threading.Thread(target=work, args=(own,)) for own in written]
+    for worker in workers:
+        worker.start()
+    time.sleep(0.2)
+    migrate(empty)
+    counts = [len(own) for own in written]
+    time.sleep(0.2)
+    downgrade(empty, "0001")
+    migrate(empty)
+    stop.set()
+    for worker in workers:
+        worker.join()
+    assert errors == []
+    assert all(len(own) > count > 0 for own, count in zip(written, counts, strict=True)), (
+        "they wrote throughout"
+    )
+    wrong = rows(
+        empty,
+        "select l.* from track_genre l left join track_current t using (classification_id) "
+        "where l.current <> (t.track_id is not null) "
+        "or l.genre <> (select slug from genre where id = l.genre_id)",
+    )
+    assert wrong == []
+    assert rows(empty, "select count(distinct track_id) from analytics.track_label") == [
+        (300 + sum(map(len, written)),)
+    ]
+
+
+def test_two_migrations_at_once(empty: Engine) -> None:
+    ended: list[str] = []
+    threads = [threading.Thread(target=lambda: ended.append(migrate(empty).after)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert ended == [newest_revision()] * 3
+
+
+def test_an_interrupted_migration_is_taken_up(empty: Engine) -> None:
+    """A build that was broken off leaves an index that no query may use."""
+    upgrade(empty, "0001")
+    with empty.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("create index track_registered_at_idx on track (registered_at)"))
+        connection.execute(
+            text(
+                "update pg_index set indisvalid = false "
+                "where indexrelid = 'track_registered_at_idx'::regclass"
+            )
+        )
+    migrate(empty)
+    with empty.connect() as connection:
+        assert current_revision(connection) == newest_revision()
+        assert differences(connection) == []
+    assert rows(empty, "select indexrelid::regclass::text from pg_index where not indisvalid") == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update track_genre set score = 1.5",
+        "update track_genre set score = 'nan'",
+        "update track_genre set genre = 'pop' where genre = 'rock'",
+        "update model set rank = 0",
+        "update model set status = 'best'",
+        "update model_threshold set threshold = 2",
+        "insert into feedback (track_id, genre_id, given_by, is_right) values ('none', 1, 'me', true)",
+    ],
+)
+def test_rows_that_make_no_sense_are_refused(catalog: Engine, statement: str) -> None:
+    model(catalog).label("t1", rock=0.9)
+    with pytest.raises(IntegrityError), catalog.begin() as connection:
+        connection.execute(text(statement))

@@ -1,0 +1,39 @@
+"""`cogenre catalog refresh`: the materialised views, while readers go on reading."""
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import ProgrammingError
+
+from schemas.catalog.views import materialised_views
+from worker.catalog.similarity import index_embeddings
+from worker.errors import ConfigError
+
+REFRESH_LOCK = 0x72656672657368
+"""Held while refreshing: a second refresh at the same time would do the same work again."""
+
+
+def refresh(engine: Engine, done: Callable[[str, float], None] = lambda *_: None) -> None:
+    """Refresh every materialised view, and the embeddings' index where there is pgvector.
+
+    `done` hears of each, with its seconds. Raises ConfigError where another refresh is under way, or where
+    the login does not own the catalog.
+    """
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if not connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": REFRESH_LOCK}):
+            raise ConfigError("another refresh is under way: wait for it")
+        try:
+            for view in materialised_views():
+                started = time.monotonic()
+                connection.exec_driver_sql(f"refresh materialized view concurrently {view}")
+                done(view, time.monotonic() - started)
+            started = time.monotonic()
+            if index_embeddings(connection):
+                done("similarity.track_vector", time.monotonic() - started)
+        except ProgrammingError as error:
+            raise ConfigError(
+                f"cannot refresh: {str(error.orig).splitlines()[0]} (refresh as the login that migrates)"
+            ) from None
+        finally:
+            connection.execute(text("select pg_advisory_unlock(:key)"), {"key": REFRESH_LOCK})
