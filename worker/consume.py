@@ -1,13 +1,16 @@
 """A production worker: Celery's threads pool around one model on one device."""
 
 import logging
+import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import redis
-from celery import Task
+from celery import Celery, Task
 from celery.exceptions import Reject
+from celery.signals import worker_shutting_down
 
 from schemas.bundle import artefact_sha256
 from schemas.jobs import TASK_NAME
@@ -15,15 +18,26 @@ from worker.broker import QUEUES, SOCKET_SECONDS, celery_app, unacked_index_key
 from worker.catalog.connect import connect_migrated
 from worker.catalog.models import register_model
 from worker.catalog.tracks import TrackCatalog
-from worker.errors import ConfigError, TryLater
+from worker.decoders import DecoderPool
+from worker.errors import ConfigError, DecoderUnavailable, TryLater
 from worker.guard import install_guard
 from worker.lease import Leases
 from worker.model import Model
+from worker.observe import endpoint, event_loop, logs, tracing
+from worker.observe.delivery import delivered
+from worker.observe.health import Health
+from worker.observe.metrics import DEAD_LISTED, LEASE_RENEWALS, MODEL_INFO, RETURNED_TO_QUEUE
+from worker.observe.queues import refresh
+from worker.session import available_cpus
 from worker.settings import BrokerSettings, WorkerSettings
+from worker.status import Broker
 from worker.storage import ObjectStore
 from worker.track import Labeller
 
 log = logging.getLogger(__name__)
+
+TRACKS_A_DECODER = 1000
+"""A decode process is replaced after so many: what a codec leaks stays small."""
 
 
 def run_worker(settings: WorkerSettings) -> int:
@@ -32,23 +46,24 @@ def run_worker(settings: WorkerSettings) -> int:
     SIGTERM finishes the tracks under way and takes no more. Raises ConfigError, BundleError before the
     first job is taken, where the settings cannot work.
     """
+    logs.set_up(settings.log_format)
+    tracing.set_up()
     check_broker(settings)
-    install_guard(settings.deployment)
-    with open_labeller(settings) as labeller, open_leases(settings) as leases:
-        app = celery_app(settings)
-
-        @app.task(name=TASK_NAME, bind=True)
-        def classify_track(task: "Task[Any, Any]", *args: Any, **message: Any) -> None:
-            try:
-                with leases.held(_delivery_tag(task)):
-                    labeller.label({"args": args, **message} if args else message)
-            except TryLater as error:
-                log.warning("back to the queue: %s", error)
-                raise Reject(error, requeue=True) from error
-
-        arguments = ["worker", "--pool=threads", f"--concurrency={settings.concurrency}",
+    install_guard(settings.deployment, DEAD_LISTED.inc)
+    health, broker = Health(), Broker(settings)
+    app = celery_app(settings)
+    with (
+        endpoint.serving(settings.http_port, health, lambda: refresh(broker)),
+        open_labeller(settings, health) as labeller,
+        open_leases(settings) as leases,
+    ):
+        health.warmed()
+        bound_draining(settings.drain_seconds)
+        _register_task(app, labeller, leases)
+        event_loop.watch(app, health)
+        arguments = ["--quiet", "worker", "--pool=threads", f"--concurrency={settings.concurrency}",
                      f"--queues={','.join(QUEUES)}", "--disable-prefetch", "--without-gossip",
-                     "--without-mingle", "--without-heartbeat", "--loglevel=INFO"]  # fmt: skip
+                     "--without-mingle", "--without-heartbeat"]  # fmt: skip
         try:
             app.worker_main(arguments)
         except SystemExit as end:
@@ -56,39 +71,83 @@ def run_worker(settings: WorkerSettings) -> int:
     return 0
 
 
-def _delivery_tag(task: "Task[Any, Any]") -> str:
-    properties: Any = task.request.properties
-    return str(properties["delivery_tag"])
+def _register_task(app: Celery, labeller: Labeller, leases: Leases) -> None:
+    @app.task(name=TASK_NAME, bind=True)
+    def classify_track(task: "Task[Any, Any]", *args: Any, **message: Any) -> None:
+        request: Any = task.request
+        received = {"args": args, **message} if args else message
+        try:
+            with delivered(request, received), leases.held(request.properties["delivery_tag"]):
+                labeller.label(received)
+        except TryLater as error:
+            log.warning("back to the queue: %s", error)
+            RETURNED_TO_QUEUE.inc()
+            raise Reject(error, requeue=True) from error
+
+
+def bound_draining(seconds: float) -> None:
+    """Once told to end, the worker has so long. Jobs that it leaves come back at the visibility timeout."""
+
+    def end() -> None:
+        log.warning("tracks under way took more than %g s to finish: left to others", seconds)
+        os._exit(os.EX_TEMPFAIL)
+
+    def start(**_: object) -> None:
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+
+    worker_shutting_down.connect(start, weak=False)
 
 
 @contextmanager
-def open_labeller(settings: WorkerSettings) -> Iterator[Labeller]:
-    """A warm model, connected to S3 and the catalog. Raises ConfigError, BundleError."""
-    engine = connect_migrated(settings, connections=settings.concurrency + 1)
-    model = Model(settings)
-    registered = register_model(engine, model.manifest, artefact_sha256(settings.bundle))
-    labeller = Labeller(
-        model,
-        ObjectStore(settings, connections=settings.concurrency, patience=settings.transient_seconds),
-        TrackCatalog(engine, registered, settings.provider, settings.precision),
-        max_audio_bytes=settings.max_audio_bytes,
-        max_rows=settings.batch_rows,
-        capacity=settings.concurrency,
-        patience=settings.transient_seconds,
-    )
-    log.info("model %s on %s is warm", model.manifest.label, settings.provider)
-    try:
+def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller]:
+    """A warm model, connected to S3, the decoders and the catalog. Raises ConfigError, BundleError."""
+    with ExitStack() as stack:
+        engine = connect_migrated(settings, connections=settings.concurrency + 1)
+        stack.callback(engine.dispose)
+        model = Model(settings)
+        registered = register_model(engine, model.manifest, artefact_sha256(settings.bundle))
+        try:
+            decoders = DecoderPool(
+                settings.decoders or available_cpus(),
+                seconds=settings.decode_seconds,
+                memory_bytes=settings.decode_memory_bytes,
+                recycle_after=TRACKS_A_DECODER,
+            )
+        except DecoderUnavailable as error:
+            raise ConfigError(f"no decode process can be started: {error}") from error
+        stack.callback(decoders.close)
+        labeller = Labeller(
+            model,
+            ObjectStore(settings, connections=settings.concurrency, patience=settings.transient_seconds),
+            decoders,
+            TrackCatalog(engine, registered, settings.provider, settings.precision),
+            max_audio_bytes=settings.max_audio_bytes,
+            max_rows=settings.batch_rows,
+            capacity=settings.concurrency,
+            patience=settings.transient_seconds,
+            beat=lambda: health.heartbeats.beat("inference"),
+        )
+        stack.callback(labeller.close)
+        MODEL_INFO.labels(
+            model=model.manifest.name,
+            version=model.manifest.version,
+            precision=settings.precision,
+            provider=model.provider,
+            wanted_provider=settings.provider,
+        ).set(1)
+        log.info("model %s on %s is warm", model.manifest.label, model.provider)
         yield labeller
-    finally:
-        labeller.close()
-        engine.dispose()
 
 
 @contextmanager
 def open_leases(settings: BrokerSettings) -> Iterator[Leases]:
     """Renewed as long as the context lasts."""
     client = redis.Redis.from_url(settings.broker_url.get_secret_value(), socket_timeout=SOCKET_SECONDS)
-    leases = Leases(client, unacked_index_key(settings.deployment), settings.visibility_timeout)
+    leases = Leases(
+        client, unacked_index_key(settings.deployment), settings.visibility_timeout, LEASE_RENEWALS.inc
+    )
     try:
         yield leases
     finally:

@@ -10,6 +10,7 @@ BRPOP ─► sound? ─► kombu ─► Celery ─► task
 import base64
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +25,7 @@ from worker.settings import BrokerSettings
 log = logging.getLogger(__name__)
 
 
-def install_guard(deployment: str) -> None:
+def install_guard(deployment: str, on_dead: Callable[[], None]) -> None:
     """Let every Redis connection that this process opens through kombu check what it pops."""
     dead = dead_list(deployment)
 
@@ -38,6 +39,7 @@ def install_guard(deployment: str) -> None:
                 return queue, sound(item, queue.decode())
             except EnvelopeInvalid as error:
                 log.warning("to the dead list: %s", error)
+                on_dead()
                 # Another connection: this one is between a command and kombu's next.
                 redis.Redis(connection_pool=self.connection_pool).lpush(
                     dead, _letter(queue.decode(), item, str(error))

@@ -7,7 +7,7 @@ timeout can be short, and a dead worker's jobs come back soon, while a slow trac
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,10 +26,13 @@ class Leases:
     scoring its tag anew, if it is still there (tests/worker/test_contracts.py pins this).
     """
 
-    def __init__(self, client: Any, index_key: str, timeout: float) -> None:
+    def __init__(
+        self, client: Any, index_key: str, timeout: float, on_renewal: Callable[[int], None]
+    ) -> None:
         self._client = client
         self._index_key = index_key
         self._interval = timeout / RENEWALS
+        self._on_renewal = on_renewal
         self._held: set[str] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -59,5 +62,6 @@ class Leases:
                 continue
             try:
                 self._client.zadd(self._index_key, now, xx=True)
+                self._on_renewal(len(now))
             except redis.RedisError as error:  # the next round may reach it
                 log.warning("leases not renewed: %s", error)

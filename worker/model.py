@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from media.decode import Waveform, decode_windows
+from media.decode import Clip, Waveform, decode_windows
 from media.lyrics import clean_lyrics
 from media.tokens import LyricsTokenizer
 from schemas.bundle import INPUTS, OUTPUTS, BundleManifest, read_bundle
@@ -64,11 +64,6 @@ class Model:
         self.rule = LabelRule(self.manifest)
         self._warm_up()
 
-    def hear(self, encoded: bytes) -> tuple[Waveform, float]:
-        """The windows (windows, samples) of an encoded file, and its length in seconds. Raises MediaError."""
-        clip = decode_windows(encoded, self.manifest.audio)
-        return clip.windows, clip.seconds
-
     def read(self, lyrics: str | None) -> tuple[tuple[int, ...], LyricsUse]:
         """Token ids of raw lyrics, and what became of them."""
         if lyrics is None or not lyrics.strip():
@@ -76,12 +71,14 @@ class Model:
         ids = tuple(self._tokenizer.encode(clean_lyrics(lyrics)))
         return ids, "used" if ids else "instrumental"
 
+    def input(self, clip: Clip, ids: tuple[int, ...], lyrics: LyricsUse) -> ModelInput:
+        """A decoded track and its lyrics' tokens, put together."""
+        heard = min(clip.seconds, len(clip.windows) * self.manifest.audio.window_seconds)
+        return ModelInput(clip.windows, ids, lyrics, clip.seconds, heard)
+
     def prepare(self, encoded: bytes, lyrics: str | None) -> ModelInput:
         """Raises MediaError."""
-        windows, seconds = self.hear(encoded)
-        ids, use = self.read(lyrics)
-        heard = min(seconds, len(windows) * self.manifest.audio.window_seconds)
-        return ModelInput(windows, ids, use, seconds, heard)
+        return self.input(decode_windows(encoded, self.manifest.audio), *self.read(lyrics))
 
     def bucket(self, tokens: int) -> int:
         """The length to which lyrics of so many tokens are padded."""

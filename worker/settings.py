@@ -116,6 +116,20 @@ class WorkerSettings(CatalogSettings, BrokerSettings, StorageSettings, ModelSett
         gt=0,
         description="How long S3 or the catalog may fail before a job goes back to the queue.",
     )
+    decoders: int | None = Field(
+        default=None, gt=0, description="Processes that decode; unset = as many as CPUs that may be used."
+    )
+    decode_seconds: float = Field(default=60, gt=0, description="How long decoding a track may take.")
+    decode_memory_bytes: int = Field(
+        default=2 * 2**30,
+        gt=0,
+        description="Memory that decoding a track may take, beyond that of its process.",
+    )
+    drain_seconds: float = Field(
+        default=300,
+        gt=0,
+        description="How long after SIGTERM tracks under way may take; then others get their jobs.",
+    )
 
 
 def bundle_or_demo(bundle: Path | None) -> Path:

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import boto3
-import botocore.config
 import botocore.exceptions
 import tenacity
 
 from schemas.jobs import ObjectRef
 from worker.errors import BucketNotAllowed, ObjectChanged, ObjectMissing, ObjectTooLarge, StorageUnavailable
+from worker.s3 import s3_client
 from worker.settings import StorageSettings
 
 MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "MethodNotAllowed"})
@@ -32,8 +31,8 @@ class StoredObject:
 
     @property
     def identity(self) -> str:
-        """Other bytes have another identity: the version where the bucket keeps versions, and the ETag."""
-        return f"{self.ref.bucket}/{self.ref.key}@{self.ref.version_id or ''}#{self.etag}"
+        """The same wherever the same bytes lie: S3's ETag is a digest of them."""
+        return f"{self.etag}:{self.size}"
 
 
 @dataclass(frozen=True)
@@ -60,19 +59,7 @@ class ObjectStore:
 
     def __init__(self, settings: StorageSettings, connections: int, patience: float) -> None:
         self._buckets = frozenset(settings.buckets)
-        self._client: Any = boto3.client(
-            "s3",
-            endpoint_url=settings.s3_endpoint_url,
-            config=botocore.config.Config(
-                max_pool_connections=connections,
-                connect_timeout=5,
-                read_timeout=20,
-                retries={"mode": "standard", "max_attempts": 2},
-                # S3-compatible servers do not all know the newer checksums.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        self._client: Any = s3_client(settings, connections)
         self._patience = patience
 
     def open(self, ref: ObjectRef, max_bytes: int) -> StoredObject:

@@ -1,10 +1,10 @@
 """One track's way, from the message to the catalog.
 
 ```
-message ─► validate ─► open ─► seen? ─► fetch ─► decode ─► tokenise ─► infer ─► commit ─► catalogued
-              │          │       │        │         │          │          │        │
-              ▼          ▼       └► skipped         ▼          ▼          ▼        ▼
-            failed ◄─────┴────────────────┴─────────┴──────────┴──────────┴────────┘   (final errors)
+message ─► validate ─► open ─► seen? ─► decode ─► tokenise ─► infer ─► commit ─► catalogued
+              │          │       │         │          │         │        │
+              ▼          ▼       └► skipped           ▼         ▼        ▼
+            failed ◄─────┴─────────────────┴──────────┴─────────┴────────┘   (final errors)
 ```
 
 A job ends as exactly one of: catalogued, skipped, failed. An error that may pass (S3 or the catalog does not
@@ -27,13 +27,25 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from media import PIPELINE_VERSION
 from media.lyrics import MAX_BYTES as MAX_LYRICS_BYTES
 from media.lyrics import read_lyrics
+from media.source import Source
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
 from worker.batch_policy import BatchPolicy
 from worker.batcher import Batcher
 from worker.catalog.tracks import Classified, Failure, TrackCatalog
-from worker.errors import JobInvalid, ObjectChanged, StorageUnavailable, TrackError, TryLater
+from worker.decoders import DecoderPool
+from worker.errors import (
+    DecoderUnavailable,
+    JobInvalid,
+    ObjectChanged,
+    StorageUnavailable,
+    TrackError,
+    TryLater,
+)
 from worker.model import Model, ModelInput, Prediction
-from worker.storage import ObjectStore, StoredObject
+from worker.observe import delivery
+from worker.observe.metrics import BATCH_ROWS, FAILURES, STAGE_SECONDS, TRACKS
+from worker.observe.tracing import span
+from worker.storage import ObjectStore, StoredObject, StoredSource
 
 log = logging.getLogger(__name__)
 
@@ -51,23 +63,26 @@ class Labeller:
         self,
         model: Model,
         store: ObjectStore,
+        decoders: DecoderPool,
         catalog: TrackCatalog,
         *,
         max_audio_bytes: int,
         max_rows: int,
         capacity: int,
         patience: float,
+        beat: Callable[[], None],
     ) -> None:
         """Raises ConfigError where a batch cannot hold a single track."""
         self._model = model
         self._store = store
+        self._decoders = decoders
         self._catalog = catalog
         self._max_audio_bytes = max_audio_bytes
         self._patience = patience
         policy = BatchPolicy(max_rows, model.bucket)
         policy.check(model.manifest.audio.windows)
         self._inference: Batcher[ModelInput, Prediction] = Batcher(
-            "inference", policy.take, model.predict, capacity
+            "inference", policy.take, self._predict, capacity, beat
         )
         self._writer: Batcher[Classified, None] = Batcher(
             "writer", lambda waiting: list(range(min(len(waiting), COMMIT_GROUP))), self._write, capacity
@@ -81,15 +96,20 @@ class Labeller:
     def label(self, message: Mapping[str, Any]) -> Outcome:
         """Take the job in `message` to its end. Raises TryLater where it has to be tried again."""
         job: TrackJob | None = None
+        outcome: Outcome
         try:
             with _stage("validate"):
                 job = _validated(message)
-            return self._label(job)
+            delivery.started(job.enqueued_at)
+            outcome = self._label(job)
         except TrackError as error:
-            log.warning("track %s failed: %s", job.track_id if job else None, error)
+            log.warning("failed: %s", error)
+            FAILURES.labels(error.stage, error.error_class).inc()
             failure = _failure(message, job, error)
             self._patiently(lambda: self._catalog.record_failure(failure))
-            return "failed"
+            outcome = "failed"
+        TRACKS.labels(outcome).inc()
+        return outcome
 
     def _label(self, job: TrackJob) -> Outcome:
         clock = _Stopwatch()
@@ -103,28 +123,46 @@ class Labeller:
             input_hash = _input_hash(audio, lyrics)
         if not job.force and self._patiently(lambda: self._catalog.seen(job.track_id, input_hash)):
             return "skipped"
-        with clock.stage("fetch"):
-            encoded = self._store.read(audio)
-            raw = self._store.read(lyrics) if isinstance(lyrics, StoredObject) else None
         with clock.stage("decode"):
-            windows, seconds = self._model.hear(encoded)
+            source = _TimedSource(StoredSource(self._store, audio))
+            clip = self._decoders.decode(source, self._model.manifest.audio)
+        clock.part("decode", "fetch", source.seconds)
         with clock.stage("tokenise"):
-            text = (
-                lyrics.text if isinstance(lyrics, InlineLyrics) else None if raw is None else read_lyrics(raw)
-            )
-            ids, use = self._model.read(text)
+            ids, use = self._model.read(self._text(lyrics))
         with clock.stage("infer"):
-            heard = min(seconds, len(windows) * self._model.manifest.audio.window_seconds)
-            request = ModelInput(windows, ids, use, seconds, heard)
+            request = self._model.input(clip, ids, use)
             prediction = self._inference.submit(request).result()
             if not np.isfinite(prediction.scores).all():
                 raise ValueError("the model's scores are not numbers")
         with clock.stage("commit"):
             labels = self._model.rule.labels(prediction.scores)
             self._writer.submit(
-                Classified(job, input_hash, prediction, labels, use, seconds, heard, dict(clock.milliseconds))
+                Classified(
+                    job,
+                    input_hash,
+                    prediction,
+                    labels,
+                    request.lyrics,
+                    request.track_seconds,
+                    request.heard_seconds,
+                    clock.milliseconds(),
+                )
             ).result()
+        delivery.committed(job.enqueued_at)
         return "catalogued"
+
+    def _text(self, lyrics: StoredObject | InlineLyrics | None) -> str | None:
+        match lyrics:
+            case StoredObject():
+                return read_lyrics(self._store.read(lyrics))
+            case InlineLyrics():
+                return lyrics.text
+            case None:
+                return None
+
+    def _predict(self, inputs: Sequence[ModelInput]) -> list[Prediction]:
+        BATCH_ROWS.observe(sum(len(track.windows) for track in inputs))
+        return self._model.predict(inputs)
 
     def _write(self, group: Sequence[Classified]) -> list[None]:
         return self._patiently(lambda: self._catalog.write(group))
@@ -144,17 +182,48 @@ class Labeller:
 
 
 class _Stopwatch:
-    """Milliseconds a stage."""
+    """Seconds a stage: for the catalog's row, for the metrics and as spans."""
 
     def __init__(self) -> None:
-        self.milliseconds: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
-        with _stage(name):
-            yield
-        self.milliseconds[name] = round((time.perf_counter() - started) * 1000, 3)
+        try:
+            with span(name), _stage(name):
+                yield
+        finally:
+            self._seconds[name] = time.perf_counter() - started
+            STAGE_SECONDS.labels(name).observe(self._seconds[name])
+
+    def part(self, whole: str, name: str, seconds: float) -> None:
+        """Of the stage `whole`, so long was spent on `name`."""
+        self._seconds[whole] -= seconds
+        self._seconds[name] = seconds
+        STAGE_SECONDS.labels(name).observe(seconds)
+
+    def milliseconds(self) -> dict[str, float]:
+        return {name: round(seconds * 1000, 3) for name, seconds in self._seconds.items()}
+
+
+class _TimedSource:
+    """A source that adds up how long its reads take."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.seconds = 0.0
+
+    @property
+    def size(self) -> int:
+        return self._source.size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        started = time.perf_counter()
+        try:
+            return self._source.read_at(offset, length)
+        finally:
+            self.seconds += time.perf_counter() - started
 
 
 @contextmanager
@@ -162,7 +231,7 @@ def _stage(name: str) -> Iterator[None]:
     """Errors inside end the track in this stage, but for those that may pass."""
     try:
         yield
-    except (StorageUnavailable, ObjectChanged) as error:
+    except (StorageUnavailable, ObjectChanged, DecoderUnavailable) as error:
         raise TryLater(str(error)) from error
     except (TryLater, TrackError):
         raise

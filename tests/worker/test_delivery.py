@@ -60,12 +60,14 @@ def test_the_job_of_a_worker_that_was_killed_is_done_by_another(
 
 
 def test_leases_are_renewed_while_held_and_only_then(broker: Any) -> None:
-    leases = Leases(broker, "index", timeout=0.3)
+    renewals: list[int] = []
+    leases = Leases(broker, "index", timeout=0.3, on_renewal=renewals.append)
     broker.zadd("index", {"held": 1, "other": 1})
     with leases.held("held"), leases.held("gone"):
         wait_until(lambda: broker.zscore("index", "held") > time.time() - 1, seconds=5)
         assert broker.zscore("index", "other") == 1
         assert broker.zscore("index", "gone") is None  # a lease that is lost stays lost
+    assert 2 in renewals
     renewed = broker.zscore("index", "held")
     time.sleep(0.4)
     assert broker.zscore("index", "held") == renewed
