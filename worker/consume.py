@@ -78,7 +78,7 @@ def _register_task(app: Celery, labeller: Labeller, leases: Leases) -> None:
         received = {"args": args, **message} if args else message
         try:
             with delivered(request, received), leases.held(request.properties["delivery_tag"]):
-                labeller.label(received)
+                labeller.label(received, bool((request.delivery_info or {}).get("redelivered")))
         except TryLater as error:
             log.warning("back to the queue: %s", error)
             RETURNED_TO_QUEUE.inc()
@@ -125,6 +125,7 @@ def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller
             TrackCatalog(engine, registered, settings.provider, settings.precision),
             max_audio_bytes=settings.max_audio_bytes,
             max_rows=settings.batch_rows,
+            max_attempts=settings.max_attempts,
             capacity=settings.concurrency,
             patience=settings.transient_seconds,
             beat=lambda: health.heartbeats.beat("inference"),

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from schemas.jobs import QUEUE_TRACKS, TASK_NAME, TrackJob
+from worker.catalog.attempts import expect
 from worker.catalog.failures import OpenFailure
 from worker.catalog.tracks import upsert_tracks
 
@@ -40,11 +41,8 @@ def enqueue(
         nonlocal total
         with engine.begin() as connection:
             upsert_tracks(connection, page)
-        with app.producer_or_acquire() as producer:
-            for job in page:
-                app.send_task(
-                    TASK_NAME, kwargs=job.model_dump(mode="json"), queue=QUEUE_TRACKS, producer=producer
-                )
+            expect(connection, page)
+        publish_jobs(app, page, QUEUE_TRACKS)
         total += len(page)
         published(len(page))
         page.clear()
@@ -58,3 +56,10 @@ def enqueue(
         if page:
             publish()
     return total
+
+
+def publish_jobs(app: Celery, jobs: Iterable[TrackJob], queue: str) -> None:
+    """Push jobs that the catalog knows."""
+    with app.producer_or_acquire() as producer:
+        for job in jobs:
+            app.send_task(TASK_NAME, kwargs=job.model_dump(mode="json"), queue=queue, producer=producer)

@@ -8,7 +8,7 @@ class ConfigError(Exception):
 class TrackError(Exception):
     """This track cannot be labelled, however often it is tried: recorded in `ingest_failure`."""
 
-    def __init__(self, stage: str, cause: Exception) -> None:
+    def __init__(self, stage: str, cause: BaseException) -> None:
         super().__init__(f"{stage}: {cause}")
         self.stage = stage
         """Where on the track's way it ended."""
@@ -38,6 +38,10 @@ class ObjectChanged(Exception):
 
 class StorageUnavailable(Exception):
     """S3 does not answer, or answers that it cannot now. Trying later helps."""
+
+
+class WorkerDied(Exception):
+    """A worker took the job and did not bring it to an end. Perhaps the track is to blame."""
 
 
 class DecoderCrashed(Exception):

@@ -29,9 +29,6 @@ class ModelInput:
     """(windows, samples)"""
     token_ids: tuple[int, ...]
     """Empty = no lyrics."""
-    lyrics: LyricsUse
-    track_seconds: float
-    heard_seconds: float
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,16 @@ class Prediction:
     """(genres,), probabilities."""
     embedding: Scores
     """(width,)"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A prediction, and what it rests on."""
+
+    prediction: Prediction
+    lyrics: LyricsUse
+    track_seconds: float
+    heard_seconds: float
 
 
 class Model:
@@ -71,14 +78,16 @@ class Model:
         ids = tuple(self._tokenizer.encode(clean_lyrics(lyrics)))
         return ids, "used" if ids else "instrumental"
 
-    def input(self, clip: Clip, ids: tuple[int, ...], lyrics: LyricsUse) -> ModelInput:
-        """A decoded track and its lyrics' tokens, put together."""
-        heard = min(clip.seconds, len(clip.windows) * self.manifest.audio.window_seconds)
-        return ModelInput(clip.windows, ids, lyrics, clip.seconds, heard)
+    def heard_seconds(self, clip: Clip) -> float:
+        """How much of a track its windows are."""
+        return min(clip.seconds, len(clip.windows) * self.manifest.audio.window_seconds)
 
-    def prepare(self, encoded: bytes, lyrics: str | None) -> ModelInput:
-        """Raises MediaError."""
-        return self.input(decode_windows(encoded, self.manifest.audio), *self.read(lyrics))
+    def classify(self, encoded: bytes, lyrics: str | None) -> Verdict:
+        """All in one, for a single track. Raises MediaError."""
+        clip = decode_windows(encoded, self.manifest.audio)
+        ids, use = self.read(lyrics)
+        (prediction,) = self.predict([ModelInput(clip.windows, ids)])
+        return Verdict(prediction, use, clip.seconds, self.heard_seconds(clip))
 
     def bucket(self, tokens: int) -> int:
         """The length to which lyrics of so many tokens are padded."""
@@ -109,7 +118,7 @@ class Model:
         """Every bucket once, so that the first track is not the slow one."""
         silence = np.zeros((1, self.manifest.audio.window_samples), dtype=np.float32)
         for length in self.manifest.lyrics.buckets:
-            self.predict([ModelInput(silence, (0,) * length, "used", 0.0, 0.0)])
+            self.predict([ModelInput(silence, (0,) * length)])
 
 
 def open_bundle(folder: Path) -> Model:

@@ -114,7 +114,12 @@ class WorkerSettings(CatalogSettings, BrokerSettings, StorageSettings, ModelSett
     transient_seconds: float = Field(
         default=60,
         gt=0,
-        description="How long S3 or the catalog may fail before a job goes back to the queue.",
+        description="How long S3 or the catalog may fail before a track is tried again later.",
+    )
+    max_attempts: int = Field(
+        default=8,
+        gt=0,
+        description="How often a track is tried whose worker dies, or for which S3 does not answer.",
     )
     decoders: int | None = Field(
         default=None, gt=0, description="Processes that decode; unset = as many as CPUs that may be used."

@@ -1,22 +1,24 @@
 """One track's way, from the message to the catalog.
 
 ```
-message ─► validate ─► open ─► seen? ─► decode ─► tokenise ─► infer ─► commit ─► catalogued
-              │          │       │         │          │         │        │
-              ▼          ▼       └► skipped           ▼         ▼        ▼
-            failed ◄─────┴─────────────────┴──────────┴─────────┴────────┘   (final errors)
+message ─► validate ─► open ─► known? ─► decode ─► tokenise ─► infer ─► commit ─► catalogued
+              │          │      │  │        │          │         │        ▲ │
+              │          │      │  └ of another track with the same input ┘ │
+              │          │      └► skipped: of this very track              │
+              ▼          ▼                  ▼          ▼         ▼          ▼
+            failed ◄─────┴──────────────────┴──────────┴─────────┴──────────┘   (final errors)
+          postponed ◄─────── what may pass, some times; then failed as well
 ```
 
-A job ends as exactly one of: catalogued, skipped, failed. An error that may pass (S3 or the catalog does not
-answer) is none of these: after some patience `TryLater` hands the job back to the queue.
+A job ends as exactly one of: catalogued, skipped, failed, postponed. A postponed one is due again in a
+while (`worker.catalog.attempts`). Where even the catalog does not answer, `TryLater` hands the job back to
+the queue.
 """
 
 import hashlib
 import json
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -27,30 +29,24 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from media import PIPELINE_VERSION
 from media.lyrics import MAX_BYTES as MAX_LYRICS_BYTES
 from media.lyrics import read_lyrics
-from media.source import Source
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
 from worker.batch_policy import BatchPolicy
 from worker.batcher import Batcher
 from worker.catalog.tracks import Classified, Failure, TrackCatalog
 from worker.decoders import DecoderPool
-from worker.errors import (
-    DecoderUnavailable,
-    JobInvalid,
-    ObjectChanged,
-    StorageUnavailable,
-    TrackError,
-    TryLater,
-)
-from worker.model import Model, ModelInput, Prediction
+from worker.errors import JobInvalid, TrackError, TryLater, WorkerDied
+from worker.model import Model, ModelInput, Prediction, Verdict
 from worker.observe import delivery
-from worker.observe.metrics import BATCH_ROWS, FAILURES, STAGE_SECONDS, TRACKS
-from worker.observe.tracing import span
+from worker.observe.metrics import BATCH_ROWS, FAILURES, TRACKS
+from worker.single_flight import SingleFlight
+from worker.stages import Stopwatch, TimedSource, stage
 from worker.storage import ObjectStore, StoredObject, StoredSource
 
 log = logging.getLogger(__name__)
 
-Outcome = Literal["catalogued", "skipped", "failed"]
+Outcome = Literal["catalogued", "skipped", "failed", "postponed"]
 Result = TypeVar("Result")
+Lyrics = StoredObject | InlineLyrics | None
 
 COMMIT_GROUP = 64
 """Tracks in one transaction, at most."""
@@ -68,6 +64,7 @@ class Labeller:
         *,
         max_audio_bytes: int,
         max_rows: int,
+        max_attempts: int,
         capacity: int,
         patience: float,
         beat: Callable[[], None],
@@ -78,7 +75,9 @@ class Labeller:
         self._decoders = decoders
         self._catalog = catalog
         self._max_audio_bytes = max_audio_bytes
+        self._max_attempts = max_attempts
         self._patience = patience
+        self._same_input: SingleFlight[Verdict] = SingleFlight()
         policy = BatchPolicy(max_rows, model.bucket)
         policy.check(model.manifest.audio.windows)
         self._inference: Batcher[ModelInput, Prediction] = Batcher(
@@ -93,15 +92,21 @@ class Labeller:
         self._inference.close()
         self._writer.close()
 
-    def label(self, message: Mapping[str, Any]) -> Outcome:
-        """Take the job in `message` to its end. Raises TryLater where it has to be tried again."""
+    def label(self, message: Mapping[str, Any], redelivered: bool = False) -> Outcome:
+        """Take the job in `message` to its end.
+
+        `redelivered`: a worker took it before and did not bring it to an end. Raises TryLater where the
+        catalog does not answer.
+        """
         job: TrackJob | None = None
         outcome: Outcome
         try:
-            with _stage("validate"):
+            with stage("validate"):
                 job = _validated(message)
             delivery.started(job.enqueued_at)
-            outcome = self._label(job)
+            if redelivered:
+                self._count_attempt(job, WorkerDied("a worker that had it died, or was ended in the middle"))
+            outcome = self._label_or_postpone(job)
         except TrackError as error:
             log.warning("failed: %s", error)
             FAILURES.labels(error.stage, error.error_class).inc()
@@ -111,47 +116,62 @@ class Labeller:
         TRACKS.labels(outcome).inc()
         return outcome
 
+    def _label_or_postpone(self, job: TrackJob) -> Outcome:
+        try:
+            return self._label(job)
+        except TryLater as error:
+            self._count_attempt(job, error.__cause__ or error)
+            return "postponed"
+
+    def _count_attempt(self, job: TrackJob, cause: BaseException) -> None:
+        """Raises TrackError where the track was tried often enough."""
+        log.warning("tried in vain: %s", cause)
+        if self._patiently(lambda: self._catalog.give_up(job)) >= self._max_attempts:
+            raise TrackError("deliver", cause)
+
     def _label(self, job: TrackJob) -> Outcome:
-        clock = _Stopwatch()
+        clock = Stopwatch()
         with clock.stage("open"):
             audio = self._store.open(job.audio, self._max_audio_bytes)
-            lyrics = (
+            lyrics: Lyrics = (
                 self._store.open(job.lyrics, MAX_LYRICS_BYTES)
                 if isinstance(job.lyrics, ObjectRef)
                 else job.lyrics
             )
             input_hash = _input_hash(audio, lyrics)
-        if not job.force and self._patiently(lambda: self._catalog.seen(job.track_id, input_hash)):
-            return "skipped"
+        if job.force:
+            verdict = self._classify(audio, lyrics, clock)
+        else:
+            known = self._patiently(lambda: self._catalog.known(job.track_id, input_hash))
+            if known and known.own:
+                self._patiently(lambda: self._catalog.settle(job.track_id))
+                return "skipped"
+            verdict = (
+                known.verdict
+                if known
+                else self._same_input.do(input_hash, lambda: self._classify(audio, lyrics, clock))
+            )
+        with clock.stage("commit"):
+            labels = self._model.rule.labels(verdict.prediction.scores)
+            classified = Classified(job, input_hash, verdict, labels, clock.milliseconds())
+            self._writer.submit(classified).result()
+        delivery.committed(job.enqueued_at)
+        return "catalogued"
+
+    def _classify(self, audio: StoredObject, lyrics: Lyrics, clock: Stopwatch) -> Verdict:
         with clock.stage("decode"):
-            source = _TimedSource(StoredSource(self._store, audio))
+            source = TimedSource(StoredSource(self._store, audio))
             clip = self._decoders.decode(source, self._model.manifest.audio)
         clock.part("decode", "fetch", source.seconds)
         with clock.stage("tokenise"):
             ids, use = self._model.read(self._text(lyrics))
         with clock.stage("infer"):
-            request = self._model.input(clip, ids, use)
-            prediction = self._inference.submit(request).result()
+            prediction = self._inference.submit(ModelInput(clip.windows, ids)).result()
             if not np.isfinite(prediction.scores).all():
                 raise ValueError("the model's scores are not numbers")
-        with clock.stage("commit"):
-            labels = self._model.rule.labels(prediction.scores)
-            self._writer.submit(
-                Classified(
-                    job,
-                    input_hash,
-                    prediction,
-                    labels,
-                    request.lyrics,
-                    request.track_seconds,
-                    request.heard_seconds,
-                    clock.milliseconds(),
-                )
-            ).result()
-        delivery.committed(job.enqueued_at)
-        return "catalogued"
+        return Verdict(prediction, use, clip.seconds, self._model.heard_seconds(clip))
 
-    def _text(self, lyrics: StoredObject | InlineLyrics | None) -> str | None:
+    def _text(self, lyrics: Lyrics) -> str | None:
         match lyrics:
             case StoredObject():
                 return read_lyrics(self._store.read(lyrics))
@@ -181,64 +201,6 @@ class Labeller:
             raise TryLater(f"the catalog does not answer: {error}") from error
 
 
-class _Stopwatch:
-    """Seconds a stage: for the catalog's row, for the metrics and as spans."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            with span(name), _stage(name):
-                yield
-        finally:
-            self._seconds[name] = time.perf_counter() - started
-            STAGE_SECONDS.labels(name).observe(self._seconds[name])
-
-    def part(self, whole: str, name: str, seconds: float) -> None:
-        """Of the stage `whole`, so long was spent on `name`."""
-        self._seconds[whole] -= seconds
-        self._seconds[name] = seconds
-        STAGE_SECONDS.labels(name).observe(seconds)
-
-    def milliseconds(self) -> dict[str, float]:
-        return {name: round(seconds * 1000, 3) for name, seconds in self._seconds.items()}
-
-
-class _TimedSource:
-    """A source that adds up how long its reads take."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.seconds = 0.0
-
-    @property
-    def size(self) -> int:
-        return self._source.size
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        started = time.perf_counter()
-        try:
-            return self._source.read_at(offset, length)
-        finally:
-            self.seconds += time.perf_counter() - started
-
-
-@contextmanager
-def _stage(name: str) -> Iterator[None]:
-    """Errors inside end the track in this stage, but for those that may pass."""
-    try:
-        yield
-    except (StorageUnavailable, ObjectChanged, DecoderUnavailable) as error:
-        raise TryLater(str(error)) from error
-    except (TryLater, TrackError):
-        raise
-    except Exception as error:
-        raise TrackError(name, error) from error
-
-
 def _validated(message: Mapping[str, Any]) -> TrackJob:
     try:
         return TrackJob.model_validate_json(json.dumps(message), strict=True)
@@ -247,7 +209,7 @@ def _validated(message: Mapping[str, Any]) -> TrackJob:
         raise JobInvalid("; ".join(problems)) from error
 
 
-def _input_hash(audio: StoredObject, lyrics: StoredObject | InlineLyrics | None) -> bytes:
+def _input_hash(audio: StoredObject, lyrics: Lyrics) -> bytes:
     """What went in: the pipeline's version and the identities of the audio and the lyrics."""
     match lyrics:
         case StoredObject():

@@ -147,6 +147,7 @@ class Track(Base):
     __tablename__ = "track"
     __table_args__ = (
         Index(None, "registered_at"),
+        Index("track_due_idx", "due_at", postgresql_where=text("due_at is not null")),
         {"comment": "Tracks that a producer registered or a worker received."},
     )
 
@@ -161,6 +162,15 @@ class Track(Base):
     registered_at: Mapped[datetime] = mapped_column(
         Timestamp, server_default=func.now(), comment="When the catalog first heard of the track."
     )
+    attempts: Mapped[int] = mapped_column(
+        SmallInteger,
+        server_default=text("0"),
+        comment="How often it was given up since it last came to an end: worker died, S3 or catalog away.",
+    )
+    due_at: Mapped[datetime | None] = mapped_column(
+        Timestamp,
+        comment="If it has not come to an end by then, the reconciler enqueues it again; null = it has.",
+    )
 
 
 class Classification(Base):
@@ -171,6 +181,7 @@ class Classification(Base):
         UniqueConstraint("track_id", "model_id", "input_hash"),
         CheckConstraint("lyrics in ('used', 'absent', 'instrumental')", name="lyrics"),
         Index("classification_hour_idx", text(CLASSIFIED_HOUR)),
+        Index("classification_input_idx", "input_hash", "model_id"),
         {"comment": "What one model said of one input of one track."},
     )
 

@@ -9,7 +9,7 @@ POLICY = BatchPolicy(max_rows=4, bucket=lambda tokens: 16 if tokens <= 16 else 6
 
 
 def track(tokens: int, windows: int = 1) -> ModelInput:
-    return ModelInput(np.zeros((windows, 8), np.float32), (1,) * tokens, "used", 10, 10)
+    return ModelInput(np.zeros((windows, 8), np.float32), (1,) * tokens)
 
 
 def test_only_tracks_of_one_padded_length_go_together_and_the_oldest_leads() -> None:

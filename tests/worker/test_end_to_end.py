@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 from typing import Any
 
 import pytest
@@ -10,10 +9,15 @@ import redis
 from sqlalchemy import Engine, text
 
 from schemas.bundle import read_bundle
+from schemas.jobs import QUEUE_BACKFILL, TASK_NAME
 from tests.conftest import DEMO_BUNDLE
 from tests.sounds import encode, tone
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
+from worker.broker import celery_app
+from worker.reconcile import reconcile
+from worker.settings import BrokerSettings
+from worker.status import Broker
 
 DEMO = DEMO_BUNDLE.parent
 
@@ -141,10 +145,6 @@ def test_a_mended_track_closes_its_failure(
 def test_new_tracks_do_not_wait_behind_old_ones(
     environment: dict[str, str], catalog: Engine, s3: Any
 ) -> None:
-    from schemas.jobs import QUEUE_BACKFILL, TASK_NAME
-    from worker.broker import celery_app
-    from worker.settings import BrokerSettings
-
     app = celery_app(BrokerSettings.load())
     audio = put_audio(s3, "shared.flac")
     for at in range(20):
@@ -178,10 +178,45 @@ def test_sigterm_in_the_middle_loses_nothing(
     assert count(catalog, "ingest_failure") == 0
 
 
+S3_AWAY = {"COGENRE_S3_ENDPOINT_URL": "http://127.0.0.1:9", "COGENRE_TRANSIENT_SECONDS": "0.5"}
+
+
 def test_jobs_wait_while_s3_is_away(environment: dict[str, str], catalog: Engine, s3: Any) -> None:
     push(job("waiting", put_audio(s3, "waiting.flac")))
-    with running_worker(COGENRE_S3_ENDPOINT_URL="http://127.0.0.1:9", COGENRE_TRANSIENT_SECONDS="0.5"):
-        time.sleep(8)
+    with running_worker(**S3_AWAY):
+        wait_until(lambda: count(catalog, "track where attempts = 1 and due_at > now()") == 1)
     assert count(catalog, "ingest_failure") == 0
+    with catalog.begin() as connection:
+        connection.execute(text("update track set due_at = now() - interval '1 second'"))
+    settings = BrokerSettings.load()
+    assert reconcile(catalog, celery_app(settings), Broker(settings)) == 1
     with running_worker():
         wait_until(lambda: count(catalog, "track_current") == 1)
+    assert count(catalog, "track where attempts = 0 and due_at is null") == 1
+
+
+def test_a_track_is_not_tried_for_ever(environment: dict[str, str], catalog: Engine, s3: Any) -> None:
+    push(job("hopeless", put_audio(s3, "hopeless.flac")))
+    with running_worker(**S3_AWAY, COGENRE_MAX_ATTEMPTS="1"):
+        wait_until(lambda: count(catalog, "ingest_failure") == 1)
+    with catalog.connect() as connection:
+        failure = connection.execute(text("select stage, error_class from ingest_failure")).one()
+    assert tuple(failure) == ("deliver", "StorageUnavailable")
+    assert count(catalog, "track where due_at is not null") == 0
+
+
+def test_the_same_content_is_classified_once_and_catalogued_for_each_track(
+    environment: dict[str, str], catalog: Engine, s3: Any
+) -> None:
+    copies = [put_audio(s3, f"copy-{at}.flac") for at in range(6)]
+    with running_worker():
+        push(*(job(f"track-{at}", audio) for at, audio in enumerate(copies[:3])))
+        wait_until(lambda: count(catalog, "track_current") == 3)
+        push(*(job(f"track-{at}", audio) for at, audio in enumerate(copies) if at > 2))
+        push(job("other-words", copies[0], lyrics={"text": "la la la"}))
+        wait_until(lambda: count(catalog, "track_current") == 7)
+        push(job("forced", copies[0], force=True))
+        wait_until(lambda: count(catalog, "track_current") == 8)
+    # a stage that was not passed has no time
+    assert count(catalog, "classification where timings ? 'infer'") == 3
+    assert count(catalog, "(select distinct scores from classification where lyrics = 'absent') s") == 1

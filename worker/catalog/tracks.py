@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, Engine, text
 
 from schemas.jobs import TrackJob
+from worker.catalog.attempts import give_up, settle
 from worker.catalog.models import RegisteredModel
 from worker.labels import Label
-from worker.model import LyricsUse, Prediction
+from worker.model import Prediction, Verdict
 
 # Until the commit no other model can become the current one: `worker.catalog.lifecycle` waits for this lock,
 # and whoever waits for its lock sees the model's new status.
@@ -93,11 +95,13 @@ INSERT_FAILURE = text("""
     values (:track_id, :stage, :error_class, :reason, :payload)
 """)
 
-SEEN = text("""
-    select exists (
-        select from classification
-        where track_id = :track_id and model_id = :model and input_hash = :input_hash
-    )
+# The track's own result before those of others with the same input.
+KNOWN = text("""
+    select track_id = :track_id as own, scores, embedding, lyrics, track_seconds, heard_seconds
+    from classification
+    where input_hash = :input_hash and model_id = :model
+    order by own desc
+    limit 1
 """)
 
 
@@ -107,13 +111,19 @@ class Classified:
 
     job: TrackJob
     input_hash: bytes
-    prediction: Prediction
+    verdict: Verdict
     labels: Sequence[Label]
-    lyrics: LyricsUse
-    track_seconds: float
-    heard_seconds: float
     timings: dict[str, float]
     """Milliseconds a stage."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the model said of an input before."""
+
+    own: bool
+    """Of this very track; otherwise of another with the same audio and lyrics."""
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -138,11 +148,26 @@ class TrackCatalog:
         self._model = model
         self._ran_on = {"model": model.id, "provider": provider, "precision": precision}
 
-    def seen(self, track_id: str, input_hash: bytes) -> bool:
-        """Whether the model has classified this input of this track."""
+    def known(self, track_id: str, input_hash: bytes) -> Known | None:
+        """What the model said of this input, of this track or of another."""
         key = {"track_id": track_id, "model": self._model.id, "input_hash": input_hash}
         with self._engine.connect() as connection:
-            return bool(connection.execute(SEEN, key).scalar_one())
+            row = connection.execute(KNOWN, key).one_or_none()
+        if row is None:
+            return None
+        prediction = Prediction(np.array(row.scores, np.float32), np.array(row.embedding, np.float32))
+        return Known(row.own, Verdict(prediction, row.lyrics, row.track_seconds, row.heard_seconds))
+
+    def give_up(self, job: TrackJob) -> int:
+        """Count an attempt that came to nothing and say when the next is due; returns the count."""
+        with self._engine.begin() as connection:
+            upsert_tracks(connection, [job])
+            return give_up(connection, job.track_id)
+
+    def settle(self, track_id: str) -> None:
+        """The track needs nothing more: it is not due."""
+        with self._engine.begin() as connection:
+            settle(connection, [track_id])
 
     def write(self, group: Sequence[Classified]) -> list[None]:
         """Commit a group, all or nothing."""
@@ -173,7 +198,9 @@ class TrackCatalog:
                     "score": [label[2] for label in labels],
                 },
             )
-            connection.execute(RESOLVE_FAILURES, {"track_id": sorted({track_id for track_id, _ in newest})})
+            tracks = {"track_id": sorted({track_id for track_id, _ in newest})}
+            connection.execute(RESOLVE_FAILURES, tracks)
+            settle(connection, tracks["track_id"])
         return [None] * len(group)
 
     def record_failure(self, failure: Failure) -> None:
@@ -183,6 +210,7 @@ class TrackCatalog:
                 upsert_tracks(connection, [failure.job])
             if failure.track_id is not None:
                 connection.execute(RESOLVE_FAILURES, {"track_id": [failure.track_id]})
+                settle(connection, [failure.track_id])
             connection.execute(
                 INSERT_FAILURE,
                 {
@@ -222,11 +250,11 @@ def _columns(tracks: Iterable[Classified]) -> dict[str, list[Any]]:
     return {
         "track_id": [track.job.track_id for track in rows],
         "input_hash": [track.input_hash for track in rows],
-        "scores": [_array_literal(track.prediction.scores) for track in rows],
-        "embedding": [_array_literal(track.prediction.embedding) for track in rows],
-        "track_seconds": [track.track_seconds for track in rows],
-        "heard_seconds": [track.heard_seconds for track in rows],
-        "lyrics": [track.lyrics for track in rows],
+        "scores": [_array_literal(track.verdict.prediction.scores) for track in rows],
+        "embedding": [_array_literal(track.verdict.prediction.embedding) for track in rows],
+        "track_seconds": [track.verdict.track_seconds for track in rows],
+        "heard_seconds": [track.verdict.heard_seconds for track in rows],
+        "lyrics": [track.verdict.lyrics for track in rows],
         "timings": [json.dumps(track.timings) for track in rows],
         "enqueued_at": [track.job.enqueued_at for track in rows],
     }

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from media.errors import MediaError
 from schemas.errors import ContractError
-from worker.cli import catalog, classify, demo, enqueue, failures, service
+from worker.cli import catalog, classify, demo, enqueue, failures, feedback, models, reconcile, service
 from worker.errors import ConfigError
 
 app = typer.Typer(
@@ -21,6 +21,9 @@ demo.register(app)
 service.register(app)
 classify.register(app)
 enqueue.register(app)
+models.register(app)
+reconcile.register(app)
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(failures.app, name="failures")
 app.add_typer(catalog.app, name="catalog")
 

@@ -41,7 +41,7 @@ def classify(
         words = lyrics or file.with_suffix(".txt")
         try:
             text = read_lyrics(words.read_bytes()) if lyrics or words.is_file() else None
-            track = model.prepare(file.read_bytes(), text)
+            verdict = model.classify(file.read_bytes(), text)
         except (OSError, MediaError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             Console(stderr=True, soft_wrap=True, highlight=False).print(
@@ -49,7 +49,7 @@ def classify(
             )
             failed += 1
             continue
-        prediction = model.predict([track])[0]
+        prediction = verdict.prediction
         slugs = [genre.slug for genre in model.manifest.genres]
         labels = [(slugs[label.genre], label.score) for label in model.rule.labels(prediction.scores)]
         if as_json:
@@ -60,15 +60,15 @@ def classify(
                         "file": str(file),
                         "genres": {slug: round(score, 6) for slug, score in labels},
                         "scores": scores,
-                        "seconds": round(track.track_seconds, 3),
-                        "lyrics": track.lyrics,
+                        "seconds": round(verdict.track_seconds, 3),
+                        "lyrics": verdict.lyrics,
                         "model": model.manifest.label,
                     }
                 )
             )
         else:
             genres = ", ".join(f"{slug} {score:.2f}" for slug, score in labels) or "none above its threshold"
-            table.add_row(str(file), genres, f"{track.track_seconds:.1f}", track.lyrics)
+            table.add_row(str(file), genres, f"{verdict.track_seconds:.1f}", verdict.lyrics)
     if not as_json and table.row_count:
         Console().print(table)
     if failed:

@@ -5,7 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 disable_created_metrics()  # a second series for each counter and histogram, which nobody reads
 
 STAGES = ("open", "fetch", "decode", "tokenise", "infer", "commit")
-OUTCOMES = ("catalogued", "skipped", "failed")
+OUTCOMES = ("catalogued", "skipped", "failed", "postponed")
 
 WAITS = (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400)
 """From a lone track on an idle worker to a backfill that waits for a day, in seconds."""
@@ -61,7 +61,7 @@ REDELIVERIES = Counter(
     "Jobs received that had been delivered before, to a worker that did not end them.",
 )
 RETURNED_TO_QUEUE = Counter(
-    "cogenre_returned_to_queue_total", "Jobs handed back, because S3 or the catalog did not answer."
+    "cogenre_returned_to_queue_total", "Jobs handed back, because the catalog did not answer."
 )
 DEAD_LISTED = Counter(
     "cogenre_dead_listed_total", "Messages that could not be decoded and went to the dead list."

@@ -12,7 +12,7 @@ from schemas.jobs import ObjectRef, TrackJob
 from worker.catalog.models import register_model
 from worker.catalog.tracks import Classified, TrackCatalog
 from worker.labels import LabelRule
-from worker.model import Prediction
+from worker.model import Prediction, Verdict
 
 GENRES = ("rock", "pop", "metal", "jazz")
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -64,11 +64,8 @@ class Labelling:
         return Classified(
             job(track_id, fields.get("day", 0)),
             fields.get("input_hash", track_id.encode()),
-            Prediction(vector, np.array(embedding, dtype=np.float32)),
+            Verdict(Prediction(vector, np.array(embedding, dtype=np.float32)), "used", 200.0, 3.0),
             LabelRule(self.manifest).labels(vector),
-            "used",
-            200.0,
-            3.0,
             {"infer": 1.0},
         )
 

@@ -1,0 +1,49 @@
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from tests.worker.processes import wait_until
+from worker.single_flight import SingleFlight
+
+
+class Flight:
+    """A first thread that does `work` for the key `k`, and a second that wants the same meanwhile."""
+
+    def __init__(self, threads: ThreadPoolExecutor, error: Exception | None = None) -> None:
+        self.flights: SingleFlight[int] = SingleFlight()
+        self.gate = threading.Event()
+        self.calls = 0
+        self.error = error
+        self.first: Future[int] = threads.submit(self.flights.do, b"k", self.work)
+        wait_until(lambda: self.calls == 1)
+        self.second: Future[int] = threads.submit(self.flights.do, b"k", self.work)
+        shared = self.flights._flying[b"k"]
+        wait_until(lambda: len(shared._condition._waiters) > 0)  # type: ignore[attr-defined]
+
+    def work(self) -> int:
+        self.calls += 1
+        assert self.gate.wait(10)
+        if self.error:
+            raise self.error
+        return 7
+
+
+def test_threads_that_want_the_same_share_one_call() -> None:
+    with ThreadPoolExecutor(2) as threads:
+        flight = Flight(threads)
+        assert flight.flights.do(b"another", lambda: 1) == 1, "other keys do not wait"
+        flight.gate.set()
+        assert [flight.first.result(10), flight.second.result(10)] == [7, 7]
+    assert flight.calls == 1
+    assert flight.flights.do(b"k", lambda: 2) == 2, "nothing is remembered"
+
+
+def test_an_error_is_everybodys() -> None:
+    with ThreadPoolExecutor(2) as threads:
+        flight = Flight(threads, error=ValueError("bad"))
+        flight.gate.set()
+        for future in (flight.first, flight.second):
+            with pytest.raises(ValueError, match="bad"):
+                future.result(10)
+    assert flight.calls == 1

@@ -1,0 +1,39 @@
+"""The reconciler: enqueues again what the catalog expects and has not seen come to its end.
+
+Redis pops a message before it notes that it is in flight: a worker that dies in between has lost it. And
+what was given up for an outage comes back this way.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from celery import Celery
+from sqlalchemy import Engine
+
+from schemas.jobs import QUEUE_TRACKS
+from worker.catalog.attempts import count_due, take_due
+from worker.enqueue import PAGE, publish_jobs
+from worker.status import Broker
+
+
+def reconcile(engine: Engine, app: Celery, broker: Broker) -> int:
+    """Enqueue the tracks that are due; returns how many.
+
+    While jobs wait, those that were enqueued after the oldest of them are still in the queue, not lost.
+    """
+    before = _oldest_waiting(broker)
+    total = 0
+    while jobs := take_due(engine, before, PAGE):
+        publish_jobs(app, jobs, QUEUE_TRACKS)
+        total += len(jobs)
+    return total
+
+
+def due(engine: Engine, broker: Broker) -> int:
+    """How many tracks `reconcile` would enqueue."""
+    return count_due(engine, _oldest_waiting(broker))
+
+
+def _oldest_waiting(broker: Broker) -> datetime | None:
+    """When the job that is served next was enqueued; None where none waits."""
+    seconds = broker.state().queues[QUEUE_TRACKS].oldest_seconds
+    return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
