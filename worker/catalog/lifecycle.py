@@ -121,6 +121,12 @@ def model_id(connection: Connection, label: str) -> int:
     return int(model.id)
 
 
+def status(engine: Engine, label: str) -> str:
+    """shadow, current or retired. Raises ConfigError where there is no such model."""
+    with engine.connect() as connection:
+        return str(_model(connection, label).status)
+
+
 def _model(connection: Connection, label: str) -> Any:
     model = connection.execute(MODEL, {"label": label}).one_or_none()
     if model is None:

@@ -1,5 +1,6 @@
 """`cogenre catalog …`: the catalog itself. What it is asked is in `worker.cli.questions`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -59,6 +60,33 @@ def refresh() -> None:
         connect_migrated(CatalogSettings.load()),
         lambda view, seconds: console.print(f"{view} {seconds:.1f} s"),
     )
+
+
+@app.command()
+def export(
+    view: Annotated[str, typer.Argument(help="A view of schema analytics, such as track or track_label.")],
+    file: Annotated[Path, typer.Argument(help="Ends in .parquet, .csv or .jsonl.")],
+) -> None:
+    """Write a view to a file, of any size. Parquet needs the extra `analyse`."""
+    from worker.catalog.connect import connect_migrated
+    from worker.catalog.export import export
+    from worker.settings import CatalogSettings
+
+    count = export(connect_migrated(CatalogSettings.load()), view, file)
+    Console(highlight=False, soft_wrap=True).print(f"{count:,} rows in {file}", markup=False)
+
+
+@app.command()
+def report(
+    file: Annotated[Path, typer.Argument(help="The page to write.")] = Path("catalog.html"),
+) -> None:
+    """Write the catalog's report, one page that needs nothing else. Needs the extra `analyse`."""
+    from worker.catalog.connect import connect_migrated
+    from worker.catalog.report import write_report
+    from worker.settings import CatalogSettings
+
+    write_report(connect_migrated(CatalogSettings.load()), file)
+    Console(highlight=False, soft_wrap=True).print(f"{file}", markup=False)
 
 
 questions.register(app)

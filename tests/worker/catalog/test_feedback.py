@@ -1,0 +1,115 @@
+"""What people say: kept apart, shown, and exported to train on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.worker.catalog.labels import Labelling, model, rows
+from worker.catalog.feedback import add_feedback, export_feedback
+from worker.errors import ConfigError
+
+
+@pytest.fixture
+def said(catalog: Engine) -> Labelling:
+    said = model(catalog)
+    said.label("t1", rock=0.9, pop=0.6)
+    said.label("t2", metal=0.9)
+    said.label("t3", jazz=0.9)
+    said.label("unjudged", jazz=0.9)
+    return said
+
+
+def exported(catalog: Engine, folder: Path) -> dict[str, Any]:
+    export_feedback(catalog, folder / "manifest.jsonl")
+    lines = (folder / "manifest.jsonl").read_text().splitlines()
+    return {line["track_id"]: line for line in map(json.loads, lines)}
+
+
+def test_feedback_is_shown_beside_the_labels_and_does_not_change_them(
+    catalog: Engine, said: Labelling
+) -> None:
+    add_feedback(catalog, "t1", "pop", False, "ann")
+    add_feedback(catalog, "t1", "pop", False, "bob")
+    add_feedback(catalog, "t1", "jazz", True, "ann")
+    assert rows(
+        catalog,
+        "select genre, feedback from analytics.track_label where track_id = 't1' order by genre",
+    ) == [("pop", -2), ("rock", None)]
+    assert rows(
+        catalog,
+        "select genre, is_right, given_by, round(score::numeric, 2)::text, labelled, model "
+        "from analytics.feedback order by given_by, genre",
+    ) == [
+        ("jazz", True, "ann", "0.10", False, "small:1"),
+        ("pop", False, "ann", "0.60", True, "small:1"),
+        ("pop", False, "bob", "0.60", True, "small:1"),
+    ]
+
+
+def test_a_persons_last_word_counts_and_outlives_new_labels(catalog: Engine, said: Labelling) -> None:
+    add_feedback(catalog, "t1", "pop", False, "ann")
+    add_feedback(catalog, "t1", "pop", True, "ann")
+    said.label("t1", day=1, rock=0.9)
+    assert rows(catalog, "select is_right, labelled from analytics.feedback") == [(True, False)]
+
+
+def test_the_manifest_has_labels_as_people_corrected_them(
+    catalog: Engine, said: Labelling, tmp_path: Path
+) -> None:
+    add_feedback(catalog, "t1", "pop", False, "ann")
+    add_feedback(catalog, "t1", "jazz", True, "ann")
+    assert exported(catalog, tmp_path) == {
+        "t1": {
+            "track_id": "t1",
+            "audio": "s3://masters/audio/t1.flac",
+            "lyrics": None,
+            "genres": ["jazz", "rock"],
+            "artist": "Band",
+            "language": None,
+            "split": None,
+        }
+    }
+    genres = json.loads((tmp_path / "genres.json").read_text())
+    assert {"slug": "metal", "name": "Metal", "parent": "rock"} in genres
+
+
+def test_a_rejected_parent_takes_its_children_along(catalog: Engine, said: Labelling, tmp_path: Path) -> None:
+    add_feedback(catalog, "t2", "rock", False, "ann")
+    add_feedback(catalog, "t2", "pop", True, "ann")
+    assert exported(catalog, tmp_path)["t2"]["genres"] == ["pop"]
+
+
+def test_where_people_disagree_the_models_word_stands(
+    catalog: Engine, said: Labelling, tmp_path: Path
+) -> None:
+    for person, verdict in (("ann", True), ("bob", False)):
+        add_feedback(catalog, "t3", "jazz", verdict, person)
+        add_feedback(catalog, "t3", "pop", verdict, person)
+    assert exported(catalog, tmp_path)["t3"]["genres"] == ["jazz"]
+
+
+def test_a_track_without_any_genre_left_is_no_example(
+    catalog: Engine, said: Labelling, tmp_path: Path
+) -> None:
+    add_feedback(catalog, "t3", "jazz", False, "ann")
+    assert exported(catalog, tmp_path) == {}
+
+
+def test_calibration_compares_scores_with_verdicts(catalog: Engine, said: Labelling) -> None:
+    for track, genre, verdict in (("t1", "rock", True), ("t2", "metal", True), ("t3", "jazz", False)):
+        add_feedback(catalog, track, genre, verdict, "ann")
+    ((model_label, score_from, verdicts, mean_score, share_right),) = rows(
+        catalog, "select * from analytics.calibration"
+    )
+    assert (model_label, verdicts) == ("small:1", 3)
+    assert (float(score_from), mean_score, share_right) == pytest.approx((0.9, 0.9, 2 / 3), abs=0.11)
+
+
+def test_unknown_tracks_and_genres_are_refused(catalog: Engine, said: Labelling) -> None:
+    with pytest.raises(ConfigError, match="no model knows the genre polka; known: jazz, metal, pop, rock"):
+        add_feedback(catalog, "t1", "polka", True, "ann")
+    with pytest.raises(ConfigError, match="the catalog knows no track nobody"):
+        add_feedback(catalog, "nobody", "rock", True, "ann")

@@ -1,0 +1,180 @@
+"""A model's life, and the labels that analysts see in it."""
+
+import threading
+import time
+
+import pytest
+from sqlalchemy import Engine, text
+
+from tests.worker.catalog.labels import Labelling, model, rows, shown
+from worker.catalog.lifecycle import models, promote, retire
+from worker.catalog.refresh import refresh
+from worker.errors import ConfigError
+
+
+@pytest.fixture
+def current(catalog: Engine) -> Labelling:
+    return model(catalog, "1")
+
+
+@pytest.fixture
+def shadow(catalog: Engine, current: Labelling) -> Labelling:
+    return model(catalog, "2")
+
+
+def test_a_shadow_classifies_and_is_not_shown(catalog: Engine, current: Labelling, shadow: Labelling) -> None:
+    current.label("t1", rock=0.9)
+    shadow.label("t1", day=1, jazz=0.9)
+    shadow.label("t2", jazz=0.9)
+    assert shown(catalog, "t1") == {"rock"}
+    assert shown(catalog, "t2") == set()
+
+
+def test_promotion_moves_all_that_the_model_has_classified(
+    catalog: Engine, current: Labelling, shadow: Labelling
+) -> None:
+    current.label("t1", rock=0.9, pop=0.8)
+    current.label("t2", rock=0.9)
+    shadow.label("t1", jazz=0.9, pop=0.7)
+    shadow.label("only by the shadow", pop=0.9)
+    done = promote(catalog, "small:2", least_coverage=0.5)
+    assert (done.moved, done.left) == (2, 1)
+    assert shown(catalog, "t1") == {"jazz", "pop"}
+    assert shown(catalog, "t2") == {"rock"}
+    assert shown(catalog, "only by the shadow") == {"pop"}
+    assert rows(catalog, "select version, status from model order by version") == [
+        ("1", "retired"),
+        ("2", "current"),
+    ]
+
+
+def test_promotion_refuses_below_the_coverage_bound(
+    catalog: Engine, current: Labelling, shadow: Labelling
+) -> None:
+    current.label("t1", rock=0.9)
+    current.label("t2", rock=0.9)
+    shadow.label("t1", jazz=0.9)
+    with pytest.raises(ConfigError, match=r"1 of 2 labelled tracks \(50.0%\), less than 95.0%"):
+        promote(catalog, "small:2", least_coverage=0.95)
+    assert shown(catalog, "t1") == {"rock"}
+    assert rows(catalog, "select status from model order by version") == [("current",), ("shadow",)]
+
+
+def test_a_late_result_of_the_model_before_changes_nothing(
+    catalog: Engine, current: Labelling, shadow: Labelling
+) -> None:
+    current.label("t1", rock=0.9)
+    shadow.label("t1", jazz=0.9)
+    promote(catalog, "small:2", least_coverage=1)
+    current.label("t1", day=9, pop=0.9)
+    assert shown(catalog, "t1") == {"jazz"}
+
+
+def test_going_back_to_the_model_before(catalog: Engine, current: Labelling, shadow: Labelling) -> None:
+    current.label("t1", rock=0.9)
+    shadow.label("t1", jazz=0.9)
+    shadow.label("t2", jazz=0.9)
+    promote(catalog, "small:2", least_coverage=1)
+    promote(catalog, "small:1", least_coverage=0.5)
+    assert shown(catalog, "t1") == {"rock"}
+    shadow.label("t1", day=9, metal=0.9)
+    assert shown(catalog, "t1") == {"rock"}
+    current.label("t2", pop=0.9)
+    assert shown(catalog, "t2") == {"pop"}
+
+
+def test_a_replayed_job_and_an_older_one_leave_the_newest_labels(catalog: Engine, current: Labelling) -> None:
+    new = current.classified("t1", {"pop": 0.9}, day=2, input_hash=b"new master")
+    old = current.classified("t1", {"rock": 0.9}, day=1, input_hash=b"old master")
+    for result in (new, old, new, old):
+        current.catalog.write([result])
+        assert shown(catalog, "t1") == {"pop"}
+    assert rows(catalog, "select count(*) from classification") == [(2,)]
+
+
+def test_two_workers_on_the_same_tracks(catalog: Engine, current: Labelling) -> None:
+    """Half the results are of a newer job. Whoever commits last, the newer job's labels are shown."""
+    tracks = [f"t{at}" for at in range(40)]
+    errors: list[Exception] = []
+
+    def work(genre: str, day: int) -> None:
+        for _ in range(10):
+            group = [
+                current.classified(track, {genre: 0.9}, day=day, input_hash=genre.encode())
+                for track in tracks
+            ]
+            try:
+                current.catalog.write(group if day else group[::-1])
+            except Exception as error:
+                errors.append(error)
+
+    workers = [threading.Thread(target=work, args=pair) for pair in (("rock", 0), ("pop", 1), ("rock", 0))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert errors == []
+    assert all(shown(catalog, track) == {"pop"} for track in tracks)
+    assert rows(catalog, "select count(*) from track_genre where current") == [(len(tracks),)]
+
+
+def test_results_committed_while_a_promotion_is_under_way(
+    catalog: Engine, current: Labelling, shadow: Labelling
+) -> None:
+    """None falls between: what the shadow commits just before, or just after, is shown."""
+    for at in range(50):
+        current.label(f"t{at}", rock=0.9)
+        shadow.label(f"t{at}", jazz=0.9)
+    stop = threading.Event()
+    written: list[str] = []
+
+    def work() -> None:
+        while not stop.is_set():
+            shadow.label(f"new{len(written)}", pop=0.9)
+            written.append(f"new{len(written)}")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    time.sleep(0.3)
+    promote(catalog, "small:2", least_coverage=1)
+    before = len(written)
+    time.sleep(0.3)
+    stop.set()
+    worker.join()
+    assert 0 < before < len(written)
+    assert all(shown(catalog, track) == {"pop"} for track in written)
+
+
+def test_the_flag_follows_the_pointer_whoever_moves_it(catalog: Engine, current: Labelling) -> None:
+    current.label("t1", rock=0.9)
+    with catalog.begin() as connection:
+        connection.execute(text("delete from track_current"))
+    assert shown(catalog, "t1") == set()
+    with catalog.begin() as connection:
+        connection.execute(
+            text("insert into track_current select track_id, id, 1, enqueued_at from classification")
+        )
+    assert shown(catalog, "t1") == {"rock"}
+
+
+def test_retired_models_and_the_current_one(catalog: Engine, current: Labelling, shadow: Labelling) -> None:
+    retire(catalog, "small:2")
+    with pytest.raises(ConfigError, match="is the current model: promote another"):
+        retire(catalog, "small:1")
+    with pytest.raises(ConfigError, match="knows no model small:3; known: small:1, small:2"):
+        promote(catalog, "small:3", least_coverage=0)
+    with pytest.raises(ConfigError, match="is the current model already"):
+        promote(catalog, "small:1", least_coverage=0)
+
+
+def test_the_list_shows_coverage_and_agreement(
+    catalog: Engine, current: Labelling, shadow: Labelling
+) -> None:
+    for at in range(4):
+        current.label(f"t{at}", rock=0.9, pop=0.9)
+    shadow.label("t0", rock=0.9, pop=0.9)
+    shadow.label("t1", rock=0.9, jazz=0.9)
+    refresh(catalog)
+    newest, oldest = models(catalog)
+    assert newest == {"model": "small:2", "status": "shadow", "tracks": 2, "coverage": 0.5, "agreement": 0.6}
+    assert (oldest["coverage"], oldest["agreement"]) == (1.0, None)

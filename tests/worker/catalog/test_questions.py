@@ -1,0 +1,155 @@
+"""What analysts ask, on a catalog small enough to know the answers."""
+
+import pytest
+from sqlalchemy import Engine, text
+
+from tests.worker.catalog.labels import Labelling, model
+from worker.catalog.questions import changes, correlations, genres, search, trend, unlabelled
+from worker.catalog.refresh import refresh
+from worker.catalog.similarity import INDEXED_FROM, similar
+from worker.errors import ConfigError
+
+
+@pytest.fixture
+def said(catalog: Engine) -> Labelling:
+    said = model(catalog)
+    said.label("rock", rock=0.95)
+    said.label("rockpop", rock=0.9, pop=0.6)
+    said.label("poprock", rock=0.7, pop=0.99)
+    said.label("all", rock=0.99, pop=0.99, jazz=0.8)
+    said.label("metal", metal=0.8)
+    return said
+
+
+def found(catalog: Engine, *wanted: str, without: tuple[str, ...] = (), limit: int = 10) -> list[str]:
+    return [row["track_id"] for row in search(catalog, wanted, without, limit)]
+
+
+def test_search_orders_by_the_least_sure_of_the_wanted(catalog: Engine, said: Labelling) -> None:
+    assert found(catalog, "rock", "pop") == ["all", "poprock", "rockpop"]
+    assert found(catalog, "rock", "pop", without=("jazz",)) == ["poprock", "rockpop"]
+    assert found(catalog, "rock", "pop", limit=1) == ["all"]
+    assert found(catalog, "rock") == ["all", "rock", "rockpop", "metal", "poprock"]
+    assert found(catalog, "rock", without=("pop", "metal")) == ["rock"]
+    assert found(catalog, "jazz", "metal") == []
+
+
+def test_search_sees_a_label_at_once_and_a_superseded_one_no_more(catalog: Engine, said: Labelling) -> None:
+    said.label("new", jazz=0.9)
+    assert found(catalog, "jazz") == ["new", "all"]
+    said.label("new", day=1, pop=0.9)
+    assert found(catalog, "jazz") == ["all"]
+
+
+def test_search_answers_with_all_labels_of_a_track(catalog: Engine, said: Labelling) -> None:
+    (track,) = search(catalog, ["metal"], [], 10)
+    assert (track["title"], track["genres"]) == ("Song metal", ["metal", "rock"])
+    assert track["scores"] == pytest.approx([0.8, 0.8])
+
+
+def test_search_wants_genres_that_exist(catalog: Engine, said: Labelling) -> None:
+    with pytest.raises(ConfigError, match="no model knows the genre polka; known: jazz, metal, pop, rock"):
+        search(catalog, ["rock"], ["polka"], 1)
+    with pytest.raises(ConfigError, match="name a genre"):
+        search(catalog, [], ["rock"], 1)
+
+
+def test_a_genres_neighbours(catalog: Engine, said: Labelling) -> None:
+    refresh(catalog)
+    assert {row["genre"]: row["tracks"] for row in genres(catalog)} == {
+        "rock": 5, "pop": 3, "jazz": 1, "metal": 1,
+    }  # fmt: skip
+    first, *_ = correlations(catalog, "pop", 10)
+    assert (first["genre"], first["tracks"], first["belief"]) == ("jazz", 1, 0.25)
+    commonest, *_ = correlations(catalog, None, 10)
+    assert (commonest["genre_a"], commonest["genre_b"], commonest["tracks"]) == ("pop", "rock", 3)
+
+
+def test_what_changed_between_two_models(catalog: Engine, said: Labelling) -> None:
+    shadow = model(catalog, "2")
+    shadow.label("rock", rock=0.9, jazz=0.7)
+    shadow.label("rockpop", rock=0.9)
+    shadow.label("unseen by the first", jazz=0.9)
+    refresh(catalog)
+    assert {row.pop("genre"): row for row in changes(catalog, "small:1", "small:2", None, 10)} == {
+        "jazz": {"kept": 0, "gained": 1, "lost": 0},
+        "pop": {"kept": 0, "gained": 0, "lost": 1},
+        "rock": {"kept": 2, "gained": 0, "lost": 0},
+    }
+    (gained,) = changes(catalog, "small:1", "small:2", "jazz", 10)
+    assert (gained["track_id"], gained["change"]) == ("rock", "gained")
+    with pytest.raises(ConfigError, match="were not compared"):
+        changes(catalog, "small:2", "small:1", None, 10)
+
+
+def test_a_genre_over_time(catalog: Engine, said: Labelling) -> None:
+    with catalog.begin() as connection:
+        connection.execute(text("update track set registered_at = '2026-01-07Z' where id = 'all'"))
+        connection.execute(text("update track set registered_at = '2026-01-12Z' where id <> 'all'"))
+    refresh(catalog)
+    assert [(str(row["week"]), row["tracks"], row["share"]) for row in trend(catalog, "pop")] == [
+        ("2026-01-05", 1, 1.0),
+        ("2026-01-12", 2, 0.5),
+    ]
+
+
+def test_what_has_no_labels_by_reason(catalog: Engine, said: Labelling) -> None:
+    said.label("quiet")
+    refresh(catalog)
+    assert [row["track_id"] for row in unlabelled(catalog, "no genre", 10)] == ["quiet"]
+    assert unlabelled(catalog, "failed", 10) == []
+
+
+def test_similar_tracks_need_pgvector(catalog: Engine, said: Labelling) -> None:
+    with pytest.raises(ConfigError, match="run `create extension vector` in the catalog"):
+        similar(catalog, "rock", 3)
+
+
+def test_similar_tracks_are_the_nearest_by_the_current_model(catalog: Engine, said: Labelling) -> None:
+    with catalog.begin() as connection:
+        connection.execute(text("create extension vector"))
+    directions = {"a": (1, 0, 0, 0), "b": (2, 0.2, 0, 0), "c": (1, 1, 0, 0), "d": (-1, 0, 0, 0)}
+    said.catalog.write([said.classified(track, {}, embedding=at) for track, at in directions.items()])
+    with pytest.raises(ConfigError, match="no embedding of a"):
+        similar(catalog, "a", 3)
+    refresh(catalog)
+    nearest = similar(catalog, "a", 100)
+    assert [row["track_id"] for row in nearest if row["track_id"] in directions] == ["b", "c", "d"]
+    assert nearest[-1]["similarity"] == pytest.approx(-1)
+    # A new result replaces the old; a shadow's embeddings are of another space.
+    said.catalog.write([said.classified("d", {}, day=1, input_hash=b"new", embedding=(1, 0, 0, 0))])
+    model(catalog, "2").label("b", day=2, jazz=0.9)
+    refresh(catalog)
+    assert [row["track_id"] for row in similar(catalog, "a", 2)] == ["d", "b"]
+
+
+def test_many_embeddings_are_indexed(catalog: Engine, said: Labelling) -> None:
+    with catalog.begin() as connection:
+        connection.execute(text("create extension vector"))
+        connection.execute(
+            text(
+                "insert into track (id, job, enqueued_at) "
+                "select 'many' || n, '{}', now() from generate_series(1, :many) n"
+            ),
+            {"many": INDEXED_FROM},
+        )
+        connection.execute(
+            text("""
+                with made as (
+                    insert into classification (track_id, model_id, input_hash, scores, embedding, provider,
+                        precision, track_seconds, heard_seconds, lyrics, timings, enqueued_at)
+                    select id, (select min(id) from model), '', '{}',
+                           array[cos(hashtext(id)), sin(hashtext(id)), 0.1, 0],
+                           'cpu', 'fp32', 1, 1, 'used', '{}', now()
+                    from track where id like 'many%' returning id, track_id
+                )
+                insert into track_current select track_id, id, 1, now() from made
+            """)
+        )
+    refresh(catalog)
+    with catalog.connect() as connection:
+        assert connection.scalar(
+            text("select count(*) from pg_indexes where indexname = 'track_vector_embedding_idx'")
+        )
+    assert len(similar(catalog, "many1", 5)) == 5
+    refresh(catalog)

@@ -1,0 +1,130 @@
+"""A view of the catalog as a file: Parquet, CSV or JSON lines, of any size, by a server-side cursor."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Engine, text
+
+from worker.errors import ConfigError
+
+BATCH = 10_000
+"""Rows in memory at once, and in a row group of Parquet."""
+LIST_SEPARATOR = ";"
+"""Between the items of a list in CSV."""
+
+Cursor = psycopg.ServerCursor[tuple[Any, ...]]
+
+VIEWS = text("""
+    select relname from pg_class
+    where relnamespace = 'analytics'::regnamespace and relkind in ('v', 'm') order by 1
+""")
+
+
+def export(engine: Engine, view: str, file: Path) -> int:
+    """Write a view of schema `analytics` in the format that the file's ending names; returns the rows.
+
+    The file takes its name when it is whole. Raises ConfigError for an unknown view or ending, and where the
+    file cannot be written.
+    """
+    write = FORMATS.get(file.suffix)
+    if write is None:
+        raise ConfigError(f"{file}: the name must end in {', '.join(FORMATS)}")
+    unfinished = file.with_name(file.name + ".part")
+    with engine.connect() as connection:
+        views = list(connection.execute(VIEWS).scalars())
+        if view not in views:
+            raise ConfigError(f"no view {view}; there are {', '.join(views)}")
+        driver = cast("psycopg.Connection[tuple[Any, ...]]", connection.connection.driver_connection)
+        with driver.cursor(name="export") as cursor:
+            cursor.execute(sql.SQL("select * from analytics.{}").format(sql.Identifier(view)))
+            try:
+                count = write(cursor, unfinished)
+                unfinished.replace(file)
+            except OSError as error:
+                raise ConfigError(f"cannot write {file}: {error.strerror}") from None
+            finally:
+                unfinished.unlink(missing_ok=True)
+    return count
+
+
+def _parquet(cursor: Cursor, file: Path) -> int:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError:
+        raise ConfigError("Parquet needs the extra `analyse`: pip install 'cogenre[analyse]'") from None
+    kinds = {
+        "bool": pa.bool_(), "int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64(),
+        "float4": pa.float32(), "float8": pa.float64(), "numeric": pa.float64(), "text": pa.string(),
+        "date": pa.date32(), "timestamptz": pa.timestamp("us", tz="UTC"),
+    }  # fmt: skip
+    fields = []
+    for column in cursor.description or ():
+        found = psycopg.adapters.types.get(column.type_code)
+        # What has no type of its own there, such as a vector, is written as text.
+        kind = kinds.get(found.name, pa.string()) if found else pa.string()
+        is_list = found is not None and column.type_code == found.array_oid
+        fields.append(pa.field(column.name, pa.list_(kind) if is_list else kind))
+    schema = pa.schema(fields)
+    count = 0
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for rows in _batches(cursor):
+            columns = [
+                [
+                    float(value) if field.type == pa.float64() and value is not None else value
+                    for value in values
+                ]
+                for field, values in zip(schema, zip(*rows, strict=True), strict=True)
+            ]
+            arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+            count += len(rows)
+    return count
+
+
+def _csv(cursor: Cursor, file: Path) -> int:
+    count = 0
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        writer.writerow(_names(cursor))
+        for rows in _batches(cursor):
+            writer.writerows(
+                [LIST_SEPARATOR.join(map(str, value)) if isinstance(value, list) else value for value in row]
+                for row in rows
+            )
+            count += len(rows)
+    return count
+
+
+def _json_lines(cursor: Cursor, file: Path) -> int:
+    count = 0
+    with file.open("w", encoding="utf-8") as out:
+        names = _names(cursor)
+        for rows in _batches(cursor):
+            out.writelines(
+                json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=str) + "\n"
+                for row in rows
+            )
+            count += len(rows)
+    return count
+
+
+def _names(cursor: Cursor) -> list[str]:
+    return [column.name for column in cursor.description or ()]
+
+
+def _batches(cursor: Cursor) -> Iterator[list[tuple[Any, ...]]]:
+    while rows := cursor.fetchmany(BATCH):
+        yield rows
+
+
+FORMATS: dict[str, Callable[[Cursor, Path], int]] = {
+    ".parquet": _parquet,
+    ".csv": _csv,
+    ".jsonl": _json_lines,
+}

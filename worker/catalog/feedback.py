@@ -1,0 +1,117 @@
+"""What people say of labels: kept apart from what models say, and exported to train the next model on."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from worker.errors import ConfigError
+
+GENRES_FILE = "genres.json"
+"""Beside the manifest, as `cogenre-train fit` wants it."""
+
+ADD = text("""
+    insert into feedback (track_id, genre_id, given_by, is_right)
+    values (:track, :genre, :given_by, :is_right)
+    on conflict (track_id, genre_id, given_by) do update
+    set is_right = excluded.is_right, given_at = now()
+""")
+
+# Where as many people say right as wrong, the model's own word stands.
+JUDGED = text("""
+    select t.id as track_id, t.artist, t.language, t.job,
+           array(
+               select l.genre from track_genre l where l.classification_id = cur.classification_id
+           ) as labels,
+           verdict.accepted, verdict.rejected
+    from (
+        select track_id,
+               array_agg(genre) filter (where votes > 0) as accepted,
+               array_agg(genre) filter (where votes < 0) as rejected
+        from (
+            select f.track_id, g.slug as genre, sum(case when f.is_right then 1 else -1 end) as votes
+            from feedback f join genre g on g.id = f.genre_id
+            group by f.track_id, g.slug
+        ) counted
+        group by track_id
+    ) verdict
+    join track t on t.id = verdict.track_id
+    left join track_current cur on cur.track_id = t.id
+    order by t.id
+""")
+
+GENRES = text("""
+    select g.slug, g.name, parent.slug as parent
+    from genre g left join genre parent on parent.id = g.parent_id
+    order by g.slug
+""")
+
+
+def add_feedback(engine: Engine, track_id: str, genre: str, is_right: bool, given_by: str) -> None:
+    """Keep what a person says; of one person the last word counts.
+
+    Raises ConfigError where the catalog does not know the track or the genre.
+    """
+    with engine.begin() as connection:
+        genre_id = connection.scalar(text("select id from genre where slug = :genre"), {"genre": genre})
+        if genre_id is None:
+            known = ", ".join(connection.execute(text("select slug from genre order by 1")).scalars())
+            raise ConfigError(f"no model knows the genre {genre}; known: {known or 'none yet'}")
+        if not connection.scalar(text("select true from track where id = :track"), {"track": track_id}):
+            raise ConfigError(f"the catalog knows no track {track_id}")
+        connection.execute(
+            ADD, {"track": track_id, "genre": genre_id, "given_by": given_by, "is_right": is_right}
+        )
+
+
+def export_feedback(engine: Engine, manifest: Path) -> int:
+    """Write the judged tracks as a training manifest, `genres.json` beside it; returns how many.
+
+    A track has the genres that the current model gives it, as people corrected them; a rejected genre takes
+    those below it along. A track that has none left is no example of anything, and is left out.
+    """
+    with engine.connect() as connection:
+        genres = [dict(row) for row in connection.execute(GENRES).mappings()]
+        parents = {genre["slug"]: genre["parent"] for genre in genres}
+        count = 0
+        with manifest.open("w", encoding="utf-8") as file:
+            stream = connection.execution_options(stream_results=True, yield_per=1000).execute(JUDGED)
+            for row in stream:
+                rejected = set(row.rejected or ())
+                genres_of_track = sorted(
+                    genre
+                    for genre in {*row.labels, *(row.accepted or ())}
+                    if rejected.isdisjoint(_lineage(genre, parents))
+                )
+                if genres_of_track:
+                    file.write(json.dumps(_example(row, genres_of_track), ensure_ascii=False) + "\n")
+                    count += 1
+    (manifest.parent / GENRES_FILE).write_text(json.dumps(genres, indent=2, ensure_ascii=False) + "\n")
+    return count
+
+
+def _lineage(genre: str, parents: dict[str, str | None]) -> Iterator[str]:
+    """A genre and all above it."""
+    above: str | None = genre
+    while above is not None:
+        yield above
+        above = parents[above]
+
+
+def _example(row: Any, genres: list[str]) -> dict[str, Any]:
+    lyrics = row.job.get("lyrics")
+    return {
+        "track_id": row.track_id,
+        "audio": _url(row.job["audio"]),
+        "lyrics": _url(lyrics) if lyrics and "bucket" in lyrics else None,
+        "genres": genres,
+        "artist": row.artist,
+        "language": row.language,
+        "split": None,
+    }
+
+
+def _url(reference: dict[str, str]) -> str:
+    return f"s3://{reference['bucket']}/{reference['key']}"
