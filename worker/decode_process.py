@@ -4,7 +4,7 @@ The worker's side is worker/decoders.py. Over the socket, a frame each (`►` = 
 
 ```
 ◄ "ready"
-► {"audio": AudioInput, "size": bytes of the file}     ► the first bytes of the file
+► {"audio": AudioInput, "size": bytes of the file}     ► the first bytes of the file     ◄ "ready"
 ◄ ["read", offset, length]   ► those bytes             as often as it takes
 ◄ ["clip", windows, seconds]   ◄ the windows' samples  or ["media error", class, message]
                                                        or ["out of memory"], and the process ends
@@ -79,6 +79,7 @@ def _warm_up() -> None:
 def _decode(channel: Channel) -> None:
     order = json.loads(channel.receive(MAX_CONTROL_BYTES))
     source = _RemoteSource(channel, order["size"], bytes(channel.receive(WHOLE_BYTES)))
+    channel.send(READY)  # from here on, what happens to this process is the track's doing
     try:
         clip = decode_windows(source, AudioInput.model_validate(order["audio"]))
     except MediaError as error:

@@ -4,7 +4,7 @@
           start, on demand                order
   none ────────────────────► idle ─────────────────────► busy ───┐ serves reads of the source
    ▲                          │ ▲                         │ ▲    │
-   │◄── found dead when taken ┘ └── clip or MediaError ───┤ └────┘
+   │◄── takes no order: dead ─┘ └── clip or MediaError ───┤ └────┘
    │                                                      │
    │◄── after `recycle_after` tracks ─────────────────────┤
    └◄── killed: crash, out of time, out of memory, ───────┘
@@ -77,9 +77,11 @@ class DecoderPool:
         head = source.read_at(0, head_bytes(source.size))  # before a process has to wait for it
         decoder = self._take()
         try:
-            if decoder is None:
-                decoder = self._start()
-            clip = decoder.decode(source, head, audio, self._seconds)
+            if decoder is None or not decoder.order(source, head, audio):
+                decoder = self._replaced(decoder)
+                if not decoder.order(source, head, audio):
+                    raise DecoderUnavailable("a decode process that was just started takes no order")
+            clip = decoder.decode(source, audio)
         except MediaError:
             raise
         except BaseException:
@@ -104,18 +106,20 @@ class DecoderPool:
         self._starter.shutdown()
 
     def _take(self) -> "_Decoder | None":
-        """An idle process, or None where a free slot has none that lives."""
+        """A free slot's process, or None where it has none."""
         decoder = self._free.get()
         if self._closed:
             self._free.put(decoder)
             raise RuntimeError("the pool of decode processes is closed")
-        if decoder is not None and not decoder.alive:
-            decoder.kill()
-            return None
         return decoder
 
+    def _replaced(self, dead: "_Decoder | None") -> "_Decoder":
+        if dead is not None:
+            dead.kill()
+        return self._start()
+
     def _start(self) -> "_Decoder":
-        decoder = self._starter.submit(_Decoder, self._memory_bytes).result()
+        decoder = self._starter.submit(_Decoder, self._seconds, self._memory_bytes).result()
         try:
             decoder.wait_until_ready()
         except BaseException:
@@ -127,7 +131,8 @@ class DecoderPool:
 class _Decoder:
     """The worker's side of one decode process. For one thread at a time."""
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, seconds: float, memory_bytes: int) -> None:
+        self._seconds = seconds
         ours, theirs = socket.socketpair()
         with theirs:
             arguments = [str(os.getpid()), str(theirs.fileno()), str(memory_bytes)]
@@ -163,23 +168,30 @@ class _Decoder:
                 f"a decode process {self._end()} when it was started: what it printed says why"
             ) from error
 
-    def decode(self, source: Source, head: bytes, audio: AudioInput, seconds: float) -> Clip:
+    def order(self, source: Source, head: bytes, audio: AudioInput) -> bool:
+        """Hand over a track; False where the process has died, or hangs, since the last."""
         self.tracks += 1
-        self._channel.allow(seconds)
+        self._channel.allow(self._seconds)
         order = json.dumps({"audio": audio.model_dump(), "size": source.size}).encode()
-        with self._blamed(seconds):
+        try:
             self._channel.send(order, head)
+            return self._channel.receive(len(READY)) == READY
+        except (EOFError, OSError, ValueError):
+            return False
+
+    def decode(self, source: Source, audio: AudioInput) -> Clip:
+        """The track that was handed over."""
         while True:
-            with self._blamed(seconds):
+            with self._blamed():
                 answer = json.loads(self._channel.receive(MAX_CONTROL_BYTES))
             match answer:
                 case ["read", int(offset), int(length)] if offset >= 0 and 0 <= length <= MOST_BYTES:
                     piece = source.read_at(offset, length)
-                    with self._blamed(seconds):
+                    with self._blamed():
                         self._channel.send(piece)
                 case ["clip", int(windows), float(length)] if 0 < windows <= audio.windows:
                     shape = (windows, audio.window_samples)
-                    with self._blamed(seconds):
+                    with self._blamed():
                         samples = self._channel.receive(4 * windows * audio.window_samples)
                         return Clip(np.frombuffer(samples, np.float32).reshape(shape), length)
                 case ["media error", str(name), str(message)] if name in MEDIA_ERRORS:
@@ -196,12 +208,12 @@ class _Decoder:
         self._channel.close()
 
     @contextmanager
-    def _blamed(self, seconds: float) -> Iterator[None]:
+    def _blamed(self) -> Iterator[None]:
         """The process's faults by name."""
         try:
             yield
         except TimeoutError as error:
-            raise DecoderTimedOut(f"was not decoded within {seconds:g} s") from error
+            raise DecoderTimedOut(f"was not decoded within {self._seconds:g} s") from error
         except (EOFError, OSError, ValueError) as error:
             self._crashed(error)
 

@@ -11,8 +11,8 @@ It is a list of what is refused, not of what is allowed: an allow-list differs b
 import ctypes
 import os
 import resource
+import signal
 import struct
-from pathlib import Path
 
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_SECCOMP = 22
@@ -52,25 +52,52 @@ REFUSED = {
 """Files, sockets, processes, other processes' memory, and where most of the kernel's own flaws are."""
 
 
+RESERVE_BYTES = 64 << 20
+"""Between the memory at which MemoryError is raised and the one that Linux refuses: not all of FFmpeg and
+PyAV survives an allocation that fails."""
+
+WATCH_SECONDS = 0.01
+"""CPU time between two looks at the memory in use: an idle process does not wake."""
+
+
 def enter(memory_bytes: int) -> None:
-    """For good. `memory_bytes` may be taken in addition to what the process has now.
+    """For good. Once the process takes `memory_bytes` more than now, it meets with a MemoryError.
 
     Raises OSError where Linux refuses a limit.
     """
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    for limit, value in (
-        (resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes),
+    limit = _watch_memory(memory_bytes)
+    for kind, value in (
+        (resource.RLIMIT_AS, limit + RESERVE_BYTES),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 16),
     ):
-        resource.setrlimit(limit, (value, value))
+        resource.setrlimit(kind, (value, value))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "PR_SET_NO_NEW_PRIVS")
     machine = os.uname().machine
     if machine in REFUSED:
         _refuse(libc, ARCHITECTURES[machine], REFUSED[machine])
+
+
+def _watch_memory(memory_bytes: int) -> int:
+    """Raise MemoryError, at some point of the main thread, above a limit; returns that limit, in bytes."""
+    statm = os.open("/proc/self/statm", os.O_RDONLY)
+
+    def in_use() -> int:
+        return int(os.pread(statm, 64, 0).split()[0]) * resource.getpagesize()
+
+    limit = in_use() + memory_bytes
+
+    def look(*_: object) -> None:
+        if in_use() > limit:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            raise MemoryError
+
+    signal.signal(signal.SIGPROF, look)
+    signal.setitimer(signal.ITIMER_PROF, WATCH_SECONDS, WATCH_SECONDS)
+    return limit
 
 
 class _Program(ctypes.Structure):

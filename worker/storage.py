@@ -75,6 +75,10 @@ class ObjectStore:
             raise ObjectTooLarge(f"s3://{ref.bucket}/{ref.key} has {opened.size} bytes; at most {max_bytes}")
         return opened
 
+    def source(self, opened: StoredObject) -> StoredSource:
+        """The object, to be read piece by piece."""
+        return StoredSource(self, opened)
+
     def read(self, opened: StoredObject, offset: int = 0, length: int | None = None) -> bytes:
         """`length` bytes from `offset` on, or all. A read that breaks off goes on where it stopped.
 

@@ -1,16 +1,16 @@
+import errno
 import io
 
 import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from media import decode
 from media.decode import decode_windows
 from media.errors import CorruptAudio, MediaError, ShortAudio, SilentAudio, UnsupportedAudio
 from schemas.bundle import AudioInput
 from tests.conftest import SHARED
-from tests.sounds import encode, tone
+from tests.sounds import behind_cover, encode, pitch, sweep, tone
 
 RATE = 22_050
 CODECS = [
@@ -29,32 +29,20 @@ def audio(windows: int = 1, seconds: float = 2.0) -> AudioInput:
     return AudioInput(sample_rate=RATE, window_seconds=seconds, windows=windows, picking="spread")
 
 
-def sweep(seconds: float, rate: int) -> NDArray[np.float32]:
-    """A tone whose pitch says where in the track it is: 200 Hz, and 40 Hz more every second."""
-    time = np.arange(round(seconds * rate)) / rate
-    return (0.5 * np.sin(2 * np.pi * (200 * time + 20 * time**2)).astype(np.float32))[None]
-
-
-def pitch(samples: NDArray[np.float32]) -> float:
-    """The strongest frequency, in Hz."""
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
-    return float(spectrum.argmax() * RATE / len(samples))
-
-
 @pytest.mark.parametrize(("container", "codec", "rate"), CODECS)
 def test_every_codec_gives_the_tone_that_went_in(container: str, codec: str, rate: int) -> None:
     clip = decode_windows(encode(tone(3, rate, channels=2), rate, container, codec), audio())
     assert clip.windows.shape == (1, 2 * RATE)
     assert clip.windows.dtype == np.float32
     assert clip.seconds == pytest.approx(3, abs=0.1)
-    assert pitch(clip.windows[0]) == pytest.approx(440, abs=1)
+    assert pitch(clip.windows[0], RATE) == pytest.approx(440, abs=1)
     assert np.abs(clip.windows).max() == pytest.approx(0.5, abs=0.04)
 
 
 @pytest.mark.parametrize(("container", "codec", "rate"), CODECS)
 def test_windows_reached_by_seeking_lie_where_they_should(container: str, codec: str, rate: int) -> None:
-    clip = decode_windows(encode(sweep(20, rate), rate, container, codec), audio(windows=3))
-    heard = [pitch(window[RATE // 2 : RATE + RATE // 2]) for window in clip.windows]
+    clip = decode_windows(encode(sweep(20, rate, rise=40), rate, container, codec), audio(windows=3))
+    heard = [pitch(window[RATE // 2 : RATE + RATE // 2], RATE) for window in clip.windows]
     middles = [20 / 6, 10, 100 / 6]
     assert heard == pytest.approx([200 + 40 * middle for middle in middles], abs=8)
 
@@ -63,13 +51,13 @@ def test_windows_reached_by_seeking_lie_where_they_should(container: str, codec:
 def test_seeking_and_decoding_from_the_start_agree(
     container: str, codec: str, rate: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded = encode(sweep(20, rate), rate, container, codec)
+    encoded = encode(sweep(20, rate, rise=40), rate, container, codec)
     sought = decode_windows(encoded, audio(windows=2))
     monkeypatch.setattr(decode, "_by_seeking", lambda *_: None)
     whole = decode_windows(encoded, audio(windows=2))
     for one, other in zip(sought.windows, whole.windows, strict=True):
         # by up to some tens of milliseconds a lossy codec's delay moves them against each other
-        assert pitch(one) == pytest.approx(pitch(other), abs=4)
+        assert pitch(one, RATE) == pytest.approx(pitch(other, RATE), abs=4)
 
 
 def test_stereo_is_averaged() -> None:
@@ -134,6 +122,31 @@ def test_a_small_file_of_endless_sound_is_bounded(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(decode, "MAX_DECODED_SAMPLES", 5 * RATE)
     monkeypatch.setattr(decode, "_by_seeking", lambda *_: None)
     assert decode_windows(encode(tone(60), RATE), audio()).seconds < 6
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate"), [("mp3", "libmp3lame", 44_100), ("flac", "flac", 44_100)]
+)
+def test_cover_art_in_front_changes_nothing(container: str, codec: str, rate: int) -> None:
+    plain = encode(tone(3, rate), rate, container, codec)
+    covered = behind_cover(behind_cover(plain, 300_000), 10)
+    assert np.array_equal(decode_windows(covered, audio()).windows, decode_windows(plain, audio()).windows)
+
+
+def test_a_tag_that_is_longer_than_the_file_is_a_corrupt_file() -> None:
+    with pytest.raises(CorruptAudio):
+        decode_windows(behind_cover(b"", 300_000)[:1000], audio())
+
+
+def test_memory_that_ffmpeg_does_not_get_is_not_the_files_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = encode(tone(3), RATE)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise av.error.FFmpegError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(MemoryError):
+        decode_windows(encoded, audio())
 
 
 def test_a_file_without_audio_is_refused() -> None:

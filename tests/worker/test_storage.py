@@ -25,6 +25,18 @@ def test_reads_what_was_put(store: ObjectStore, s3: Any, bucket: str) -> None:
     assert store.read(opened) == content
 
 
+def test_reads_parts_of_what_was_put(store: ObjectStore, s3: Any, bucket: str) -> None:
+    opened = store.open(put(s3, bucket, "parts", bytes(range(100))), 100)
+    source = store.source(opened)
+    assert source.size == 100
+    assert source.read_at(10, 5) == bytes(range(10, 15))
+    assert source.read_at(95, 10) == bytes(range(95, 100))
+    assert source.read_at(100, 10) == source.read_at(50, 0) == b""
+    put(s3, bucket, "parts", b"replaced")
+    with pytest.raises(ObjectChanged):
+        source.read_at(0, 1)
+
+
 def test_an_empty_object_is_empty(store: ObjectStore, s3: Any, bucket: str) -> None:
     assert store.read(store.open(put(s3, bucket, "empty", b""), max_bytes=10)) == b""
 
