@@ -24,7 +24,7 @@ from media.tokens import LyricsTokenizer
 from schemas.bundle import Genre, Measurement, Probability
 from trainer.config import TrainingConfig
 from trainer.errors import CheckpointError
-from trainer.lyrics_model import LyricsModel, without_pooler
+from trainer.lyrics_model import without_pooler
 from trainer.network import Network
 
 DESCRIPTION_FILE = "checkpoint.json"
@@ -74,10 +74,6 @@ class Checkpoint:
     @property
     def tokenizer(self) -> LyricsTokenizer:
         return LyricsTokenizer(self.tokenizer_file, self.description.config.network.max_tokens)
-
-    @property
-    def lyrics_model(self) -> LyricsModel:
-        return LyricsModel(self.network.lyrics_encoder, Tokenizer.from_file(str(self.tokenizer_file)))
 
 
 def save_checkpoint(folder: Path, description: Description, network: Network, tokenizer: Tokenizer) -> None:

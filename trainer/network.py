@@ -162,7 +162,7 @@ class Network(nn.Module):
             self.audio_attends = CrossAttention(width, config.heads, config.dropout)
             self.lyrics_attends = CrossAttention(width, config.heads, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
-        self.fuse = nn.Linear(2 * width, width)
+        self.fuse = nn.Linear(4 * width, width)
         self.genre_vectors = (
             GenreGraph(nodes, correlation, config) if config.genre_graph else FreeVectors(len(nodes), width)
         )
@@ -208,8 +208,10 @@ class Network(nn.Module):
                 self.audio_attends(audio, lyrics, lyrics_mask),
                 self.lyrics_attends(lyrics, audio),
             )
-        pooled = torch.cat([audio.mean(1), masked_mean(lyrics, lyrics_mask)], dim=-1)
-        fused = self.fuse(self.dropout(pooled))
+        # Flattened in the paper, where lengths are fixed; the mean and the maximum take any length.
+        lyrics_maximum = lyrics.masked_fill(~lyrics_mask[:, :, None], -torch.inf).amax(1)
+        pooled = [audio.mean(1), audio.amax(1), masked_mean(lyrics, lyrics_mask), lyrics_maximum]
+        fused = self.fuse(self.dropout(torch.cat(pooled, dim=-1)))
         return Output(fused @ genre_vectors.T, fused, similarity)
 
     def _similarity(self, audio: Tensor, lyrics: Tensor, lyrics_mask: Tensor) -> Tensor:
@@ -239,6 +241,9 @@ def contrastive_loss(similarity: Tensor, has_lyrics: Tensor) -> Tensor:
 
 
 def total_loss(output: Output, labels: Tensor, has_lyrics: Tensor, weight: float) -> Tensor:
-    """L = λ·L_AL + (1 − λ)·L_BCE, λ = `weight`; labels (B, G) of 0 and 1."""
-    bce = F.binary_cross_entropy_with_logits(output.logits, labels)
+    """L = λ·L_AL + (1 − λ)·L_BCE, λ = `weight`; labels (B, G) of 0 and 1.
+
+    L_BCE is summed over genres and averaged over tracks: averaged over genres too, it vanishes beside L_AL.
+    """
+    bce = F.binary_cross_entropy_with_logits(output.logits, labels, reduction="sum") / len(labels)
     return weight * contrastive_loss(output.similarity, has_lyrics) + (1 - weight) * bce

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from trainer.checkpoint import load_checkpoint, save_checkpoint
 from trainer.errors import CheckpointError
@@ -18,7 +19,8 @@ def copy(checkpoint_folder: Path, tmp_path: Path) -> Path:
 
 def test_saved_again_it_is_the_same(checkpoint_folder: Path, tmp_path: Path) -> None:
     first = load_checkpoint(checkpoint_folder)
-    save_checkpoint(tmp_path, first.description, first.network, first.lyrics_model.tokenizer)
+    tokenizer = Tokenizer.from_file(str(first.tokenizer_file))
+    save_checkpoint(tmp_path, first.description, first.network, tokenizer)
     second = load_checkpoint(tmp_path)
     assert second.description == first.description
     weights = second.network.state_dict()

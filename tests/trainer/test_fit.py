@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.config import TrainingConfig
@@ -12,7 +13,7 @@ from trainer.data import read_library
 from trainer.errors import OutputError
 from trainer.fit import fit
 from trainer.genre_graph import correlations
-from trainer.lyrics_model import name_embeddings
+from trainer.lyrics_model import LyricsModel, name_embeddings
 
 
 def test_learns_to_hear_and_to_read(checkpoint: Checkpoint) -> None:
@@ -33,7 +34,9 @@ def test_says_what_it_was_trained_on(checkpoint: Checkpoint, manifest: Path) -> 
 
 def test_the_correlations_are_those_of_the_training_split(checkpoint: Checkpoint, manifest: Path) -> None:
     library = read_library(manifest)
-    nodes = name_embeddings(checkpoint.lyrics_model, [genre.name for genre in library.genres])
+    tokenizer = Tokenizer.from_file(str(checkpoint.tokenizer_file))
+    lyrics_model = LyricsModel(checkpoint.network.lyrics_encoder, tokenizer)
+    nodes = name_embeddings(lyrics_model, [genre.name for genre in library.genres])
     expected = correlations(library.labels(library.of("train")), nodes)
     torch.testing.assert_close(torch.tensor(checkpoint.description.correlations), expected)
 

@@ -190,7 +190,7 @@ def test_total_loss_weighs_both() -> None:
     logits, labels = torch.randn(3, GENRES), torch.tensor([[1.0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 1]])
     similarity, has_lyrics = torch.randn(3, 3), torch.tensor([True, True, False])
     p = logits.double().sigmoid()
-    bce = -(labels * p.log() + (1 - labels) * (1 - p).log()).mean()
+    bce = -(labels * p.log() + (1 - labels) * (1 - p).log()).sum(1).mean()
     expected = 0.3 * float(contrastive_loss(similarity, has_lyrics)) + 0.7 * float(bce)
     output = Output(logits, torch.zeros(3, 1), similarity)
     assert float(total_loss(output, labels, has_lyrics, 0.3)) == pytest.approx(expected, rel=1e-5)
