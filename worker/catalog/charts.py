@@ -1,0 +1,221 @@
+"""Charts of the catalog's report, drawn by matplotlib as SVG that goes straight into the page."""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Row = dict[str, Any]
+
+INK, FAINT, ACCENT = "#222222", "#b8b8b8", "#1f6f8b"
+DIVERGING = "RdBu_r"
+NETWORK_PHI = 0.03
+"""Pairs less correlated than this are no line in the network."""
+PER_INCH_BELOW = 0.28
+"""Inches a bar, or a row of the heat map."""
+
+mpl.rcParams.update(
+    {
+        "svg.fonttype": "none",  # text stays text: smaller, searchable, and read aloud
+        "svg.hashsalt": "cogenre",  # the same chart is the same bytes
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+    }
+)
+
+
+def distribution(genres: Sequence[Row]) -> str:
+    """Tracks a genre."""
+    figure, axes = _figure(7, 0.8 + PER_INCH_BELOW * len(genres))
+    names = [row["genre"] for row in genres][::-1]
+    counts = [row["tracks"] for row in genres][::-1]
+    bars = axes.barh(names, counts, color=ACCENT)
+    axes.bar_label(bars, [f"{count:,}" for count in counts], padding=3, fontsize=8)
+    axes.set_xlabel("tracks")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.margins(x=0.12)
+    return _svg(figure)
+
+
+def heat_map(genres: Sequence[str], pairs: Sequence[Row]) -> str:
+    """Correlation (phi) of every two genres."""
+    phi = _matrix(genres, pairs, "phi")
+    bound = max(0.05, float(np.nanmax(np.abs(phi), initial=0)))
+    side = 1.6 + PER_INCH_BELOW * len(genres)
+    figure, axes = _figure(side + 0.8, side)
+    # Rectangles, not a bitmap: sharp in print, and smaller.
+    drawn = axes.pcolormesh(phi, cmap=DIVERGING, vmin=-bound, vmax=bound, edgecolors="white", linewidth=0.5)
+    places = np.arange(len(genres)) + 0.5
+    axes.set_xticks(places, genres, rotation=90)
+    axes.set_yticks(places, genres)
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    figure.colorbar(drawn, ax=axes, shrink=0.6, label="phi")
+    return _svg(figure)
+
+
+def network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
+    """Genres on a circle, neighbours next to each other; lines are positive correlations."""
+    order = _around(genres, pairs)
+    angles = {genre: 2 * math.pi * at / len(order) for at, genre in enumerate(order)}
+    figure, axes = _figure(7, 7)
+    most = max((row["tracks"] for row in genres), default=0) or 1
+    for pair in pairs:
+        phi = pair["phi"] or 0
+        if pair["genre_a"] < pair["genre_b"] and phi >= NETWORK_PHI:
+            ends = [angles[pair["genre_a"]], angles[pair["genre_b"]]]
+            width = 0.5 + 12 * phi
+            axes.plot(np.cos(ends), np.sin(ends), color=ACCENT, linewidth=width, alpha=0.45, zorder=1)
+    for row in genres:
+        angle = angles[row["genre"]]
+        x, y = math.cos(angle), math.sin(angle)
+        axes.scatter([x], [y], s=30 + 500 * row["tracks"] / most, color=INK, zorder=2)
+        axes.text(
+            1.12 * x,
+            1.12 * y,
+            row["genre"],
+            va="center",
+            ha="left" if x > 0.1 else "right" if x < -0.1 else "center",
+        )
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    axes.margins(0.25)
+    return _svg(figure)
+
+
+def belief(pairs: Sequence[Row]) -> str:
+    """What the model believes of two genres against what the catalog shows."""
+    known = [pair for pair in pairs if pair["belief"] is not None]
+    figure, axes = _figure(7, 5)
+    axes.scatter(
+        [pair["belief"] for pair in known],
+        [pair["b_given_a"] for pair in known],
+        s=14,
+        color=ACCENT,
+        alpha=0.6,
+    )
+    axes.axline((0, 0), slope=1, color=FAINT, linewidth=1)
+    farthest = sorted(known, key=lambda pair: -abs(pair["belief"] - pair["b_given_a"]))[:8]
+    for pair in farthest:
+        axes.annotate(
+            f"{pair['genre_a']} → {pair['genre_b']}",
+            (pair["belief"], pair["b_given_a"]),
+            xytext=(4, 3),
+            textcoords="offset points",
+            fontsize=7,
+        )
+    axes.set_xlabel("the model's belief that the first speaks for the second")
+    axes.set_ylabel("share of the first's tracks that carry the second")
+    return _svg(figure)
+
+
+def calibration(bins: Sequence[Row]) -> str:
+    """How often people found a label right, by its score."""
+    ordered = sorted(bins, key=lambda row: row["mean_score"])
+    figure, axes = _figure(7, 5)
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+    scores = [row["mean_score"] for row in ordered]
+    shares = [row["share_right"] for row in ordered]
+    axes.plot(scores, shares, color=ACCENT, marker="o")
+    for row in ordered:
+        axes.annotate(
+            f"{row['verdicts']:,}",
+            (row["mean_score"], row["share_right"]),
+            xytext=(5, -10),
+            textcoords="offset points",
+            fontsize=7,
+        )
+    axes.set_xlabel("score by the model")
+    axes.set_ylabel("found right by people")
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    return _svg(figure)
+
+
+def coverage(weeks: Sequence[Row]) -> str:
+    """Tracks ingested a week, by what became of them."""
+    figure, axes = _figure(7, 3.6)
+    days = [row["week"] for row in weeks]
+    below = np.zeros(len(weeks))
+    kinds = {
+        "labelled": ACCENT,
+        "no_genre": "#8fb8c4",
+        "failed": "#b5302a",
+        "not_shown": "#d9a441",
+        "waiting": FAINT,
+    }
+    for kind, colour in kinds.items():
+        counts = np.array([row[kind] for row in weeks], dtype=float)
+        axes.bar(days, counts, width=6, bottom=below, color=colour, label=kind.replace("_", " "))
+        below += counts
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set_ylabel("tracks ingested a week")
+    axes.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    return _svg(figure)
+
+
+def drift(weeks: Sequence[Row], genres: Sequence[str]) -> str:
+    """Each genre's share of the tracks ingested, week on week: small charts of one scale each."""
+    columns = 4
+    lines = max(1, math.ceil(len(genres) / columns))
+    figure = Figure(figsize=(7, 1.2 * lines), layout="constrained")
+    grid = np.atleast_1d(figure.subplots(lines, columns, sharex=True)).ravel()
+    for axes, genre in zip(grid, genres, strict=False):
+        own = [row for row in weeks if row["genre"] == genre]
+        axes.plot([row["week"] for row in own], [row["share"] for row in own], color=ACCENT, linewidth=1.2)
+        axes.set_title(genre, fontsize=8)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
+        axes.tick_params(labelsize=6)
+        axes.set_xticks([])
+        axes.set_ylim(bottom=0)
+    for axes in grid[len(genres) :]:
+        axes.set_axis_off()
+    return _svg(figure)
+
+
+def _matrix(genres: Sequence[str], pairs: Sequence[Row], value: str) -> Any:
+    place = {genre: at for at, genre in enumerate(genres)}
+    matrix = np.full((len(genres), len(genres)), np.nan)
+    for pair in pairs:
+        if pair[value] is not None and pair["genre_a"] in place and pair["genre_b"] in place:
+            matrix[place[pair["genre_a"]], place[pair["genre_b"]]] = pair[value]
+    return matrix
+
+
+def _around(genres: Sequence[Row], pairs: Sequence[Row]) -> list[str]:
+    """Genres in an order in which each is followed by the one most correlated with it of those left."""
+    phi = {(pair["genre_a"], pair["genre_b"]): pair["phi"] or 0 for pair in pairs}
+    left = [row["genre"] for row in genres]
+    order = [left.pop(0)] if left else []
+    while left:
+        nearest = max(left, key=lambda genre: phi.get((order[-1], genre), 0))
+        left.remove(nearest)
+        order.append(nearest)
+    return order
+
+
+def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _svg(figure: Figure) -> str:
+    """The drawing as an element of a page; it takes the page's width."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawing = file.getvalue()
+    start = drawing.index("<svg")
+    return drawing[start:].replace("<svg ", '<svg role="img" class="chart" ', 1)
