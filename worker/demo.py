@@ -12,9 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import boto3
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -30,7 +28,8 @@ from worker.catalog.questions import correlations
 from worker.catalog.refresh import refresh
 from worker.enqueue import enqueue
 from worker.errors import ConfigError
-from worker.local import BUCKET, LocalStack, local_stack
+from worker.local import BUCKET, local_stack
+from worker.s3 import s3_client
 from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
 
 REAL_MUSIC_NOTE = (
@@ -81,11 +80,11 @@ def run_demo(console: Console, audio: Path | None) -> int:
         engine = connect(CatalogSettings.load())
         migrate(engine)
         console.print(f"catalog migrated; uploading {len(tracks)} tracks with their lyrics")
-        jobs = [_upload(stack, track) for track in tracks]
-        with _worker(console):
+        jobs = [_upload(track) for track in tracks]
+        with running_worker(console):
             started = time.monotonic()
             enqueue(engine, celery_app(BrokerSettings.load()), jobs)
-            _wait(console, engine, ids)
+            wait_for(console, engine, ids)
             seconds = time.monotonic() - started
         catalogued = _print_results(console, engine, tracks)
     if own:
@@ -135,8 +134,8 @@ def own_tracks(folder: Path) -> list[DemoTrack]:
     return tracks
 
 
-def _upload(stack: LocalStack, track: DemoTrack) -> TrackJob:
-    s3: Any = boto3.client("s3", endpoint_url=stack.environment()["COGENRE_S3_ENDPOINT_URL"])
+def _upload(track: DemoTrack) -> TrackJob:
+    s3 = s3_client()
     s3.upload_file(str(track.audio), BUCKET, track.key(track.audio))
     if track.lyrics:
         s3.upload_file(str(track.lyrics), BUCKET, track.key(track.lyrics))
@@ -152,7 +151,7 @@ def _upload(stack: LocalStack, track: DemoTrack) -> TrackJob:
 
 
 @contextmanager
-def _worker(console: Console) -> Iterator[None]:
+def running_worker(console: Console) -> Iterator[None]:
     """A worker process, as in production; its log is shown if it ends badly."""
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(  # noqa: S603 - the command is ours
@@ -186,7 +185,7 @@ def _worker(console: Console) -> Iterator[None]:
                 console.print(f"the worker ended with {code}:", log.read()[-4000:], markup=False)
 
 
-def _wait(console: Console, engine: Engine, ids: list[str]) -> None:
+def wait_for(console: Console, engine: Engine, ids: list[str]) -> None:
     """Until every job has come to its end."""
     columns = (TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress, engine.connect() as connection:

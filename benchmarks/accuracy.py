@@ -1,0 +1,74 @@
+"""How well the demo bundle labels the corpus's test split, run through a real worker.
+
+    .venv/bin/python benchmarks/accuracy.py build/demo-data/corpus
+
+The corpus is the one that `make demo-data` leaves there. Every test track is enqueued twice, with its lyrics
+and without, labelled by `cogenre worker` on the local stack and read back from the catalog by SQL.
+Example-based F1: of each track's label set, averaged over the tracks.
+"""
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from sqlalchemy import text
+
+from schemas.catalog.migrate import migrate
+from schemas.jobs import ObjectRef, TrackJob
+from worker.broker import celery_app
+from worker.catalog.connect import connect
+from worker.demo import running_worker, wait_for
+from worker.enqueue import enqueue
+from worker.local import BUCKET, local_stack
+from worker.s3 import s3_client
+from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
+
+LABELS = text("select track_id, array_agg(genre) as genres from analytics.track_label group by track_id")
+
+
+def main(corpus: Path) -> None:
+    console = Console()
+    rows = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text().splitlines()]
+    test = [row for row in rows if row["split"] == "test"]
+    with local_stack() as stack:
+        os.environ.update(stack.environment() | {"COGENRE_BUNDLE": str(DEMO_DATA / "bundle")})
+        engine = connect(CatalogSettings.load())
+        migrate(engine)
+        s3 = s3_client()
+        jobs = []
+        for row in test:
+            for kind in ("audio", "lyrics"):
+                if row[kind]:
+                    s3.upload_file(str(corpus / row[kind]), BUCKET, row[kind])
+            words = ObjectRef(bucket=BUCKET, key=row["lyrics"]) if row["lyrics"] else None
+            for case, lyrics in (("with", words), ("without", None)):
+                jobs.append(
+                    TrackJob(
+                        schema_version=1,
+                        track_id=f"{case}/{row['track_id']}",
+                        audio=ObjectRef(bucket=BUCKET, key=row["audio"]),
+                        lyrics=lyrics,
+                        enqueued_at=datetime.now(UTC),
+                    )
+                )
+        with running_worker(console):
+            enqueue(engine, celery_app(BrokerSettings.load()), jobs)
+            wait_for(console, engine, [job.track_id for job in jobs])
+        with engine.connect() as connection:
+            found = {row.track_id: set(row.genres) for row in connection.execute(LABELS)}
+    console.print(f"{datetime.now(UTC):%Y-%m-%d}, {len(test)} tracks of the test split, through the worker\n")
+    console.print("| lyrics | example-based F1 |\n|---|---|")
+    for case, name in (("with", "as delivered"), ("without", "withheld")):
+        scores = [_f1(set(row["genres"]), found.get(f"{case}/{row['track_id']}", set())) for row in test]
+        console.print(f"| {name} | {sum(scores) / len(scores):.3f} |")
+
+
+def _f1(true: set[str], said: set[str]) -> float:
+    return 2 * len(true & said) / (len(true) + len(said))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

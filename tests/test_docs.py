@@ -1,0 +1,91 @@
+"""Every command in the docs is run, page by page, in the order in which a reader would."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import DEMO_BUNDLE, ROOT
+from tests.worker.processes import running_worker
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+UNTIL_INTERRUPTED = re.compile(
+    r"^cogenre (worker|local|status --watch|reconcile --every|enqueue redis:)", re.MULTILINE
+)
+LINK = re.compile(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)")
+WITH_A_WORKER = {"enqueue", "analyse"}
+"""Pages that show what has become of a job."""
+
+
+def blocks(page: Path) -> list[str]:
+    return BLOCK.findall(page.read_text())
+
+
+@pytest.fixture
+def desk(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a song in it, where the commands are at hand."""
+    (tmp_path / "song.mp3").write_bytes(next(DEMO_BUNDLE.parent.glob("tracks/*.mp3")).read_bytes())
+    (tmp_path / "bundle").symlink_to(DEMO_BUNDLE)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+def test_the_commands_of_a_page_work(page: Path, desk: Path) -> None:
+    if page.stem in WITH_A_WORKER:
+        with running_worker():
+            run_all(page)
+    else:
+        run_all(page)
+
+
+def run_all(page: Path) -> None:
+    for block in blocks(page):
+        if UNTIL_INTERRUPTED.search(block):
+            serve(block)
+        else:
+            done = subprocess.run(["bash", "-euo", "pipefail", "-c", block], capture_output=True, text=True)
+            assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+
+
+def serve(block: str) -> None:
+    """Run for a while what runs until it is interrupted."""
+    process = subprocess.Popen(
+        ["bash", "-euc", f"exec {block}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    time.sleep(6)
+    alive = process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert alive, f"{block}\n{output.decode()}"
+    assert process.returncode in (0, 130), f"{block}\n{output.decode()}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert not broken
+
+
+def test_the_readme_names_every_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert not [page.name for page in PAGES if f"docs/{page.name}" not in readme]
+
+
+def test_make_is_what_the_readme_says() -> None:
+    assert shutil.which("make")
+    targets = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in re.findall(r"`?make ([a-z-]+)", (ROOT / "README.md").read_text()):
+        assert re.search(rf"^{target}\b", targets, re.MULTILINE), target
