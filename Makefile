@@ -40,7 +40,7 @@ lint: $(DEV) ## ruff, mypy --strict, the walls between the packages
 	$(BIN)/lint-imports
 
 lock: $(TOOLS) ## requirements/*.txt from pyproject.toml; keeps the pins that still hold, UPGRADE=1 takes the newest
-	$(COMPILE) pyproject.toml --extra local --extra otel --extra train --group dev --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra analyse --extra local --extra otel --extra train --group dev --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra local --constraints requirements/dev.txt --output-file requirements/local.txt
 	$(COMPILE) pyproject.toml --constraints requirements/dev.txt --output-file requirements/worker.txt
 	$(COMPILE) pyproject.toml --extra gpu --excludes requirements/worker-gpu.excludes \

