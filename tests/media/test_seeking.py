@@ -36,7 +36,7 @@ REMUXED = {
         "mp4, index at the end",
         "mp4",
         {"movflags": "frag_keyframe+empty_moov"},
-        False,
+        True,
         0.3,
     ),
 }
