@@ -263,6 +263,7 @@ class Feedback(Base):
     __tablename__ = "feedback"
     __table_args__ = (
         Index(None, "genre_id"),
+        Index(None, "given_at"),
         {"comment": "What people said of a label, apart from what models said."},
     )
 

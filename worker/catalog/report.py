@@ -51,6 +51,7 @@ table {{ border-collapse: collapse; font-size: .9rem; }}
 th, td {{ text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #eee; }}
 td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
 .chart {{ width: 100%; height: auto; max-height: 60rem; }}
+@media screen and (max-width: 40rem) {{ .chart {{ min-width: 36rem; }} }}
 .note {{ color: #666; font-size: .9rem; }}
 @media print {{ body {{ max-width: none; font-size: 11pt; }} section {{ break-inside: avoid; }} }}
 </style>
@@ -194,7 +195,9 @@ def _figures(coverage: Row, genres: int) -> str:
 
 def _section(title: str, note: str, *parts: str) -> str:
     head = f'<h2>{html.escape(title)}</h2><p class="note">{html.escape(note)}</p>'
-    return f"<section>{head}{''.join(parts)}</section>"
+    # What is wider than a phone scrolls by itself, and the page does not.
+    wide = "".join(f'<div class="scroll">{part}</div>' for part in parts)
+    return f"<section>{head}{wide}</section>"
 
 
 def _table(rows: Sequence[Row], columns: Sequence[str], empty: str = "None.") -> str:
@@ -209,7 +212,7 @@ def _table(rows: Sequence[Row], columns: Sequence[str], empty: str = "None.") ->
         + "</tr>"
         for row in rows
     )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def _cell(value: Any) -> str:

@@ -33,6 +33,7 @@ create table feedback (
     constraint feedback_pkey primary key (track_id, genre_id, given_by)
 );
 create index feedback_genre_id_idx on feedback (genre_id);
+create index feedback_given_at_idx on feedback (given_at);
 
 create function follow_track_current() returns trigger
 language plpgsql set search_path = public, pg_temp as $$
