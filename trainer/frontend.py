@@ -1,12 +1,13 @@
 """Waveform to log-mel spectrogram, in matrix products only.
 
-ONNX's STFT has no CUDA or TensorRT kernel, and a convolution by the DFT matrix is four times as slow as
-this: the DFT of N = a · b samples in two steps (Cooley and Tukey, 1965). With n = b·i + j and k = p + a·q,
+ONNX's STFT has no CUDA or TensorRT kernel, and a convolution by the DFT matrix is many times as slow as this:
+the DFT of N = a · b samples in two steps (Cooley and Tukey, 1965). With n = b·i + j and k = p + a·q,
 
-    X[p + a·q] = Σ_j  W_b^(j·q) · ( W_N^(j·p) · Σ_i W_a^(i·p) x[b·i + j] ),   W_m = exp(-2πi / m)
+    X[p + a·q] = Σ_j  W_b^(j·q) · Σ_i W_N^(j·p) W_a^(i·p) x[b·i + j],   W_m = exp(-2πi / m)
 
-a product with an a-point DFT matrix, a multiplication by twiddle factors, a product with a b-point one.
-The signal is real, so p = 0 … a/2 with every q covers the spectrum, in an order that the mel matrix absorbs.
+a product with a matrix of its own for each j, into which the twiddle factors and the window go, and a
+product with the b-point DFT matrix. The signal is real, so p = 0 … a/2 with every q covers the spectrum, in
+an order that the mel matrix absorbs.
 """
 
 import math
@@ -28,11 +29,8 @@ class MelSpectrogram(nn.Module):
     frames = 1 + samples // hop.
     """
 
-    window: Tensor
-    rows: Tensor
-    twiddle_cos: Tensor
-    twiddle_sin: Tensor
-    columns: Tensor
+    inner: Tensor
+    outer: Tensor
     mel: Tensor
 
     def __init__(self, sample_rate: int, n_fft: int, hop: int, mels: int) -> None:
@@ -43,58 +41,48 @@ class MelSpectrogram(nn.Module):
             raise ValueError(f"n_fft {n_fft} and hop {hop}: powers of two are needed, hop at least √n_fft")
         self.n_fft, self.hop, self.b, self.phases = n_fft, hop, b, a // 2 + 1
 
-        i, j = torch.arange(a, dtype=torch.float64), torch.arange(b, dtype=torch.float64)
-        p, q = torch.arange(self.phases, dtype=torch.float64), torch.arange(b, dtype=torch.float64)
-        rows = 2 * math.pi / a * torch.outer(i, p)
-        twiddle = 2 * math.pi / n_fft * torch.outer(j, p)
-        columns = 2 * math.pi / b * torch.outer(j, q)
-        cos, sin = columns.cos(), columns.sin()
-        # (re + i·im)(cos − i·sin), with re and im side by side.
-        by_columns = torch.cat([torch.cat([cos, -sin], dim=1), torch.cat([sin, cos], dim=1)])
-
-        window = torch.hann_window(n_fft, dtype=torch.float64).reshape(a, b).T
+        window = torch.hann_window(n_fft, dtype=torch.float64).reshape(a, b)
+        i, j, p, q = (torch.arange(size, dtype=torch.float64) for size in (a, b, self.phases, b))
+        # W_a^(i·p) · W_N^(j·p) = W_N^((b·i + j)·p)
+        turns = 2 * math.pi / n_fft * p[:, None] * (b * i + j[:, None, None])
+        # (re + i·im)(cos − i·sin), as real numbers: rows are real and imaginary parts for each q.
+        angles = 2 * math.pi / b * torch.outer(q, j)
+        by_re = torch.cat([angles.cos(), -angles.sin()])
+        by_im = torch.cat([angles.sin(), angles.cos()])
         constants = {
-            "window": window,
-            "rows": torch.cat([rows.cos(), -rows.sin()], dim=1),
-            "twiddle_cos": twiddle.cos(),
-            "twiddle_sin": twiddle.sin(),
-            "columns": by_columns,
+            # (b, 2 · phases, a)
+            "inner": window.T[:, None] * torch.cat([turns.cos(), -turns.sin()], dim=1),
+            # (2 · b, 2 · b)
+            "outer": torch.stack([by_re, by_im], dim=-1).flatten(1),
             "mel": self._mel_in_dft_order(sample_rate, n_fft, mels, a),
         }
         for name, constant in constants.items():
             self.register_buffer(name, constant.to(torch.float32).contiguous(), persistent=False)
 
     def _mel_in_dft_order(self, sample_rate: int, n_fft: int, mels: int, a: int) -> Tensor:
-        """(phases · b, mels): the filter bank's row of each (p, q). No frequency counts twice."""
+        """(mels, b · phases): the filter bank's column of each (q, p). No frequency counts twice."""
         bank = melscale_fbanks(n_fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate)
-        ordered = torch.zeros(self.phases * self.b, mels)
+        ordered = torch.zeros(mels, self.b, self.phases)
         seen = set()
-        for p in range(self.phases):
-            for q in range(self.b):
+        for q in range(self.b):
+            for p in range(self.phases):
                 k = p + a * q
                 frequency = min(k, n_fft - k)
                 if frequency not in seen:
                     seen.add(frequency)
-                    ordered[p * self.b + q] = bank[frequency]
-        return ordered
+                    ordered[:, q, p] = bank[frequency]
+        return ordered.flatten(1)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        x = self._frames(waveform) * self.window
-        re, im = (x @ self.rows).split(self.phases, dim=-1)
-        twiddled = torch.cat(
-            [
-                re * self.twiddle_cos + im * self.twiddle_sin,
-                im * self.twiddle_cos - re * self.twiddle_sin,
-            ],
-            dim=-2,
-        )
-        re, im = (twiddled.transpose(-1, -2) @ self.columns).split(self.b, dim=-1)
-        power = re * re + im * im
-        mel: Tensor = power.flatten(-2) @ self.mel
-        return mel.transpose(-1, -2)
+        # Frames stay last, so that nothing has to be transposed between the products.
+        x = self.inner @ self._frames(waveform)
+        x = self.outer @ x.unflatten(2, (2, self.phases)).flatten(3).flatten(1, 2)
+        power = (x * x).unflatten(1, (2, self.b)).sum(1)
+        mel: Tensor = self.mel @ power.unflatten(2, (self.phases, -1)).flatten(1, 2)
+        return mel
 
     def _frames(self, waveform: Tensor) -> Tensor:
-        """(batch, frames, b, a): sample b·i + j of a frame at [j, i]."""
+        """(batch, b, a, frames): sample b·i + j of a frame at [j, i]."""
         samples = waveform.shape[-1]
         half = self.n_fft // 2
         before = waveform[:, 1 : half + 1].flip(-1)
@@ -103,9 +91,11 @@ class MelSpectrogram(nn.Module):
         per_frame = self.n_fft // self.hop
         frames = 1 + samples // self.hop
         hops = frames + per_frame - 1
-        # Transposed while samples still lie once in memory, not once a frame.
-        blocks = padded[:, : hops * self.hop].reshape(-1, hops, self.hop // self.b, self.b).transpose(-1, -2)
-        return torch.cat([blocks[:, start : start + frames] for start in range(per_frame)], dim=-1)
+        # Rearranged while samples still lie once in memory, not once a frame; in two steps, since runtimes
+        # move one axis at a time fast, and any more slowly.
+        blocks = padded[:, : hops * self.hop].unflatten(-1, (hops, self.hop)).transpose(1, 2)
+        blocks = blocks.unflatten(1, (self.hop // self.b, self.b)).transpose(1, 2)
+        return torch.cat([blocks[..., start : start + frames] for start in range(per_frame)], dim=2)
 
 
 class LogMel(nn.Module):
