@@ -4,34 +4,57 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+
+
+class WorkerProcess:
+    """`cogenre worker` with this process's settings, and `settings`."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when it has ended
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "worker.cli", "worker"],
+            env={**os.environ, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def kill(self) -> None:
+        """SIGKILL, as the kernel does when memory is short."""
+        self.process.kill()
+        self._end()
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL to one that does not end."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self._end()
+
+    def _end(self) -> None:
+        self.process.wait()
+        self._output.seek(0)
+        print(self._output.read())  # noqa: T201 - pytest shows it where a test fails
+        self._output.close()
 
 
 @contextmanager
 def running_worker(**settings: str) -> Iterator[subprocess.Popen[str]]:
-    """`cogenre worker` with this process's settings, and `settings`; ended by SIGTERM if it still runs."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "worker.cli", "worker"],
-        env=os.environ | settings,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    """A worker that is ended with the context."""
+    worker = WorkerProcess(settings)
     try:
-        yield process
+        yield worker.process
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            output, _ = process.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            output, _ = process.communicate()
-        print(output)  # noqa: T201 - pytest shows it where a test fails
+        worker.stop()
 
 
 def wait_until(what: Callable[[], bool], seconds: float = 60) -> None:

@@ -1,0 +1,61 @@
+"""An S3 server that can be told to answer 503: a proxy in front of the local one."""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from worker.local import HOST
+
+KEPT = ("content-type", "content-range", "etag", "last-modified", "x-amz-version-id", "accept-ranges")
+
+
+class FaultyS3:
+    """Answers 503 SlowDown while `down` is set."""
+
+    def __init__(self, upstream: int) -> None:
+        self.down = threading.Event()
+        faulty = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_read(self) -> None:
+                if faulty.down.is_set():
+                    self.send_response(503, "Slow Down")
+                    self.send_header("content-length", "0")
+                    self.end_headers()
+                    return
+                connection = http.client.HTTPConnection(HOST, upstream, timeout=30)
+                connection.request(self.command, self.path, headers=dict(self.headers))
+                answer = connection.getresponse()
+                content = answer.read()
+                self.send_response(answer.status)
+                for name in KEPT:
+                    if value := answer.headers.get(name):
+                        self.send_header(name, value)
+                length = answer.headers.get("content-length", str(len(content)))
+                self.send_header("content-length", length if self.command == "HEAD" else str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+                connection.close()
+
+            do_GET = do_HEAD = handle_read  # noqa: N815 - http.server's names
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer((HOST, 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://{HOST}:{self._server.server_address[1]}"
+
+    @contextmanager
+    def serving(self) -> Iterator["FaultyS3"]:
+        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
