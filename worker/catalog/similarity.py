@@ -14,6 +14,9 @@ from worker.errors import ConfigError
 
 INDEXED_FROM = 10_000
 """Tracks from which an index pays; fewer are searched exactly."""
+MOST_LISTS = 1000
+BUILD_MEMORY = "512MB"
+"""Choosing the centres of so many lists takes half of it; PostgreSQL's default of 64 MB is too little."""
 
 SETUP = """
 create schema if not exists similarity;
@@ -92,7 +95,7 @@ def index_embeddings(connection: Connection) -> bool:
     connection.execute(ADD, {"model": model.model_id})
     connection.exec_driver_sql("analyze similarity.track_vector")
     tracks = connection.scalar(text("select count(*) from similarity.track_vector")) or 0
-    lists = math.isqrt(tracks)
+    lists = min(math.isqrt(tracks), MOST_LISTS)
     built: int | None = connection.scalar(LISTS)
     # The lists' centres are those of the tracks at hand when it was built: twice as many lists, anew.
     if tracks >= INDEXED_FROM and (built is None or lists >= 2 * built):
@@ -128,6 +131,7 @@ def probes(lists: int) -> int:
 
 def _build(connection: Connection, lists: int) -> None:
     """Built beside the old index, it takes its place."""
+    connection.exec_driver_sql(f"set maintenance_work_mem = '{BUILD_MEMORY}'")
     connection.exec_driver_sql("drop index concurrently if exists similarity.track_vector_next_idx")
     connection.exec_driver_sql(
         "create index concurrently track_vector_next_idx on similarity.track_vector "
@@ -137,6 +141,7 @@ def _build(connection: Connection, lists: int) -> None:
     connection.exec_driver_sql(
         "alter index similarity.track_vector_next_idx rename to track_vector_embedding_idx"
     )
+    connection.exec_driver_sql("reset maintenance_work_mem")
 
 
 def _has_vectors(connection: Connection) -> bool:

@@ -63,6 +63,17 @@ def refresh() -> None:
 
 
 @app.command()
+def dictionary() -> None:
+    """Print what every table, view and column means, in Markdown."""
+    from schemas.catalog.dictionary import dictionary
+    from worker.catalog.connect import connect_migrated
+    from worker.settings import CatalogSettings
+
+    with connect_migrated(CatalogSettings.load()).connect() as connection:
+        typer.echo(dictionary(connection), nl=False)
+
+
+@app.command()
 def export(
     view: Annotated[str, typer.Argument(help="A view of schema analytics, such as track or track_label.")],
     file: Annotated[Path, typer.Argument(help="Ends in .parquet, .csv or .jsonl.")],

@@ -1,0 +1,115 @@
+"""The commands around the catalog."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.worker.catalog.labels import Labelling, model
+from worker.cli import main
+
+
+@dataclass(frozen=True)
+class Ended:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def cogenre(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command as `cogenre` does, within this process."""
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["cogenre", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Ended(int(end.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def labelled(catalog: Engine) -> Labelling:
+    said = model(catalog)
+    said.label("t1", rock=0.9, pop=0.8)
+    said.label("t2", jazz=0.9)
+    return said
+
+
+def test_a_model_from_shadow_to_current(catalog: Engine, labelled: Labelling, cogenre: Command) -> None:
+    shadow = model(catalog, "2")
+    refused = cogenre("models", "promote", "small:2")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "cogenre: small:2 has classified 0 of 2 labelled tracks (0.0%)" in refused.stderr
+    shadow.label("t1", jazz=0.9)
+    done = cogenre("models", "promote", "small:2", "--least-coverage", "0.5")
+    assert "small:2 is current: 1 tracks show its labels, 1 those of an older model" in done.stdout
+    assert cogenre("catalog", "refresh").returncode == 0
+    listed = [json.loads(line) for line in cogenre("models", "list", "--json").stdout.splitlines()]
+    assert {line["model"]: (line["status"], line["tracks"]) for line in listed} == {
+        "small:2": ("current", 1),
+        "small:1": ("retired", 2),
+    }
+
+
+def test_backfill_enqueues_and_says_how_many(catalog: Engine, labelled: Labelling, cogenre: Command) -> None:
+    model(catalog, "2")
+    done = cogenre("backfill", "--model", "small:2", "--rate", "1000")
+    assert done.returncode == 0
+    assert "enqueued 2 tracks for small:2" in done.stderr
+
+
+def test_questions_answer_with_json_lines(catalog: Engine, labelled: Labelling, cogenre: Command) -> None:
+    cogenre("catalog", "refresh")
+    (found,) = map(json.loads, cogenre("catalog", "search", "--genre", "pop", "--json").stdout.splitlines())
+    assert found["genres"] == {"rock": 0.9, "pop": 0.8}
+    for command in (["genres"], ["correlations", "rock"], ["correlations"], ["trend", "rock"]):
+        answer = cogenre("catalog", *command, "--json")
+        assert answer.returncode == 0, answer.stderr
+        assert all(map(json.loads, answer.stdout.splitlines()))
+        assert answer.stdout
+
+
+def test_feedback_export_and_report(
+    catalog: Engine, labelled: Labelling, cogenre: Command, tmp_path: Path
+) -> None:
+    assert cogenre("feedback", "add", "t1", "pop", "wrong", "--by", "ann").returncode == 0
+    assert cogenre("feedback", "export", str(tmp_path / "manifest.jsonl")).returncode == 0
+    assert json.loads((tmp_path / "manifest.jsonl").read_text())["genres"] == ["rock"]
+    assert cogenre("catalog", "export", "track", str(tmp_path / "tracks.csv")).stdout.startswith("2 rows in")
+    assert cogenre("catalog", "report", str(tmp_path / "catalog.html")).returncode == 0
+    assert (tmp_path / "catalog.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        (["catalog", "changes", "a:1", "b:1"], "a:1 and b:1 were not compared"),
+        (["catalog", "trend", "polka"], "no model knows the genre polka"),
+        (["catalog", "similar", "t1"], "similar tracks need pgvector"),
+        (["catalog", "export", "track", "tracks.xls"], "must end in .parquet, .csv, .jsonl"),
+        (["catalog", "grant", "analyst", "nobody"], 'cannot grant: role "nobody" does not exist'),
+        (["models", "promote", "none:1"], "the catalog knows no model none:1"),
+        (["models", "retire", "small:1"], "small:1 is the current model"),
+        (["models", "add", "/no/such/folder"], "no bundle at /no/such/folder"),
+        (["backfill", "--model", "none:1"], "the catalog knows no model none:1"),
+        (["feedback", "add", "none", "rock", "right", "--by", "ann"], "the catalog knows no track none"),
+        (["feedback", "export", "/no/such/folder/manifest.jsonl"], "cannot write /no/such/folder"),
+    ],
+)
+def test_bad_input_ends_in_one_line(
+    catalog: Engine, labelled: Labelling, cogenre: Command, command: list[str], problem: str
+) -> None:
+    done = cogenre(*command)
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert done.stderr.startswith("cogenre: ")
+    assert done.stderr.count("\n") == 1
