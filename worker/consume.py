@@ -1,4 +1,4 @@
-"""A production worker: Celery's threads pool around one model on one device."""
+"""A production worker: Celery's threads pool around the models on one device."""
 
 import logging
 import os
@@ -12,22 +12,21 @@ from celery import Celery, Task
 from celery.exceptions import Reject
 from celery.signals import worker_shutting_down
 
-from schemas.bundle import artefact_sha256
 from schemas.jobs import TASK_NAME
 from worker.broker import QUEUES, SOCKET_SECONDS, celery_app, unacked_index_key
+from worker.bundles import BundleFolder, Follower
 from worker.catalog.connect import connect_migrated
-from worker.catalog.models import register_model
-from worker.catalog.tracks import TrackCatalog
+from worker.catalog.jobs import JobCatalog
 from worker.decoders import DecoderPool
 from worker.errors import ConfigError, DecoderUnavailable, TryLater
 from worker.guard import install_guard
 from worker.lease import Leases
-from worker.model import Model
 from worker.observe import endpoint, event_loop, logs, tracing
 from worker.observe.delivery import delivered
 from worker.observe.health import Health
-from worker.observe.metrics import DEAD_LISTED, LEASE_RENEWALS, MODEL_INFO, RETURNED_TO_QUEUE
+from worker.observe.metrics import DEAD_LISTED, LEASE_RENEWALS, RETURNED_TO_QUEUE
 from worker.observe.queues import refresh
+from worker.served import ServedModels
 from worker.session import available_cpus
 from worker.settings import BrokerSettings, WorkerSettings
 from worker.status import Broker
@@ -102,12 +101,10 @@ def bound_draining(seconds: float) -> None:
 
 @contextmanager
 def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller]:
-    """A warm model, connected to S3, the decoders and the catalog. Raises ConfigError, BundleError."""
+    """Warm models, connected to S3, the decoders and the catalog. Raises ConfigError, BundleError."""
     with ExitStack() as stack:
         engine = connect_migrated(settings, connections=settings.concurrency + 1)
         stack.callback(engine.dispose)
-        model = Model(settings)
-        registered = register_model(engine, model.manifest, artefact_sha256(settings.bundle))
         try:
             decoders = DecoderPool(
                 settings.decoders or available_cpus(),
@@ -118,28 +115,21 @@ def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller
         except DecoderUnavailable as error:
             raise ConfigError(f"no decode process can be started: {error}") from error
         stack.callback(decoders.close)
-        labeller = Labeller(
-            model,
+        models = ServedModels()
+        stack.callback(models.close)
+        bundles = BundleFolder(settings, engine, models, health)
+        bundles.load()
+        follower = Follower(bundles.load)
+        stack.callback(follower.close)
+        yield Labeller(
+            models,
             ObjectStore(settings, connections=settings.concurrency, patience=settings.transient_seconds),
             decoders,
-            TrackCatalog(engine, registered, settings.provider, settings.precision),
+            JobCatalog(engine),
             max_audio_bytes=settings.max_audio_bytes,
-            max_rows=settings.batch_rows,
             max_attempts=settings.max_attempts,
-            capacity=settings.concurrency,
             patience=settings.transient_seconds,
-            beat=lambda: health.heartbeats.beat("inference"),
         )
-        stack.callback(labeller.close)
-        MODEL_INFO.labels(
-            model=model.manifest.name,
-            version=model.manifest.version,
-            precision=settings.precision,
-            provider=model.provider,
-            wanted_provider=settings.provider,
-        ).set(1)
-        log.info("model %s on %s is warm", model.manifest.label, model.provider)
-        yield labeller
 
 
 @contextmanager

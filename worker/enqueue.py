@@ -7,9 +7,8 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from schemas.jobs import QUEUE_TRACKS, TASK_NAME, TrackJob
-from worker.catalog.attempts import expect
 from worker.catalog.failures import OpenFailure
-from worker.catalog.tracks import upsert_tracks
+from worker.catalog.jobs import expect, upsert_tracks
 
 PAGE = 500
 """Jobs registered in one transaction, then published."""

@@ -147,7 +147,7 @@ def _package(name: str) -> Path:
 
 def _postgres(home: Path, folder: Path) -> Server:
     """A database cluster in `folder`, not yet started. It trusts whoever connects, on loopback only."""
-    data, port = folder / "postgres", _free_port()
+    data, port = folder / "postgres", free_port()
     data.mkdir(mode=0o700)
     account = "-"
     if os.geteuid() == 0:
@@ -184,7 +184,7 @@ def _postgres(home: Path, folder: Path) -> Server:
 
 def _redis(binary: Path, folder: Path) -> Server:
     """As a production broker is set up: append-only file, nothing evicted."""
-    data, port = folder / "redis", _free_port()
+    data, port = folder / "redis", free_port()
     data.mkdir()
     command = [str(binary), "--port", str(port), "--bind", HOST, "--dir", str(data), "--save", "",
                "--appendonly", "yes", "--maxmemory-policy", "noeviction"]  # fmt: skip
@@ -220,7 +220,8 @@ def _s3() -> Iterator[int]:
         server.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -10,7 +10,7 @@ from celery import Celery
 from sqlalchemy import Engine
 
 from schemas.jobs import QUEUE_TRACKS
-from worker.catalog.attempts import count_due, take_due
+from worker.catalog.jobs import count_due, take_due
 from worker.enqueue import PAGE, publish_jobs
 from worker.status import Broker
 

@@ -84,7 +84,9 @@ class StorageSettings(S3Settings):
 class ModelSettings(_Settings):
     """Which model runs, and on what."""
 
-    bundle: Path = Field(description="Folder of the model bundle.")
+    bundle: Path = Field(
+        description="Folder of the model bundle, or of several: shadows run beside the current model."
+    )
     provider: Provider = Field(
         default="cpu", description="ONNX Runtime's execution provider. Never replaced silently."
     )

@@ -11,7 +11,7 @@ message ─► validate ─► open ─► known? ─► decode ─► tokenise 
 ```
 
 A job ends as exactly one of: catalogued, skipped, failed, postponed. A postponed one is due again in a
-while (`worker.catalog.attempts`). Where even the catalog does not answer, `TryLater` hands the job back to
+while (`worker.catalog.jobs`). Where even the catalog does not answer, `TryLater` hands the job back to
 the queue.
 """
 
@@ -22,22 +22,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import tenacity
 from pydantic import ValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from media import PIPELINE_VERSION
 from media.lyrics import MAX_BYTES as MAX_LYRICS_BYTES
 from media.lyrics import read_lyrics
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
-from worker.batch_policy import BatchPolicy
-from worker.batcher import Batcher
-from worker.catalog.tracks import Classified, Failure, TrackCatalog
+from worker.catalog.jobs import Failure, JobCatalog
+from worker.catalog.tracks import Classified, Known
 from worker.decoders import DecoderPool
 from worker.errors import JobInvalid, TrackError, TryLater, WorkerDied
-from worker.model import Model, ModelInput, Prediction, Verdict
+from worker.labels import Label
+from worker.model import Verdict
 from worker.observe import delivery
-from worker.observe.metrics import BATCH_ROWS, FAILURES, TRACKS
+from worker.observe.metrics import FAILURES, TRACKS
+from worker.patience import patiently
+from worker.served import ServedModel, ServedModels
 from worker.single_flight import SingleFlight
 from worker.stages import Stopwatch, TimedSource, stage
 from worker.storage import ObjectStore, StoredObject, StoredSource
@@ -47,50 +47,31 @@ log = logging.getLogger(__name__)
 Outcome = Literal["catalogued", "skipped", "failed", "postponed"]
 Result = TypeVar("Result")
 Lyrics = StoredObject | InlineLyrics | None
-
-COMMIT_GROUP = 64
-"""Tracks in one transaction, at most."""
+Verdicts = dict[ServedModel, Verdict]
 
 
 class Labeller:
-    """Labels many tracks at once: many threads call `label`, one the model, one the catalog."""
+    """Labels many tracks at once: many threads call `label`."""
 
     def __init__(
         self,
-        model: Model,
+        models: ServedModels,
         store: ObjectStore,
         decoders: DecoderPool,
-        catalog: TrackCatalog,
+        catalog: JobCatalog,
         *,
         max_audio_bytes: int,
-        max_rows: int,
         max_attempts: int,
-        capacity: int,
         patience: float,
-        beat: Callable[[], None],
     ) -> None:
-        """Raises ConfigError where a batch cannot hold a single track."""
-        self._model = model
+        self._models = models
         self._store = store
         self._decoders = decoders
         self._catalog = catalog
         self._max_audio_bytes = max_audio_bytes
         self._max_attempts = max_attempts
         self._patience = patience
-        self._same_input: SingleFlight[Verdict] = SingleFlight()
-        policy = BatchPolicy(max_rows, model.bucket)
-        policy.check(model.manifest.audio.windows)
-        self._inference: Batcher[ModelInput, Prediction] = Batcher(
-            "inference", policy.take, self._predict, capacity, beat
-        )
-        self._writer: Batcher[Classified, None] = Batcher(
-            "writer", lambda waiting: list(range(min(len(waiting), COMMIT_GROUP))), self._write, capacity
-        )
-
-    def close(self) -> None:
-        """Finish what is under way."""
-        self._inference.close()
-        self._writer.close()
+        self._same_input: SingleFlight[Verdicts] = SingleFlight()
 
     def label(self, message: Mapping[str, Any], redelivered: bool = False) -> Outcome:
         """Take the job in `message` to its end.
@@ -118,7 +99,8 @@ class Labeller:
 
     def _label_or_postpone(self, job: TrackJob) -> Outcome:
         try:
-            return self._label(job)
+            with self._models.taken() as models:
+                return self._label(job, models)
         except TryLater as error:
             self._count_attempt(job, error.__cause__ or error)
             return "postponed"
@@ -129,7 +111,7 @@ class Labeller:
         if self._patiently(lambda: self._catalog.give_up(job)) >= self._max_attempts:
             raise TrackError("deliver", cause)
 
-    def _label(self, job: TrackJob) -> Outcome:
+    def _label(self, job: TrackJob, models: Sequence[ServedModel]) -> Outcome:
         clock = Stopwatch()
         with clock.stage("open"):
             audio = self._store.open(job.audio, self._max_audio_bytes)
@@ -139,37 +121,75 @@ class Labeller:
                 else job.lyrics
             )
             input_hash = _input_hash(audio, lyrics)
-        if job.force:
-            verdict = self._classify(audio, lyrics, clock)
-        else:
-            known = self._patiently(lambda: self._catalog.known(job.track_id, input_hash))
-            if known and known.own:
-                self._patiently(lambda: self._catalog.settle(job.track_id))
-                return "skipped"
-            verdict = (
-                known.verdict
-                if known
-                else self._same_input.do(input_hash, lambda: self._classify(audio, lyrics, clock))
-            )
+        verdicts: Verdicts = {}
+        unknown = list(models)
+        if not job.force:
+            known = {model: self._known(model, job, input_hash) for model in models}
+            verdicts = {model: said.verdict for model, said in known.items() if said and not said.own}
+            unknown = [model for model, said in known.items() if said is None]
+        if unknown:
+            verdicts |= self._classified(unknown, input_hash, audio, lyrics, clock, alone=job.force)
+        if not verdicts:
+            self._patiently(lambda: self._catalog.settle(job.track_id))
+            return "skipped"
         with clock.stage("commit"):
-            labels = self._model.rule.labels(verdict.prediction.scores)
-            classified = Classified(job, input_hash, verdict, labels, clock.milliseconds())
-            self._writer.submit(classified).result()
+            commits = [
+                model.commit(
+                    Classified(job, input_hash, verdict, _labels(model, verdict), clock.milliseconds())
+                )
+                for model, verdict in verdicts.items()
+            ]
+            for commit in commits:
+                commit.result()
         delivery.committed(job.enqueued_at)
         return "catalogued"
 
-    def _classify(self, audio: StoredObject, lyrics: Lyrics, clock: Stopwatch) -> Verdict:
+    def _known(self, model: ServedModel, job: TrackJob, input_hash: bytes) -> Known | None:
+        return self._patiently(lambda: model.catalog.known(job.track_id, input_hash))
+
+    def _classified(
+        self,
+        models: Sequence[ServedModel],
+        input_hash: bytes,
+        audio: StoredObject,
+        lyrics: Lyrics,
+        clock: Stopwatch,
+        alone: bool,
+    ) -> Verdicts:
+        """What the models say. Tracks of the same input that come at once share it, unless `alone`."""
+
+        def classify() -> Verdicts:
+            return self._classify(models, audio, lyrics, clock)
+
+        if alone:
+            return classify()
+        key = input_hash + repr([model.label for model in models]).encode()
+        return self._same_input.do(key, classify)
+
+    def _classify(
+        self, models: Sequence[ServedModel], audio: StoredObject, lyrics: Lyrics, clock: Stopwatch
+    ) -> Verdicts:
+        """Decoded once for all models that hear the same windows."""
         with clock.stage("decode"):
             source = TimedSource(StoredSource(self._store, audio))
-            clip = self._decoders.decode(source, self._model.manifest.audio)
+            clips = {
+                heard: self._decoders.decode(source, heard)
+                for heard in dict.fromkeys(model.audio for model in models)
+            }
         clock.part("decode", "fetch", source.seconds)
         with clock.stage("tokenise"):
-            ids, use = self._model.read(self._text(lyrics))
+            text = self._text(lyrics)
+            read = {model: model.model.read(text) for model in models}
         with clock.stage("infer"):
-            prediction = self._inference.submit(ModelInput(clip.windows, ids)).result()
-            if not np.isfinite(prediction.scores).all():
-                raise ValueError("the model's scores are not numbers")
-        return Verdict(prediction, use, clip.seconds, self._model.heard_seconds(clip))
+            running = {model: model.predict(clips[model.audio], read[model][0]) for model in models}
+            verdicts = {}
+            for model, prediction in running.items():
+                clip = clips[model.audio]
+                said = prediction.result()
+                if not np.isfinite(said.scores).all():
+                    raise ValueError(f"the scores of {model.label} are not numbers")
+                verdicts[model] = Verdict(said, read[model][1], clip.seconds, model.model.heard_seconds(clip))
+            return verdicts
 
     def _text(self, lyrics: Lyrics) -> str | None:
         match lyrics:
@@ -180,25 +200,12 @@ class Labeller:
             case None:
                 return None
 
-    def _predict(self, inputs: Sequence[ModelInput]) -> list[Prediction]:
-        BATCH_ROWS.observe(sum(len(track.windows) for track in inputs))
-        return self._model.predict(inputs)
-
-    def _write(self, group: Sequence[Classified]) -> list[None]:
-        return self._patiently(lambda: self._catalog.write(group))
-
     def _patiently(self, call: Callable[[], Result]) -> Result:
-        """Do it again while the catalog does not answer. Raises TryLater when patience is at its end."""
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((OperationalError, InterfaceError)),
-            stop=tenacity.stop_after_delay(self._patience),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
-            reraise=True,
-        )
-        try:
-            return retrying(call)
-        except (OperationalError, InterfaceError) as error:
-            raise TryLater(f"the catalog does not answer: {error}") from error
+        return patiently(call, self._patience)
+
+
+def _labels(model: ServedModel, verdict: Verdict) -> list[Label]:
+    return model.model.rule.labels(verdict.prediction.scores)
 
 
 def _validated(message: Mapping[str, Any]) -> TrackJob:

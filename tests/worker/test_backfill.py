@@ -13,8 +13,8 @@ from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS
 from tests.worker.catalog.labels import Labelling, job, model
 from worker.backfill import Backfill
 from worker.broker import celery_app
+from worker.catalog.jobs import Failure, JobCatalog
 from worker.catalog.lifecycle import retire
-from worker.catalog.tracks import Failure
 from worker.errors import ConfigError
 from worker.settings import BrokerSettings
 
@@ -27,7 +27,9 @@ def shadow(catalog: Engine) -> Labelling:
     current = model(catalog, "1")
     for track in TRACKS:
         current.label(track, rock=0.9)
-    current.catalog.record_failure(Failure(job("broken"), "broken", "decode", "CorruptAudio", "why", "{}"))
+    JobCatalog(catalog).record_failure(
+        Failure(job("broken"), "broken", "decode", "CorruptAudio", "why", "{}")
+    )
     return model(catalog, "2")
 
 

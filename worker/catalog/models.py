@@ -13,6 +13,8 @@ class RegisteredModel:
     """A model as the catalog knows it."""
 
     id: int
+    status: str
+    """shadow, current or retired."""
     genre_ids: tuple[int, ...]
     """The catalog's genres, in the manifest's order."""
 
@@ -27,7 +29,8 @@ def register_model(engine: Engine, manifest: BundleManifest, artefact_sha256: st
         connection.execute(text("lock table model in share row exclusive mode"))
         known = connection.execute(
             text(
-                "select id, artefact_sha256, genre_ids from model where name = :name and version = :version"
+                "select id, status, artefact_sha256, genre_ids from model "
+                "where name = :name and version = :version"
             ),
             {"name": manifest.name, "version": manifest.version},
         ).one_or_none()
@@ -38,18 +41,18 @@ def register_model(engine: Engine, manifest: BundleManifest, artefact_sha256: st
                 f"the catalog knows another bundle as {manifest.label}: give this one a version of its own "
                 "(`cogenre-export bundle --version`)"
             )
-        return RegisteredModel(known.id, tuple(known.genre_ids))
+        return RegisteredModel(known.id, known.status, tuple(known.genre_ids))
 
 
 def _insert(connection: Connection, manifest: BundleManifest, artefact_sha256: str) -> RegisteredModel:
     genre_ids = _insert_genres(connection, manifest)
-    model_id: int = connection.execute(
+    inserted = connection.execute(
         text("""
             insert into model (name, version, rank, artefact_sha256, status, genre_ids)
             select :name, :version, coalesce(max(rank), 0) + 1, :sha256,
                    case when bool_or(status = 'current') then 'shadow' else 'current' end, :genre_ids
             from model
-            returning id
+            returning id, status
         """),
         {
             "name": manifest.name,
@@ -57,7 +60,8 @@ def _insert(connection: Connection, manifest: BundleManifest, artefact_sha256: s
             "sha256": artefact_sha256,
             "genre_ids": list(genre_ids),
         },
-    ).scalar_one()
+    ).one()
+    model_id = inserted.id
     connection.execute(
         text("""
             insert into model_threshold (model_id, genre_id, threshold)
@@ -84,7 +88,7 @@ def _insert(connection: Connection, manifest: BundleManifest, artefact_sha256: s
             "weight": [pair[2] for pair in pairs],
         },
     )
-    return RegisteredModel(model_id, genre_ids)
+    return RegisteredModel(model_id, inserted.status, genre_ids)
 
 
 def _insert_genres(connection: Connection, manifest: BundleManifest) -> tuple[int, ...]:

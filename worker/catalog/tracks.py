@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
 from schemas.jobs import TrackJob
-from worker.catalog.attempts import give_up, settle
+from worker.catalog.jobs import RESOLVE_FAILURES, SETTLE, upsert_tracks
 from worker.catalog.models import RegisteredModel
 from worker.labels import Label
 from worker.model import Prediction, Scores, Verdict
@@ -22,24 +22,6 @@ from worker.model import Prediction, Scores, Verdict
 # Until the commit no other model can become the current one: `worker.catalog.lifecycle` waits for this lock,
 # and whoever waits for its lock sees the model's new status.
 HOLD_CURRENT_MODEL = text("lock table track_current in row exclusive mode")
-
-# A job that is known already, as every one that a producer registered, leaves its row as it is.
-UPSERT_TRACKS = text("""
-    insert into track (id, title, artist, album, isrc, language, job, enqueued_at)
-    select id, title, artist, album, isrc, language, job, enqueued_at
-    from rows from (
-        unnest(
-            cast(:id as text[]), cast(:title as text[]), cast(:artist as text[]), cast(:album as text[]),
-            cast(:isrc as text[]), cast(:language as text[]), cast(:enqueued_at as timestamptz[])
-        ),
-        jsonb_array_elements(cast(:job as jsonb))
-    ) as given (id, title, artist, album, isrc, language, enqueued_at, job)
-    order by id
-    on conflict (id) do update
-    set title = excluded.title, artist = excluded.artist, album = excluded.album, isrc = excluded.isrc,
-        language = excluded.language, job = excluded.job, enqueued_at = excluded.enqueued_at
-    where excluded.enqueued_at >= track.enqueued_at and excluded.job <> track.job
-""")
 
 # Arrays within arrays must be rectangular and would be flattened by unnest(): scores travel as literals.
 UPSERT_CLASSIFICATIONS = text("""
@@ -92,15 +74,6 @@ POINT_AT_CURRENT = text("""
     where (excluded.rank, excluded.enqueued_at) >= (track_current.rank, track_current.enqueued_at)
 """)
 
-RESOLVE_FAILURES = text("""
-    update ingest_failure set resolved_at = now() where track_id = any(:track_id) and resolved_at is null
-""")
-
-INSERT_FAILURE = text("""
-    insert into ingest_failure (track_id, stage, error_class, reason, payload)
-    values (:track_id, :stage, :error_class, :reason, :payload)
-""")
-
 # The track's own result before those of others with the same input.
 KNOWN = text("""
     select track_id = :track_id as own, scores, embedding, lyrics, track_seconds, heard_seconds
@@ -132,20 +105,6 @@ class Known:
     verdict: Verdict
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A job that ended without labels."""
-
-    job: TrackJob | None
-    """None where the message is no job."""
-    track_id: str | None
-    stage: str
-    error_class: str
-    reason: str
-    payload: str
-    """The message as it was received, JSON."""
-
-
 class TrackCatalog:
     """Reads and writes on behalf of one model. Safe to share between threads."""
 
@@ -163,17 +122,6 @@ class TrackCatalog:
             return None
         prediction = Prediction(np.array(row.scores, np.float32), np.array(row.embedding, np.float32))
         return Known(row.own, Verdict(prediction, row.lyrics, row.track_seconds, row.heard_seconds))
-
-    def give_up(self, job: TrackJob) -> int:
-        """Count an attempt that came to nothing and say when the next is due; returns the count."""
-        with self._engine.begin() as connection:
-            upsert_tracks(connection, [job])
-            return give_up(connection, job.track_id)
-
-    def settle(self, track_id: str) -> None:
-        """The track needs nothing more: it is not due."""
-        with self._engine.begin() as connection:
-            settle(connection, [track_id])
 
     def write(self, group: Sequence[Classified]) -> list[None]:
         """Commit a group, all or nothing."""
@@ -206,49 +154,8 @@ class TrackCatalog:
             )
             tracks = {"track_id": sorted({track_id for track_id, _ in newest})}
             connection.execute(RESOLVE_FAILURES, tracks)
-            settle(connection, tracks["track_id"])
+            connection.execute(SETTLE, tracks)
         return [None] * len(group)
-
-    def record_failure(self, failure: Failure) -> None:
-        """Keep a job that failed. It takes the place of the track's earlier open failure."""
-        with self._engine.begin() as connection:
-            if failure.job is not None:
-                upsert_tracks(connection, [failure.job])
-            if failure.track_id is not None:
-                connection.execute(RESOLVE_FAILURES, {"track_id": [failure.track_id]})
-                settle(connection, [failure.track_id])
-            connection.execute(
-                INSERT_FAILURE,
-                {
-                    "track_id": failure.track_id,
-                    "stage": failure.stage,
-                    "error_class": failure.error_class,
-                    "reason": failure.reason,
-                    "payload": failure.payload,
-                },
-            )
-
-
-def upsert_tracks(connection: Connection, jobs: Iterable[TrackJob]) -> None:
-    """Register tracks; what is known of one is replaced where the job is not older."""
-    newest: dict[str, TrackJob] = {}
-    for job in jobs:
-        if job.track_id not in newest or job.enqueued_at >= newest[job.track_id].enqueued_at:
-            newest[job.track_id] = job
-    rows = list(newest.values())
-    connection.execute(
-        UPSERT_TRACKS,
-        {
-            "id": [job.track_id for job in rows],
-            "title": [job.title for job in rows],
-            "artist": [job.artist for job in rows],
-            "album": [job.album for job in rows],
-            "isrc": [job.isrc for job in rows],
-            "language": [job.language for job in rows],
-            "job": f"[{','.join(job.model_dump_json() for job in rows)}]",
-            "enqueued_at": [job.enqueued_at for job in rows],
-        },
-    )
 
 
 def _columns(tracks: Iterable[Classified]) -> dict[str, Any]:

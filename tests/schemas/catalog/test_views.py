@@ -132,14 +132,16 @@ def test_a_reader_is_not_blocked_by_a_refresh(catalog: Engine) -> None:
 
 def test_why_a_track_has_no_labels(catalog: Engine) -> None:
     from tests.worker.catalog.labels import job
-    from worker.catalog.tracks import Failure, upsert_tracks
+    from worker.catalog.jobs import Failure, JobCatalog, upsert_tracks
 
     said = model(catalog)
     shadow = model(catalog, "2")
     said.label("labelled", rock=0.9)
     said.label("quiet")
     shadow.label("shadowed", rock=0.9)
-    said.catalog.record_failure(Failure(job("broken"), "broken", "decode", "CorruptAudio", "why", "{}"))
+    JobCatalog(catalog).record_failure(
+        Failure(job("broken"), "broken", "decode", "CorruptAudio", "why", "{}")
+    )
     with catalog.begin() as connection:
         upsert_tracks(connection, [job("new")])
     refresh(catalog)

@@ -73,7 +73,7 @@ def test_metrics_are_scraped(port: int, health: Health, scrapes: list[float]) ->
     assert len(scrapes) == 1
     families = {family.name: family for family in text_string_to_metric_families(body)}
     outcomes = {sample.labels["outcome"]: sample.value for sample in families["cogenre_tracks"].samples}
-    assert outcomes.keys() == {"catalogued", "skipped", "failed"}
+    assert outcomes.keys() == {"catalogued", "skipped", "failed", "postponed"}
     assert outcomes["catalogued"] >= 1
     ages = {
         sample.labels["heart"]: sample.value for sample in families["cogenre_heartbeat_age_seconds"].samples

@@ -1,0 +1,98 @@
+"""Several models at once, and models that change while a worker runs."""
+
+import json
+import shutil
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from schemas.errors import BundleError
+from tests.conftest import DEMO_BUNDLE
+from tests.worker.jobs import count, job, push, put_audio
+from tests.worker.processes import running_worker, wait_until
+from worker.bundles import BundleFolder, found_bundles
+from worker.catalog.lifecycle import promote
+from worker.errors import ConfigError
+from worker.local import free_port
+from worker.observe.health import Health
+from worker.served import ServedModels
+from worker.settings import WorkerSettings
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> Path:
+    """A folder with the demo's bundle as versions 1 and, kept back, 2."""
+    for version in ("1", "2"):
+        folder = tmp_path / ("serving" if version == "1" else "kept-back") / f"demo-{version}"
+        shutil.copytree(DEMO_BUNDLE, folder)
+        manifest = json.loads((folder / "bundle.json").read_text())
+        (folder / "bundle.json").write_text(json.dumps(manifest | {"version": version}))
+    return tmp_path / "serving"
+
+
+def shown(catalog: Engine) -> dict[str, str]:
+    with catalog.connect() as connection:
+        rows = connection.execute(
+            text(
+                "select t.track_id, m.version from track_current t "
+                "join classification c on c.id = t.classification_id join model m on m.id = c.model_id"
+            )
+        )
+        return {row.track_id: row.version for row in rows}
+
+
+def test_a_shadow_joins_is_promoted_and_the_old_model_leaves_without_a_restart(
+    environment: dict[str, str], catalog: Engine, s3: Any, bundles: Path
+) -> None:
+    jobs = [job(f"track-{at}", put_audio(s3, f"{at}.flac", hertz=100 + 50 * at)) for at in range(12)]
+    port = free_port()
+
+    def loaded() -> set[str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as metrics:
+            lines = [line.decode() for line in metrics if line.startswith(b"cogenre_model_info{")]
+        return {line.partition('version="')[2].partition('"')[0] for line in lines}
+
+    with running_worker(COGENRE_BUNDLE=str(bundles), COGENRE_HTTP_PORT=str(port)) as worker:
+        push(*jobs[:4])
+        wait_until(lambda: len(shown(catalog)) == 4)
+        (bundles.parent / "kept-back" / "demo-2").rename(bundles / "demo-2")
+        wait_until(lambda: loaded() == {"1", "2"})
+        push(*jobs[:8])  # the first four again: the shadow has not seen them
+        wait_until(lambda: count(catalog, "classification") == 16)
+        assert shown(catalog) == {f"track-{at}": "1" for at in range(8)}
+        promote(catalog, "demo:2", least_coverage=1)
+        push(*jobs)
+        wait_until(lambda: loaded() == {"2"})
+        wait_until(lambda: len(shown(catalog)) == 12)
+        assert worker.poll() is None
+    assert shown(catalog) == {f"track-{at}": "2" for at in range(12)}
+    assert count(catalog, "ingest_failure") == 0
+    # one decode for both models: the shadow's rows of the new tracks have the same times
+    assert count(catalog, "(select distinct timings->>'decode' from classification) d") <= 16
+
+
+def test_a_worker_without_a_model_to_serve_says_so(
+    environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
+    models = ServedModels()
+    BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+    assert [served.label for served in models.serving] == ["demo:1"]
+    models.close()
+    (bundles.parent / "kept-back" / "demo-2").rename(bundles / "demo-2")
+    BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+    models.close()
+    promote(catalog, "demo:2", least_coverage=0)  # which retires the other
+    shutil.rmtree(bundles / "demo-2")
+    with pytest.raises(ConfigError, match="is retired: promote one"):
+        BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+
+
+def test_a_folder_without_bundles_is_named(tmp_path: Path, bundles: Path) -> None:
+    assert found_bundles(bundles) == [bundles / "demo-1"]
+    assert found_bundles(bundles / "demo-1") == [bundles / "demo-1"]
+    with pytest.raises(BundleError, match="no bundle at"):
+        found_bundles(tmp_path / "nowhere")

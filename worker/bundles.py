@@ -1,0 +1,126 @@
+"""Which bundles a worker serves: those that it finds, less those that the catalog has retired.
+
+The folder is a bundle, or holds bundles. A bundle that is put there later, or whose model is retired or
+promoted later, is noticed: models change without a restart.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from schemas.bundle import MANIFEST_FILE, artefact_sha256, read_bundle
+from schemas.errors import BundleError
+from worker.catalog.models import register_model
+from worker.catalog.tracks import TrackCatalog
+from worker.errors import ConfigError
+from worker.model import Model
+from worker.observe.health import Health
+from worker.observe.metrics import MODEL_INFO
+from worker.served import ServedModel, ServedModels, ServingLimits
+from worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 10.0
+"""Between looks at the folder and the catalog."""
+
+RETIRED = "retired"
+
+
+class BundleFolder:
+    """Keeps the served models as the folder and the catalog want them."""
+
+    def __init__(
+        self, settings: WorkerSettings, engine: Engine, models: ServedModels, health: Health
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._models = models
+        self._health = health
+        self._limits = ServingLimits(settings.batch_rows, settings.concurrency, settings.transient_seconds)
+        self._loaded: dict[str, ServedModel] = {}
+        """By the bundle's SHA-256."""
+
+    def load(self) -> None:
+        """Serve what is wanted. Raises ConfigError, BundleError, where nothing can be served."""
+        wanted: dict[str, ServedModel] = {}
+        for folder in found_bundles(self._settings.bundle):
+            sha256 = artefact_sha256(folder)
+            manifest = (
+                read_bundle(folder) if sha256 not in self._loaded else self._loaded[sha256].model.manifest
+            )
+            registered = register_model(self._engine, manifest, sha256)
+            if registered.status != RETIRED:
+                catalog = TrackCatalog(
+                    self._engine, registered, self._settings.provider, self._settings.precision
+                )
+                wanted[sha256] = self._loaded.get(sha256) or self._served(folder, catalog)
+        if not wanted:
+            raise ConfigError(
+                f"every model of {self._settings.bundle} is retired: promote one, or set COGENRE_BUNDLE"
+            )
+        if wanted.keys() != self._loaded.keys():
+            gone = [self._loaded[sha256] for sha256 in self._loaded.keys() - wanted.keys()]
+            self._loaded = wanted
+            self._show()
+            self._models.replace(wanted.values())
+            for served in gone:
+                self._health.heartbeats.forget(_heart(served.label))
+                log.info("model %s is retired", served.label)
+
+    def _served(self, folder: Path, catalog: TrackCatalog) -> ServedModel:
+        model = Model(self._settings.model_copy(update={"bundle": folder}))
+        heart = _heart(model.manifest.label)
+        log.info("model %s on %s is warm", model.manifest.label, model.provider)
+        return ServedModel(model, catalog, self._limits, lambda: self._health.heartbeats.beat(heart))
+
+    def _show(self) -> None:
+        MODEL_INFO.clear()
+        for served in self._loaded.values():
+            MODEL_INFO.labels(
+                model=served.model.manifest.name,
+                version=served.model.manifest.version,
+                precision=served.model.precision,
+                provider=served.model.provider,
+                wanted_provider=self._settings.provider,
+            ).set(1)
+
+
+def _heart(label: str) -> str:
+    return f"inference {label}"
+
+
+def found_bundles(folder: Path) -> list[Path]:
+    """The folder, if it is a bundle, else the bundles in it. Raises BundleError where there is none."""
+    if (folder / MANIFEST_FILE).is_file():
+        return [folder]
+    inside = sorted(path.parent for path in folder.glob(f"*/{MANIFEST_FILE}"))
+    if not inside:
+        raise BundleError(f"no bundle at {folder}: neither it nor a folder in it has a {MANIFEST_FILE}")
+    return inside
+
+
+class Follower:
+    """Looks again and again, from a thread of its own. What goes wrong is logged: what serves goes on."""
+
+    def __init__(self, look: Callable[[], None], seconds: float = LOOK_SECONDS) -> None:
+        self._look = look
+        self._seconds = seconds
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="models", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._closed.wait(self._seconds):
+            try:
+                self._look()
+            except (ConfigError, BundleError, SQLAlchemyError, OSError) as error:
+                log.warning("models stay as they are: %s", error)
