@@ -21,6 +21,7 @@ from worker.decoders import DecoderPool
 from worker.errors import ConfigError, DecoderUnavailable, TryLater
 from worker.guard import install_guard
 from worker.lease import Leases
+from worker.memory import bound_memory
 from worker.observe import endpoint, event_loop, logs, tracing
 from worker.observe.delivery import delivered
 from worker.observe.health import Health
@@ -58,6 +59,8 @@ def run_worker(settings: WorkerSettings) -> int:
     ):
         health.warmed()
         bound_draining(settings.drain_seconds)
+        if settings.max_memory_bytes:
+            bound_memory(settings.max_memory_bytes)
         _register_task(app, labeller, leases)
         event_loop.watch(app, health)
         arguments = ["--quiet", "worker", "--pool=threads", f"--concurrency={settings.concurrency}",

@@ -132,6 +132,11 @@ class WorkerSettings(CatalogSettings, BrokerSettings, StorageSettings, ModelSett
         gt=0,
         description="Memory that decoding a track may take, beyond that of its process.",
     )
+    max_memory_bytes: int | None = Field(
+        default=None,
+        gt=0,
+        description="Above so much memory the worker drains and ends, for its supervisor to restart.",
+    )
     drain_seconds: float = Field(
         default=300,
         gt=0,

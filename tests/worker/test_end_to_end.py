@@ -197,6 +197,17 @@ def test_jobs_wait_while_s3_is_away(environment: dict[str, str], catalog: Engine
     assert count(catalog, "track where attempts = 0 and due_at is null") == 1
 
 
+def test_a_worker_that_grows_too_large_finishes_what_it_has_and_ends(
+    environment: dict[str, str], catalog: Engine, s3: Any
+) -> None:
+    push(*(job(f"track-{at}", put_audio(s3, f"{at}.flac", hertz=200 + 9 * at)) for at in range(4)))
+    with running_worker(COGENRE_MAX_MEMORY_BYTES=str(2**20)) as worker:
+        assert worker.wait(60) == 0
+    done = count(catalog, "track_current")
+    broker: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
+    assert broker.llen("tracks") + broker.hlen("cogenre.unacked") + done == 4
+
+
 def test_a_track_is_not_tried_for_ever(environment: dict[str, str], catalog: Engine, s3: Any) -> None:
     push(job("hopeless", put_audio(s3, "hopeless.flac")))
     with running_worker(**S3_AWAY, COGENRE_MAX_ATTEMPTS="1"):

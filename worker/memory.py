@@ -1,0 +1,35 @@
+"""A bound on the worker's own memory: above it, it drains and ends, and its supervisor starts a fresh one."""
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from time import sleep
+
+from celery.signals import worker_ready
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+STATM = Path("/proc/self/statm")
+
+
+def bound_memory(max_bytes: int) -> None:
+    """From when the worker is ready, a thread looks; above the bound it does what SIGTERM does, once."""
+
+    def look() -> None:
+        while (used := resident_bytes()) <= max_bytes:
+            sleep(LOOK_SECONDS)
+        log.warning("%d bytes of memory, more than %d: draining", used, max_bytes)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def start(**_: object) -> None:
+        threading.Thread(target=look, name="memory", daemon=True).start()
+
+    worker_ready.connect(start, weak=False)
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM."""
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
