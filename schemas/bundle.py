@@ -73,6 +73,12 @@ class LyricsInput(_Part):
         min_length=1, description="Ascending lengths to which batches are padded; the last is `max_tokens`."
     )
 
+    min_words: int = Field(default=1, gt=0, description="Lyrics of fewer words are not read.")
+    languages: tuple[str, ...] | None = Field(
+        default=None,
+        description="BCP 47 primary subtags that are read, such as en; null = any. Jobs may name none.",
+    )
+
     @model_validator(mode="after")
     def _buckets_ascend_to_the_limit(self) -> Self:
         if list(self.buckets) != sorted(set(self.buckets)) or self.buckets[-1] != self.max_tokens:
@@ -96,6 +102,15 @@ class Parity(_Part):
     cases: int = Field(gt=0, description="Batch and token sizes compared.")
 
 
+class PrecisionCost(_Part):
+    """What the graph of another precision changes, beside the fp32 one."""
+
+    data_set: str = Field(description="What was classified by both.")
+    inputs: int = Field(gt=0, description="Tracks of the data set, or windows of noise.")
+    changed_decisions: Probability = Field(description="Share of the label decisions that differ.")
+    map_loss: float | None = Field(description="fp32's mAP less this one's; none without labelled tracks.")
+
+
 class BundleManifest(_Part):
     """`bundle.json`: all that the worker must know about a model."""
 
@@ -114,6 +129,9 @@ class BundleManifest(_Part):
     files: dict[str, Sha256] = Field(description="SHA-256 of every file of the bundle but the manifest.")
     measurements: tuple[Measurement, ...]
     parity: Parity
+    precision_cost: dict[Precision, PrecisionCost] = Field(
+        default={}, description="Of every graph but fp32: precision to what it changes."
+    )
     made_with: dict[str, str] = Field(description="Package to version.")
 
     @model_validator(mode="after")

@@ -16,27 +16,35 @@ class BatchPolicy:
 
     max_rows: int
     """Windows in one batch, at most."""
+    max_tokens: int
+    """Lyrics tokens in one batch, at most, padding included."""
     bucket: Callable[[int], int]
     """The length to which lyrics of so many tokens are padded."""
 
     def take(self, waiting: list[ModelInput]) -> list[int]:
         """Positions of the tracks that go next."""
         length = self.bucket(len(waiting[0].token_ids))
+        max_rows = min(self.max_rows, self.max_tokens // length)
         rows = 0
         taken = []
         for at, track in enumerate(waiting):
             if self.bucket(len(track.token_ids)) != length:
                 continue
-            if rows + len(track.windows) > self.max_rows:
+            if rows + len(track.windows) > max_rows:
                 break
             rows += len(track.windows)
             taken.append(at)
         return taken
 
-    def check(self, windows: int) -> None:
-        """Raises ConfigError where a single track, of so many windows, would never fit."""
+    def check(self, windows: int, longest: int) -> None:
+        """Raises ConfigError where a single track, of so many windows and so many tokens, would never fit."""
         if windows > self.max_rows:
             raise ConfigError(
                 f"the model hears {windows} windows a track, and a batch holds {self.max_rows}: "
                 f"set COGENRE_BATCH_ROWS to {windows} or more"
+            )
+        if windows * longest > self.max_tokens:
+            raise ConfigError(
+                f"a track takes {windows} × {longest} tokens, and a batch holds {self.max_tokens}: "
+                f"set COGENRE_BATCH_TOKENS to {windows * longest} or more"
             )

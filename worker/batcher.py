@@ -2,14 +2,16 @@
 
 ```
 submit ──► waiting (bounded) ──► policy takes a group ──► run ──► futures resolve
-                                         ▲                 │ fails: halves, down to the one bad request
-                                         └── next group ◄──┘
+              │ past its deadline        ▲                 │ fails: halves, down to the one bad request
+              ▼                          └── next group ◄──┘
+            dropped
 ```
 
 Groups form while the thread is busy: an idle thread takes whatever waits at once, so that a lone request
 never waits for company. The model and the catalog writer are both served so.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from worker.errors import DeadlinePassed
 from worker.observe.metrics import BATCH_SECONDS, BATCH_WAIT_SECONDS
 
 Request = TypeVar("Request")
@@ -29,8 +32,9 @@ BEAT_SECONDS = 5.0
 @dataclass(eq=False)
 class _Waiting(Generic[Request, Result]):
     request: Request
+    deadline: float
     future: Future[Result] = field(default_factory=Future)
-    since: float = field(default_factory=time.perf_counter)
+    since: float = field(default_factory=time.monotonic)
 
 
 class Batcher(Generic[Request, Result]):
@@ -60,9 +64,12 @@ class Batcher(Generic[Request, Result]):
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, request: Request) -> Future[Result]:
-        """Blocks while the queue is full. Raises RuntimeError once closed."""
-        waiting = _Waiting[Request, Result](request)
+    def submit(self, request: Request, deadline: float = math.inf) -> Future[Result]:
+        """Blocks while the queue is full. Raises RuntimeError once closed.
+
+        A request that no group has taken by `deadline`, of time.monotonic(), is not run: DeadlinePassed.
+        """
+        waiting = _Waiting[Request, Result](request, deadline)
         with self._changed:
             self._changed.wait_for(lambda: len(self._queue) < self._capacity or self._closed)
             if self._closed:
@@ -84,26 +91,40 @@ class Batcher(Generic[Request, Result]):
         self._thread.join()
 
     def _serve(self) -> None:
-        while group := self._next_group():
+        while (group := self._next_group()) is not None:
             self._resolve(group)
 
-    def _next_group(self) -> list[_Waiting[Request, Result]]:
+    def _next_group(self) -> list[_Waiting[Request, Result]] | None:
+        """None when there will be no more."""
         with self._changed:
             while not self._changed.wait_for(lambda: self._queue or self._closed, BEAT_SECONDS):
                 self._beat()
             if not self._queue:
+                return None
+            self._drop_late()
+            if not self._queue:
+                self._changed.notify_all()
                 return []
             taken = set(self._take([waiting.request for waiting in self._queue]))
             group = [waiting for at, waiting in enumerate(self._queue) if at in taken]
             self._queue = [waiting for at, waiting in enumerate(self._queue) if at not in taken]
             self._changed.notify_all()
-        now = time.perf_counter()
+        now = time.monotonic()
         for waiting in group:
             BATCH_WAIT_SECONDS.labels(self._name).observe(now - waiting.since)
         return group
 
+    def _drop_late(self) -> None:
+        now = time.monotonic()
+        late = [waiting for waiting in self._queue if waiting.deadline < now]
+        self._queue = [waiting for waiting in self._queue if waiting.deadline >= now]
+        for waiting in late:
+            waiting.future.set_exception(DeadlinePassed(f"waited {now - waiting.since:.0f} s for its turn"))
+
     def _resolve(self, group: list[_Waiting[Request, Result]]) -> None:
         self._beat()
+        if not group:
+            return
         try:
             with BATCH_SECONDS.labels(self._name).time():
                 results = self._run([waiting.request for waiting in group])

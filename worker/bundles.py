@@ -41,7 +41,9 @@ class BundleFolder:
         self._engine = engine
         self._models = models
         self._health = health
-        self._limits = ServingLimits(settings.batch_rows, settings.concurrency, settings.transient_seconds)
+        self._limits = ServingLimits(
+            settings.batch_rows, settings.batch_tokens, settings.concurrency, settings.transient_seconds
+        )
         self._loaded: dict[str, ServedModel] = {}
         """By the bundle's SHA-256."""
 
@@ -75,8 +77,9 @@ class BundleFolder:
     def _served(self, folder: Path, catalog: TrackCatalog) -> ServedModel:
         model = Model(self._settings.model_copy(update={"bundle": folder}))
         heart = _heart(model.manifest.label)
-        log.info("model %s on %s is warm", model.manifest.label, model.provider)
-        return ServedModel(model, catalog, self._limits, lambda: self._health.heartbeats.beat(heart))
+        served = ServedModel(model, catalog, self._limits, lambda: self._health.heartbeats.beat(heart))
+        log.info("model %s on %s is warm", served.label, model.provider)
+        return served
 
     def _show(self) -> None:
         MODEL_INFO.clear()

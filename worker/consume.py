@@ -118,6 +118,8 @@ def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller
         except DecoderUnavailable as error:
             raise ConfigError(f"no decode process can be started: {error}") from error
         stack.callback(decoders.close)
+        store = ObjectStore(settings, connections=settings.concurrency, patience=settings.transient_seconds)
+        store.check()
         models = ServedModels()
         stack.callback(models.close)
         bundles = BundleFolder(settings, engine, models, health)
@@ -126,12 +128,14 @@ def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller
         stack.callback(follower.close)
         yield Labeller(
             models,
-            ObjectStore(settings, connections=settings.concurrency, patience=settings.transient_seconds),
+            store,
             decoders,
             JobCatalog(engine),
             max_audio_bytes=settings.max_audio_bytes,
             max_attempts=settings.max_attempts,
             patience=settings.transient_seconds,
+            track_seconds=settings.track_seconds,
+            windows=settings.windows,
         )
 
 

@@ -60,5 +60,9 @@ class DecoderUnavailable(Exception):
     """No process to decode in can be started. Trying later, or elsewhere, helps."""
 
 
+class DeadlinePassed(Exception):
+    """The request waited too long for its turn. Elsewhere, or later, there may be less to do."""
+
+
 class TryLater(Exception):
     """Something that the track is not to blame for does not work now: the job goes back to the queue."""

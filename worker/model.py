@@ -17,7 +17,7 @@ from worker.labels import LabelRule, sigmoid
 from worker.session import open_session
 from worker.settings import ModelSettings
 
-LyricsUse = Literal["used", "absent", "instrumental"]
+LyricsUse = Literal["used", "absent", "instrumental", "short", "foreign"]
 Scores = NDArray[np.float32]
 
 
@@ -56,7 +56,7 @@ class Model:
 
     def __init__(self, settings: ModelSettings) -> None:
         """Raises BundleError, ConfigError."""
-        self.manifest: BundleManifest = read_bundle(settings.bundle)
+        self.manifest = _with_windows(read_bundle(settings.bundle), settings.windows)
         self.provider = settings.provider
         self.precision = settings.precision
         graph = self.manifest.graphs.get(settings.precision)
@@ -71,12 +71,19 @@ class Model:
         self.rule = LabelRule(self.manifest)
         self._warm_up()
 
-    def read(self, lyrics: str | None) -> tuple[tuple[int, ...], LyricsUse]:
-        """Token ids of raw lyrics, and what became of them."""
+    def read(self, lyrics: str | None, language: str | None) -> tuple[tuple[int, ...], LyricsUse]:
+        """Token ids of raw lyrics, none where they are not read, and what became of them."""
+        gate = self.manifest.lyrics
         if lyrics is None or not lyrics.strip():
             return (), "absent"
-        ids = tuple(self._tokenizer.encode(clean_lyrics(lyrics)))
-        return ids, "used" if ids else "instrumental"
+        words = clean_lyrics(lyrics)
+        if not words:
+            return (), "instrumental"
+        if len(words.split()) < gate.min_words:
+            return (), "short"
+        if language and gate.languages and language.lower().split("-")[0] not in gate.languages:
+            return (), "foreign"
+        return tuple(self._tokenizer.encode(words)), "used"
 
     def heard_seconds(self, clip: Clip) -> float:
         """How much of a track its windows are."""
@@ -85,7 +92,7 @@ class Model:
     def classify(self, encoded: bytes, lyrics: str | None) -> Verdict:
         """All in one, for a single track. Raises MediaError."""
         clip = decode_windows(encoded, self.manifest.audio)
-        ids, use = self.read(lyrics)
+        ids, use = self.read(lyrics, language=None)
         (prediction,) = self.predict([ModelInput(clip.windows, ids)])
         return Verdict(prediction, use, clip.seconds, self.heard_seconds(clip))
 
@@ -119,6 +126,13 @@ class Model:
         silence = np.zeros((1, self.manifest.audio.window_samples), dtype=np.float32)
         for length in self.manifest.lyrics.buckets:
             self.predict([ModelInput(silence, (0,) * length)])
+
+
+def _with_windows(manifest: BundleManifest, windows: int | None) -> BundleManifest:
+    if windows is None:
+        return manifest
+    audio = manifest.audio.model_copy(update={"windows": windows})
+    return manifest.model_copy(update={"audio": audio})
 
 
 def open_bundle(folder: Path) -> Model:

@@ -32,6 +32,8 @@ class ServingLimits:
 
     max_rows: int
     """Windows in one run of the model, at most."""
+    max_tokens: int
+    """Lyrics tokens in one run, at most, padding included."""
     capacity: int
     """Tracks that may wait for the model, or for the catalog."""
     patience: float
@@ -52,8 +54,8 @@ class ServedModel:
         self.model = model
         self.catalog = catalog
         self._patience = limits.patience
-        policy = BatchPolicy(limits.max_rows, model.bucket)
-        policy.check(model.manifest.audio.windows)
+        policy = BatchPolicy(limits.max_rows, limits.max_tokens, model.bucket)
+        policy.check(model.manifest.audio.windows, model.manifest.lyrics.max_tokens)
         self._inference: Batcher[ModelInput, Prediction] = Batcher(
             "inference", policy.take, self._predict, limits.capacity, beat
         )
@@ -72,8 +74,9 @@ class ServedModel:
     def audio(self) -> AudioInput:
         return self.model.manifest.audio
 
-    def predict(self, clip: Clip, token_ids: tuple[int, ...]) -> Future[Prediction]:
-        return self._inference.submit(ModelInput(clip.windows, token_ids))
+    def predict(self, clip: Clip, token_ids: tuple[int, ...], deadline: float) -> Future[Prediction]:
+        """`deadline`, of time.monotonic(): after it the model does not begin."""
+        return self._inference.submit(ModelInput(clip.windows, token_ids), deadline)
 
     def commit(self, track: Classified) -> Future[None]:
         return self._writer.submit(track)

@@ -91,6 +91,9 @@ class ModelSettings(_Settings):
         default="cpu", description="ONNX Runtime's execution provider. Never replaced silently."
     )
     precision: Precision = Field(default="fp32", description="Which of the bundle's graphs.")
+    windows: int | None = Field(
+        default=None, gt=0, description="How many windows of a track are heard; unset = as the bundle says."
+    )
     threads: int | None = Field(
         default=None, gt=0, description="CPU threads of the model; unset = those that the container may use."
     )
@@ -113,6 +116,14 @@ class WorkerSettings(CatalogSettings, BrokerSettings, StorageSettings, ModelSett
 
     concurrency: int = Field(default=16, gt=0, description="Tracks on their way at once.")
     batch_rows: int = Field(default=16, gt=0, description="Windows that the model takes at once, at most.")
+    batch_tokens: int = Field(
+        default=8192, gt=0, description="Lyrics tokens that it takes at once, at most, padding included."
+    )
+    track_seconds: float = Field(
+        default=900,
+        gt=0,
+        description="A track that has not reached the model by then is tried again later.",
+    )
     transient_seconds: float = Field(
         default=60,
         gt=0,

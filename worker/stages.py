@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from media.source import Source
-from worker.errors import DecoderUnavailable, ObjectChanged, StorageUnavailable, TrackError, TryLater
+from worker.errors import (
+    DeadlinePassed,
+    DecoderUnavailable,
+    ObjectChanged,
+    StorageUnavailable,
+    TrackError,
+    TryLater,
+)
 from worker.observe.metrics import STAGE_SECONDS
 from worker.observe.tracing import span
 
@@ -15,7 +22,7 @@ def stage(name: str) -> Iterator[None]:
     """Errors inside end the track in this stage (TrackError), but for those that may pass (TryLater)."""
     try:
         yield
-    except (StorageUnavailable, ObjectChanged, DecoderUnavailable) as error:
+    except (StorageUnavailable, ObjectChanged, DecoderUnavailable, DeadlinePassed) as error:
         raise TryLater(str(error)) from error
     except (TryLater, TrackError):
         raise
@@ -27,6 +34,7 @@ class Stopwatch:
     """Seconds a stage: for the catalog's row, for the metrics and as spans."""
 
     def __init__(self) -> None:
+        self.started = time.monotonic()
         self._seconds: dict[str, float] = {}
 
     @contextmanager

@@ -1,5 +1,6 @@
 """Objects in S3: bounded in size, pinned to what was opened, read in part or whole, resumed after a break."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -8,7 +9,14 @@ import botocore.exceptions
 import tenacity
 
 from schemas.jobs import ObjectRef
-from worker.errors import BucketNotAllowed, ObjectChanged, ObjectMissing, ObjectTooLarge, StorageUnavailable
+from worker.errors import (
+    BucketNotAllowed,
+    ConfigError,
+    ObjectChanged,
+    ObjectMissing,
+    ObjectTooLarge,
+    StorageUnavailable,
+)
 from worker.s3 import s3_client
 from worker.settings import StorageSettings
 
@@ -18,6 +26,8 @@ FORBIDDEN = frozenset({"403", "AccessDenied"})
 CHUNK_BYTES = 1 << 20
 
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,27 @@ class ObjectStore:
         self._buckets = frozenset(settings.buckets)
         self._client: Any = s3_client(settings, connections)
         self._patience = patience
+
+    def check(self) -> None:
+        """Raises ConfigError for an allowed bucket that S3 says is not there, or not ours to read.
+
+        An S3 that does not answer is no reason not to start: it will.
+        """
+        for bucket in sorted(self._buckets):
+            try:
+                self._client.head_bucket(Bucket=bucket)
+            except botocore.exceptions.ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code in MISSING:
+                    raise ConfigError(f"there is no bucket {bucket}: check COGENRE_BUCKETS") from error
+                if code in FORBIDDEN:
+                    raise ConfigError(
+                        f"bucket {bucket} may not be read: check the S3 credentials and COGENRE_BUCKETS"
+                    ) from error
+            except botocore.exceptions.NoCredentialsError as error:
+                raise ConfigError("no S3 credentials: set AWS_ACCESS_KEY_ID or a role") from error
+            except botocore.exceptions.BotoCoreError as error:
+                log.warning("bucket %s not checked: %s", bucket, error)
 
     def open(self, ref: ObjectRef, max_bytes: int) -> StoredObject:
         """Raises BucketNotAllowed, ObjectMissing, ObjectTooLarge, StorageUnavailable."""

@@ -63,6 +63,8 @@ class Labeller:
         max_audio_bytes: int,
         max_attempts: int,
         patience: float,
+        track_seconds: float,
+        windows: int | None,
     ) -> None:
         self._models = models
         self._store = store
@@ -71,6 +73,8 @@ class Labeller:
         self._max_audio_bytes = max_audio_bytes
         self._max_attempts = max_attempts
         self._patience = patience
+        self._track_seconds = track_seconds
+        self._windows = windows
         self._same_input: SingleFlight[Verdicts] = SingleFlight()
 
     def label(self, message: Mapping[str, Any], redelivered: bool = False) -> Outcome:
@@ -120,7 +124,7 @@ class Labeller:
                 if isinstance(job.lyrics, ObjectRef)
                 else job.lyrics
             )
-            input_hash = _input_hash(audio, lyrics)
+            input_hash = self._input_hash(job, audio, lyrics)
         verdicts: Verdicts = {}
         unknown = list(models)
         if not job.force:
@@ -128,7 +132,7 @@ class Labeller:
             verdicts = {model: said.verdict for model, said in known.items() if said and not said.own}
             unknown = [model for model, said in known.items() if said is None]
         if unknown:
-            verdicts |= self._classified(unknown, input_hash, audio, lyrics, clock, alone=job.force)
+            verdicts |= self._classified(unknown, input_hash, job, audio, lyrics, clock)
         if not verdicts:
             self._patiently(lambda: self._catalog.settle(job.track_id))
             return "skipped"
@@ -151,23 +155,28 @@ class Labeller:
         self,
         models: Sequence[ServedModel],
         input_hash: bytes,
+        job: TrackJob,
         audio: StoredObject,
         lyrics: Lyrics,
         clock: Stopwatch,
-        alone: bool,
     ) -> Verdicts:
-        """What the models say. Tracks of the same input that come at once share it, unless `alone`."""
+        """What the models say. Tracks of the same input that come at once share it, unless forced."""
 
         def classify() -> Verdicts:
-            return self._classify(models, audio, lyrics, clock)
+            return self._classify(models, job, audio, lyrics, clock)
 
-        if alone:
+        if job.force:
             return classify()
         key = input_hash + repr([model.label for model in models]).encode()
         return self._same_input.do(key, classify)
 
     def _classify(
-        self, models: Sequence[ServedModel], audio: StoredObject, lyrics: Lyrics, clock: Stopwatch
+        self,
+        models: Sequence[ServedModel],
+        job: TrackJob,
+        audio: StoredObject,
+        lyrics: Lyrics,
+        clock: Stopwatch,
     ) -> Verdicts:
         """Decoded once for all models that hear the same windows."""
         with clock.stage("decode"):
@@ -179,9 +188,12 @@ class Labeller:
         clock.part("decode", "fetch", source.seconds)
         with clock.stage("tokenise"):
             text = self._text(lyrics)
-            read = {model: model.model.read(text) for model in models}
+            read = {model: model.model.read(text, job.language) for model in models}
         with clock.stage("infer"):
-            running = {model: model.predict(clips[model.audio], read[model][0]) for model in models}
+            running = {
+                model: model.predict(clips[model.audio], read[model][0], clock.started + self._track_seconds)
+                for model in models
+            }
             verdicts = {}
             for model, prediction in running.items():
                 clip = clips[model.audio]
@@ -190,6 +202,18 @@ class Labeller:
                     raise ValueError(f"the scores of {model.label} are not numbers")
                 verdicts[model] = Verdict(said, read[model][1], clip.seconds, model.model.heard_seconds(clip))
             return verdicts
+
+    def _input_hash(self, job: TrackJob, audio: StoredObject, lyrics: Lyrics) -> bytes:
+        """What goes into the models: how it is cut, the audio's identity, the lyrics' and their language."""
+        match lyrics:
+            case StoredObject():
+                words = lyrics.identity
+            case InlineLyrics():
+                words = hashlib.sha256(lyrics.text.encode()).hexdigest()
+            case None:
+                words = ""
+        parts = [PIPELINE_VERSION, self._windows, audio.identity, words, job.language if words else None]
+        return hashlib.sha256(json.dumps(parts).encode()).digest()
 
     def _text(self, lyrics: Lyrics) -> str | None:
         match lyrics:
@@ -214,18 +238,6 @@ def _validated(message: Mapping[str, Any]) -> TrackJob:
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
         raise JobInvalid("; ".join(problems)) from error
-
-
-def _input_hash(audio: StoredObject, lyrics: Lyrics) -> bytes:
-    """What went in: the pipeline's version and the identities of the audio and the lyrics."""
-    match lyrics:
-        case StoredObject():
-            words = lyrics.identity
-        case InlineLyrics():
-            words = hashlib.sha256(lyrics.text.encode()).hexdigest()
-        case None:
-            words = ""
-    return hashlib.sha256(json.dumps([PIPELINE_VERSION, audio.identity, words]).encode()).digest()
 
 
 def _failure(message: Mapping[str, Any], job: TrackJob | None, error: TrackError) -> Failure:

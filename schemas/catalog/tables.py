@@ -179,7 +179,7 @@ class Classification(Base):
     __tablename__ = "classification"
     __table_args__ = (
         UniqueConstraint("track_id", "model_id", "input_hash"),
-        CheckConstraint("lyrics in ('used', 'absent', 'instrumental')", name="lyrics"),
+        CheckConstraint("lyrics in ('used', 'absent', 'instrumental', 'short', 'foreign')", name="lyrics"),
         Index("classification_hour_idx", text(CLASSIFIED_HOUR)),
         Index("classification_input_idx", "input_hash", "model_id"),
         {"comment": "What one model said of one input of one track."},
@@ -203,7 +203,11 @@ class Classification(Base):
     precision: Mapped[str] = mapped_column(Text, comment="fp32, fp16 or int8.")
     track_seconds: Mapped[float] = mapped_column(REAL, comment="How long the track lasts, in seconds.")
     heard_seconds: Mapped[float] = mapped_column(REAL, comment="How much of it the model heard, in seconds.")
-    lyrics: Mapped[str] = mapped_column(Text, comment="used, absent (none delivered) or instrumental.")
+    lyrics: Mapped[str] = mapped_column(
+        Text,
+        comment="used; or why not: absent (none delivered), instrumental, short (too few words), "
+        "foreign (a language that the model does not know).",
+    )
     timings: Mapped[Any] = mapped_column(JSONB, comment="Milliseconds a stage.")
     enqueued_at: Mapped[datetime] = mapped_column(Timestamp, comment="When the job was enqueued.")
     classified_at: Mapped[datetime] = mapped_column(

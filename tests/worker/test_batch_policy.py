@@ -5,7 +5,7 @@ from worker.batch_policy import BatchPolicy
 from worker.errors import ConfigError
 from worker.model import ModelInput
 
-POLICY = BatchPolicy(max_rows=4, bucket=lambda tokens: 16 if tokens <= 16 else 64)
+POLICY = BatchPolicy(max_rows=4, max_tokens=192, bucket=lambda tokens: 16 if tokens <= 16 else 64)
 
 
 def track(tokens: int, windows: int = 1) -> ModelInput:
@@ -23,6 +23,12 @@ def test_a_batch_holds_no_more_rows_than_it_may() -> None:
 
 
 def test_a_track_that_would_never_fit_is_refused_at_start() -> None:
-    POLICY.check(windows=4)
+    POLICY.check(windows=4, longest=48)
     with pytest.raises(ConfigError, match="COGENRE_BATCH_ROWS to 5"):
-        POLICY.check(windows=5)
+        POLICY.check(windows=5, longest=16)
+    with pytest.raises(ConfigError, match="COGENRE_BATCH_TOKENS to 256"):
+        POLICY.check(windows=4, longest=64)
+
+
+def test_long_lyrics_make_batches_small() -> None:
+    assert POLICY.take([track(60)] * 6) == [0, 1, 2]

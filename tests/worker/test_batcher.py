@@ -1,9 +1,11 @@
 import threading
+import time
 from concurrent.futures import Future
 
 import pytest
 
 from worker.batcher import Batcher
+from worker.errors import DeadlinePassed
 
 
 def everything(waiting: list[int]) -> list[int]:
@@ -98,3 +100,22 @@ def test_closing_serves_what_waits_and_takes_no_more() -> None:
     assert [future.result(0) for future in futures] == [0, 2, 4, 6]
     with pytest.raises(RuntimeError):
         batcher.submit(1)
+
+
+def test_what_waited_too_long_is_not_run() -> None:
+    doubler = Doubler()
+    batcher = Batcher("test", everything, doubler, capacity=8)
+    doubler.gate.clear()
+    first = batcher.submit(0)
+    while batcher.waiting:
+        pass
+    late = batcher.submit(1, deadline=time.monotonic())
+    in_time = batcher.submit(2, deadline=time.monotonic() + 60)
+    doubler.gate.set()
+    with pytest.raises(DeadlinePassed):
+        late.result(5)
+    assert (first.result(5), in_time.result(5)) == (0, 4)
+    batcher.submit(3, deadline=time.monotonic() - 1)
+    assert batcher.submit(4).result(5) == 8, "the thread goes on"
+    batcher.close()
+    assert doubler.groups == [[0], [2], [4]]
