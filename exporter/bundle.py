@@ -1,40 +1,68 @@
 """Checkpoint to bundle, the folder that `schemas.bundle` describes."""
 
 import shutil
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import TypeAdapter, ValidationError
 
+from exporter.buckets import token_buckets
 from exporter.card import model_card
+from exporter.cost import cost_on_noise, refuse_loss
 from exporter.errors import BundleNameError
 from exporter.graph import export_graph
+from exporter.quantise import quantise
 from exporter.verify import measure_parity
-from schemas.bundle import MANIFEST_FILE, BundleManifest, LyricsInput, sha256_of
+from schemas.bundle import (
+    MANIFEST_FILE,
+    BundleManifest,
+    LyricsInput,
+    Precision,
+    PrecisionCost,
+    sha256_of,
+)
 from trainer.atomic import new_folder
 from trainer.checkpoint import Checkpoint
 
 GRAPH_FILE = "model.fp32.onnx"
+INT8_FILE = "model.int8.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "README.md"
-
-SHORTEST_BUCKET = 16
-"""Tokens. Padding shorter lyrics to it costs next to nothing."""
 
 PACKAGES = ("cogenre", "torch", "onnx", "onnxscript", "onnxruntime", "transformers", "tokenizers")
 
 
-def write_bundle(checkpoint: Checkpoint, out: Path, name: str, version_: str) -> BundleManifest:
+@dataclass(frozen=True)
+class Int8:
+    """How an int8 graph is judged."""
+
+    allow_loss: bool = False
+    """Write it whatever it costs."""
+
+
+def write_bundle(
+    checkpoint: Checkpoint, out: Path, name: str, version_: str, int8: Int8 | None = None
+) -> BundleManifest:
     """Export a checkpoint and write the bundle to the folder `out`, complete or not at all.
 
-    Raises BundleNameError, ParityError, OutputError.
+    Raises BundleNameError, ParityError, LossError, OutputError.
     """
     _check_label(name, version_)
     description = checkpoint.description
     network = description.config.network
     with new_folder(out) as folder:
+        graphs: dict[Precision, str] = {"fp32": GRAPH_FILE}
+        costs: dict[Precision, PrecisionCost] = {}
         export_graph(checkpoint.network, folder / GRAPH_FILE)
+        parity = measure_parity(checkpoint, folder / GRAPH_FILE)
+        if int8:
+            graphs["int8"] = INT8_FILE
+            quantise(folder / GRAPH_FILE, folder / INT8_FILE)
+            costs["int8"] = cost_on_noise(checkpoint, folder / GRAPH_FILE, folder / INT8_FILE)
+            if not int8.allow_loss:
+                refuse_loss(INT8_FILE, costs["int8"])
         shutil.copyfile(checkpoint.tokenizer_file, folder / TOKENIZER_FILE)
         draft = BundleManifest(
             manifest_version=1,
@@ -50,10 +78,11 @@ def write_bundle(checkpoint: Checkpoint, out: Path, name: str, version_: str) ->
                 buckets=token_buckets(network.max_tokens),
             ),
             embedding_width=network.width,
-            graphs={"fp32": GRAPH_FILE},
-            files={file: sha256_of(folder / file) for file in (GRAPH_FILE, TOKENIZER_FILE)},
+            graphs=graphs,
+            files={file: sha256_of(folder / file) for file in (*graphs.values(), TOKENIZER_FILE)},
             measurements=description.measurements,
-            parity=measure_parity(checkpoint, folder / GRAPH_FILE),
+            parity=parity,
+            precision_cost=costs,
             made_with={package: version(package) for package in PACKAGES},
         )
         (folder / CARD_FILE).write_text(model_card(draft, description))
@@ -72,13 +101,3 @@ def _check_label(name: str, version_: str) -> None:
             TypeAdapter(Annotated[(str, *rules)]).validate_python(value)
         except ValidationError as error:
             raise BundleNameError(f"{key} {value!r} cannot be used: {examples[key]}") from error
-
-
-def token_buckets(max_tokens: int) -> tuple[int, ...]:
-    """16, 32, 64 … up to the limit, which is the last."""
-    buckets = []
-    length = SHORTEST_BUCKET
-    while length < max_tokens:
-        buckets.append(length)
-        length *= 2
-    return (*buckets, max_tokens)

@@ -88,7 +88,13 @@ def _limits(description: Description) -> str:
 
 def _bundle(manifest: BundleManifest) -> str:
     made_with = ", ".join(f"{package} {version}" for package, version in manifest.made_with.items())
+    costs = "".join(
+        f" Its {precision} graph changes {cost.changed_decisions:.2%} of the label decisions"
+        + ("" if cost.map_loss is None else f" and costs {cost.map_loss:.4f} mAP")
+        + f" ({cost.data_set}, {cost.inputs})."
+        for precision, cost in manifest.precision_cost.items()
+    )
     return (
         f"Probabilities are within {manifest.parity.max_probability_difference:.1e} of the checkpoint's "
-        f"over {manifest.parity.cases} cases. Made with {made_with}."
+        f"over {manifest.parity.cases} cases.{costs} Made with {made_with}."
     )

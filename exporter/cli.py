@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, PrecisionError
 from schemas.errors import BundleError
 from trainer.errors import TrainerError
 
@@ -21,18 +21,30 @@ def bundle(
     out: Annotated[Path, typer.Argument(help="Folder of the bundle; must not exist yet.")],
     name: Annotated[str, typer.Option(help="The model's name: lower case, digits, hyphens.")],
     version: Annotated[str, typer.Option(help="The model's version, e.g. 1.0.0.")],
+    precision: Annotated[str, typer.Option(help="fp32, or fp32,int8 for a second, faster graph.")] = "fp32",
+    allow_loss: Annotated[bool, typer.Option("--allow-loss", help="Write int8 whatever it costs.")] = False,
 ) -> None:
     """Export a checkpoint, compare the graph with it, and write a bundle."""
     # Torch takes seconds to import: not for --help.
-    from exporter.bundle import write_bundle
+    from exporter.bundle import Int8, write_bundle
     from trainer.checkpoint import load_checkpoint
 
+    wanted = {part.strip() for part in precision.split(",")}
+    if wanted - {"fp32", "int8"}:
+        raise PrecisionError(f"--precision {precision}: write fp32 or fp32,int8")
+    int8 = Int8(allow_loss) if "int8" in wanted else None
     with console.status("exporting"):
-        manifest = write_bundle(load_checkpoint(checkpoint), out, name, version)
+        manifest = write_bundle(load_checkpoint(checkpoint), out, name, version, int8)
     typer.echo(
         f"{manifest.label} written to {out}: {len(manifest.genres)} genres, probabilities within "
         f"{manifest.parity.max_probability_difference:.1e} of the checkpoint's"
     )
+    for smaller, cost in manifest.precision_cost.items():
+        loss = "" if cost.map_loss is None else f", costs {cost.map_loss:.4f} mAP"
+        typer.echo(
+            f"{smaller}: changes {cost.changed_decisions:.2%} of the label decisions{loss} "
+            f"({cost.data_set}, {cost.inputs})"
+        )
 
 
 @app.command()

@@ -11,3 +11,15 @@ class BundleNameError(ExporterError):
 
 class ParityError(ExporterError):
     """The graph and the checkpoint that it was made of give different probabilities."""
+
+
+class GraphError(ExporterError):
+    """A graph that ONNX Runtime does not load."""
+
+
+class PrecisionError(ExporterError):
+    """A precision that cannot be made."""
+
+
+class LossError(ExporterError):
+    """A precision that changes too many labels."""

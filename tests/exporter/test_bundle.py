@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.bundle import token_buckets, write_bundle
+from exporter.buckets import token_buckets
+from exporter.bundle import write_bundle
 from exporter.errors import BundleNameError, ParityError
 from exporter.verify import LARGEST_DIFFERENCE
 from media.tokens import LyricsTokenizer
@@ -25,8 +26,10 @@ def test_the_manifest_carries_the_checkpoint(bundle_folder: Path, checkpoint: Ch
     assert manifest.embedding_width == 16
     assert manifest.lyrics.buckets == (16, 32, 40)
     assert manifest.parity.max_probability_difference <= LARGEST_DIFFERENCE
-    assert manifest.parity.cases == 20
+    assert manifest.parity.cases == 22
     assert manifest.made_with["torch"]
+    assert manifest.graphs == {"fp32": "model.fp32.onnx", "int8": "model.int8.onnx"}
+    assert manifest.precision_cost.keys() == {"int8"}
 
 
 def test_every_file_is_in_the_manifest(bundle_folder: Path) -> None:

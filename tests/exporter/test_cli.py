@@ -32,8 +32,10 @@ def test_bundle_then_verify(
     monkeypatch.setattr("exporter.bundle.export_graph", export)
     out = tmp_path / "bundle"
     label = ("--name", "tiny", "--version", "0.1.0")
-    assert run(monkeypatch, "bundle", checkpoint_folder, out, *label) == 0
-    assert "tiny:0.1.0 written to" in capfd.readouterr().out
+    assert run(monkeypatch, "bundle", checkpoint_folder, out, *label, "--precision", "fp32,int8") == 0
+    said = capfd.readouterr().out
+    assert "tiny:0.1.0 written to" in said
+    assert "int8: changes 0.00% of the label decisions (noise, 84)" in said
     assert read_bundle(out).label == "tiny:0.1.0"
     assert run(monkeypatch, "verify", out, checkpoint_folder) == 0
     assert "fp32: probabilities within" in capfd.readouterr().out
@@ -48,6 +50,7 @@ LABEL = ("--name", "tiny", "--version", "1")
         (("bundle", "nowhere", "out", *LABEL), "no checkpoint at nowhere"),
         (("bundle", "{checkpoint}", "out", "--name", "No Name", "--version", "1"), "name 'No Name'"),
         (("bundle", "{checkpoint}", "{checkpoint}", *LABEL), "exists"),
+        (("bundle", "{checkpoint}", "out", *LABEL, "--precision", "fp32,int4"), "--precision fp32,int4"),
         (("verify", "nowhere", "{checkpoint}"), "no bundle at nowhere"),
         (("verify", "{bundle}", "nowhere"), "no checkpoint at nowhere"),
     ],
