@@ -151,7 +151,7 @@ def _upload(track: DemoTrack) -> TrackJob:
 
 
 @contextmanager
-def running_worker(console: Console) -> Iterator[None]:
+def running_worker(console: Console) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process, as in production; its log is shown if it ends badly."""
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(  # noqa: S603 - the command is ours
@@ -172,7 +172,7 @@ def running_worker(console: Console) -> Iterator[None]:
             start_new_session=True,
         )
         try:
-            yield
+            yield process
         finally:
             process.send_signal(signal.SIGTERM)
             try:

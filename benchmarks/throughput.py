@@ -1,0 +1,193 @@
+"""A worker's throughput against the limit of its own stages, its latency at half load, and its memory.
+
+    .venv/bin/python benchmarks/throughput.py BUNDLE [--precision int8] [--tracks 200]
+    .venv/bin/python benchmarks/throughput.py BUNDLE --memory 10000
+
+MP3s of three minutes at 320 kb/s lie in the local S3 server. One worker labels them from a full queue:
+tracks a second, from its first commit to its last. The limit comes from the same run's own costs: CPUs
+divided by the CPU-seconds a track of decoding, tokenising and the session, each measured alone, before and
+after. Then tracks arrive at half that rate: seconds from enqueue to commit, and by stage. `--memory` labels
+so many short tracks instead, and compares the worker's memory at the end with that after the first 1,000.
+"""
+
+import argparse
+import io
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from rich.console import Console
+from sqlalchemy import Engine, text
+
+from media.decode import decode_windows
+from schemas.catalog.migrate import migrate
+from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
+from worker.broker import celery_app
+from worker.catalog.connect import connect
+from worker.demo import running_worker, wait_for
+from worker.enqueue import enqueue
+from worker.local import BUCKET, local_stack
+from worker.model import Model, ModelInput
+from worker.s3 import s3_client
+from worker.session import available_cpus
+from worker.settings import BrokerSettings, CatalogSettings, ModelSettings
+
+SONGS = 8
+RATE = 44_100
+BATCH = 8
+"""Tracks in a batch, where the session is measured alone."""
+ROUNDS = 3
+LYRICS = "we danced all night beneath the silver moon and never said goodbye " * 40
+
+COMMITS = text("""
+    select track_id, extract(epoch from classified_at) as at,
+           extract(epoch from classified_at - enqueued_at) as seconds, timings
+    from classification where track_id like :run || '/%' order by classified_at
+""")
+
+
+def song(seed: int, seconds: float) -> bytes:
+    """MP3 at 320 kb/s: noise shaped to beats, so that no frame is cheap."""
+    rng = np.random.default_rng(seed)
+    beat = np.exp(-8 * (np.arange(round(seconds * RATE)) / RATE % 0.5))
+    samples = (0.2 * beat * rng.normal(size=(2, len(beat)))).astype(np.float32)
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp3") as out:
+        stream: Any = out.add_stream("libmp3lame", rate=RATE, layout="stereo")
+        stream.bit_rate = 320_000
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+        frame.sample_rate = RATE
+        resampler = av.AudioResampler(stream.format.name, "stereo", RATE, stream.codec_context.frame_size)
+        for part in (*resampler.resample(frame), *resampler.resample(None), None):
+            out.mux(stream.encode(part))
+    return file.getvalue()
+
+
+def cpu_seconds(call: Callable[[], object]) -> float:
+    started = time.process_time()
+    call()
+    return time.process_time() - started
+
+
+def stage_costs(model: Model, encoded: bytes) -> dict[str, float]:
+    """CPU-seconds a track of each stage, alone."""
+    clip = decode_windows(encoded, model.manifest.audio)
+    ids, _ = model.read(LYRICS, None)
+    batch = [ModelInput(clip.windows, ids)] * BATCH
+    return {
+        "decode": cpu_seconds(lambda: decode_windows(encoded, model.manifest.audio)),
+        "tokenise": cpu_seconds(lambda: model.read(LYRICS, None)),
+        "session": cpu_seconds(lambda: model.predict(batch)) / BATCH,
+    }
+
+
+def jobs(run: str, count: int) -> list[TrackJob]:
+    """No two of the same input: each has a word of its own."""
+    return [
+        TrackJob(
+            schema_version=1,
+            track_id=f"{run}/{at}",
+            audio=ObjectRef(bucket=BUCKET, key=f"song-{at % SONGS}.mp3"),
+            lyrics=InlineLyrics(text=f"{run} {at} {LYRICS}"),
+            enqueued_at=datetime.now(UTC),
+        )
+        for at in range(count)
+    ]
+
+
+def upload(seconds: float) -> bytes:
+    s3 = s3_client()
+    encoded = [song(seed, seconds) for seed in range(SONGS)]
+    for at, content in enumerate(encoded):
+        s3.put_object(Bucket=BUCKET, Key=f"song-{at}.mp3", Body=content)
+    return encoded[0]
+
+
+def percentiles(values: Sequence[float]) -> str:
+    ordered = sorted(values)
+    return (
+        f"{statistics.median(ordered):.3f} | {ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]:.3f}"
+    )
+
+
+def speed(console: Console, engine: Engine, settings: ModelSettings, tracks: int) -> None:
+    encoded = upload(seconds=180)
+    app = celery_app(BrokerSettings.load())
+    model = Model(settings)
+    costs = [stage_costs(model, encoded) for _ in range(ROUNDS)]
+    with running_worker(console):
+        enqueue(engine, app, jobs("warm", 2 * BATCH))
+        wait_for(console, engine, [job.track_id for job in jobs("warm", 2 * BATCH)])
+        enqueue(engine, app, jobs("full", tracks))
+        wait_for(console, engine, [job.track_id for job in jobs("full", tracks)])
+        with engine.connect() as connection:
+            full = connection.execute(COMMITS, {"run": "full"}).all()
+        rate = (tracks - 1) / float(full[-1].at - full[0].at)
+        for job in jobs("half", tracks // 2):
+            enqueue(engine, app, [job.model_copy(update={"enqueued_at": datetime.now(UTC)})])
+            time.sleep(2 / rate)
+        wait_for(console, engine, [job.track_id for job in jobs("half", tracks // 2)])
+    costs += [stage_costs(model, encoded) for _ in range(ROUNDS)]
+    alone = {stage: statistics.median(cost[stage] for cost in costs) for stage in costs[0]}
+    limit = available_cpus() / sum(alone.values())
+    with engine.connect() as connection:
+        half = connection.execute(COMMITS, {"run": "half"}).all()
+    say = console.print
+    say(f"## Throughput\n\n{tracks} tracks of 180 s, MP3 at 320 kb/s, {settings.precision}.\n")
+    say("| stage, alone | CPU-seconds a track |\n|---|--:|")
+    for stage, seconds in alone.items():
+        say(f"| {stage} | {seconds:.4f} |")
+    say(f"\n| | tracks/s |\n|---|--:|\n| limit: {available_cpus()} CPUs by the sum | {limit:.2f} |")
+    say(f"| one worker, end to end | {rate:.2f} |\n| ratio | {rate / limit:.2f} |")
+    say(
+        f"\n## Latency at half that load, {tracks // 2} tracks\n\n"
+        "| seconds | median | 99th percentile |\n|---|--:|--:|"
+    )
+    say(f"| enqueue to commit | {percentiles([float(row.seconds) for row in half])} |")
+    for stage in half[0].timings:
+        say(f"| {stage} | {percentiles([row.timings[stage] / 1000 for row in half])} |")
+
+
+def memory(console: Console, engine: Engine, count: int) -> None:
+    upload(seconds=12)
+    app = celery_app(BrokerSettings.load())
+    every = jobs("memory", count)
+    with running_worker(console) as process:
+        status = Path(f"/proc/{process.pid}/status")
+        for first in (every[:1000], every[1000:]):
+            enqueue(engine, app, first)
+            wait_for(console, engine, [job.track_id for job in first])
+            resident = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+            console.print(f"{resident.split()[1]} kB after {first[-1].track_id.split('/')[1]} tracks")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("bundle", type=Path)
+    arguments.add_argument("--precision", default="fp32")
+    arguments.add_argument("--tracks", type=int, default=200)
+    arguments.add_argument("--memory", type=int)
+    given = arguments.parse_args()
+    console = Console(width=160, highlight=False)
+    with local_stack() as stack:
+        os.environ.update(
+            stack.environment() | {"COGENRE_BUNDLE": str(given.bundle), "COGENRE_PRECISION": given.precision}
+        )
+        engine = connect(CatalogSettings.load())
+        migrate(engine)
+        console.print(f"`{' '.join(sys.argv)}`, {datetime.now(UTC):%Y-%m-%d}, {available_cpus()} CPUs\n")
+        if given.memory:
+            memory(console, engine, given.memory)
+        else:
+            speed(console, engine, ModelSettings.load(), given.tracks)
+
+
+if __name__ == "__main__":
+    main()
