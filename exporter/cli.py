@@ -50,17 +50,20 @@ def bundle(
 @app.command()
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
-    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint that it was made of.")],
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="The checkpoint that it was made of; without it, its fp32 graph.")
+    ] = None,
 ) -> None:
-    """Check a bundle's files, and compare its graphs with the checkpoint."""
+    """Check a bundle's files, run its graphs, and compare them with the checkpoint."""
     from exporter import verify as verifying
     from trainer.checkpoint import load_checkpoint
 
     with console.status("comparing"):
-        found = verifying.verify(bundle, load_checkpoint(checkpoint))
+        found = verifying.verify(bundle, load_checkpoint(checkpoint) if checkpoint else None)
+    other = "checkpoint" if checkpoint else "fp32 graph"
     for precision, parity in found.items():
         typer.echo(
-            f"{precision}: probabilities within {parity.max_probability_difference:.1e} of the checkpoint's "
+            f"{precision}: probabilities within {parity.max_probability_difference:.1e} of the {other}'s "
             f"in {parity.cases} cases"
         )
 

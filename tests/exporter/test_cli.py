@@ -38,7 +38,11 @@ def test_bundle_then_verify(
     assert "int8: changes 0.00% of the label decisions (noise, 84)" in said
     assert read_bundle(out).label == "tiny:0.1.0"
     assert run(monkeypatch, "verify", out, checkpoint_folder) == 0
-    assert "fp32: probabilities within" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "fp32: probabilities within" in said
+    assert "of the checkpoint's in 22 cases\nint8: probabilities within" in said
+    assert run(monkeypatch, "verify", out) == 0
+    assert "fp32: probabilities within 0.0e+00 of the fp32 graph's in 22 cases" in capfd.readouterr().out
 
 
 LABEL = ("--name", "tiny", "--version", "1")
