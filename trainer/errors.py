@@ -9,6 +9,14 @@ class ManifestError(TrainerError):
     """The manifest or `genres.json` beside it cannot be used."""
 
 
+class LeakError(TrainerError):
+    """Something of one split is in another too: what is measured there would be memory."""
+
+
+class UnreadableFile(TrainerError):
+    """A file that the manifest names cannot be had."""
+
+
 class ConfigError(TrainerError):
     """A setting does not exist or has no such value."""
 

@@ -1,12 +1,14 @@
 """What never changes in training, computed once a track: log-mels and the frozen encoder's hidden states."""
 
+import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +17,11 @@ from rich.progress import track as progress
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from media.decode import Clip
+from media.decode import Clip, decode_windows
 from media.errors import MediaError
 from media.tokens import LyricsTokenizer
 from trainer.data import Library, Split, Track
-from trainer.errors import ManifestError
+from trainer.errors import ManifestError, UnreadableFile
 from trainer.network import Network
 
 CHUNK = 32
@@ -46,6 +48,11 @@ class Features:
     """(N, T)"""
     labels: Tensor
     """(N, genres) of 0 and 1."""
+    tracks: tuple[Track, ...]
+    digests: tuple[str, ...]
+    """SHA-256 of each track's encoded audio."""
+    left_out: tuple[str, ...]
+    """Why each of the other tracks of the split is not here: names of errors."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -60,6 +67,8 @@ def extract(
     """
     tracks = library.of(split)
     kept: list[Track] = []
+    digests: list[str] = []
+    left_out: list[str] = []
     windows: list[int] = []
     masks: list[NDArray[np.bool_]] = []
     mels_file, hidden_file = folder / f"{split}.mels", folder / f"{split}.hidden"
@@ -72,19 +81,24 @@ def extract(
         starts = range(0, len(tracks), CHUNK)
         for start in progress(starts, description=f"Listening to {split}", transient=True):
             read = pool.map(lambda track: _read(library, track, network), tracks[start : start + CHUNK])
-            whole = [(track, *found) for track, found in zip(tracks[start:], read, strict=False) if found]
+            whole = []
+            for track, found in zip(tracks[start:], read, strict=False):
+                if isinstance(found, _Input):
+                    whole.append(found)
+                    kept.append(track)
+                else:
+                    log.warning("track %s is left out: %s", track.track_id, found)
+                    left_out.append(type(found).__name__)
             if not whole:
                 continue
-            kept += [track for track, _, _ in whole]
-            windows += [len(clip.windows) for _, clip, _ in whole]
-            _write_log_mels(network, [clip for _, clip, _ in whole], mels)
-            masks.append(_write_hidden(network, tokenizer, [lyrics for _, _, lyrics in whole], hidden))
+            digests += [found.digest for found in whole]
+            windows += [len(found.clip.windows) for found in whole]
+            _write_log_mels(network, [found.clip for found in whole], mels)
+            masks.append(_write_hidden(network, tokenizer, [found.lyrics for found in whole], hidden))
     if len(kept) < 2:
         raise ManifestError(
             f"split {split}: fewer than two of {len(tracks)} tracks can be read; see the warnings"
         )
-    if len(kept) < len(tracks):
-        log.warning("%s: left out %d of %d tracks", split, len(tracks) - len(kept), len(tracks))
     frames = 1 + audio.window_samples // network.config.hop
     mask = np.concatenate(masks)
     return Features(
@@ -93,15 +107,35 @@ def extract(
         hidden=np.memmap(hidden_file, np.float16, "r").reshape(*mask.shape, -1),
         mask=mask,
         labels=library.labels(kept),
+        tracks=tuple(kept),
+        digests=tuple(digests),
+        left_out=tuple(left_out),
     )
 
 
-def _read(library: Library, track: Track, network: Network) -> tuple[Clip, str] | None:
+def report_left_out(splits: Iterable[Features]) -> None:
+    """The last word on tracks that could not be read: how many, and why."""
+    splits = list(splits)
+    reasons = Counter(reason for features in splits for reason in features.left_out)
+    if reasons:
+        total = reasons.total() + sum(len(features) for features in splits)
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        log.warning("left out %d of %d tracks: %s", reasons.total(), total, why)
+
+
+class _Input(NamedTuple):
+    clip: Clip
+    lyrics: str
+    digest: str
+
+
+def _read(library: Library, track: Track, network: Network) -> _Input | MediaError | UnreadableFile:
     try:
-        return library.clip(track, network.config.audio), library.lyrics(track)
-    except (MediaError, ManifestError) as error:
-        log.warning("track %s is left out: %s", track.track_id, error)
-        return None
+        encoded = library.audio(track)
+        clip = decode_windows(encoded, network.config.audio)
+        return _Input(clip, library.lyrics(track), hashlib.sha256(encoded).hexdigest())
+    except (MediaError, UnreadableFile) as error:
+        return error
 
 
 @torch.no_grad()

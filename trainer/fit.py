@@ -21,13 +21,14 @@ from trainer.atomic import new_folder
 from trainer.checkpoint import TOKENIZER_FILE, DataSet, Description, save_checkpoint
 from trainer.config import FitConfig, TrainingConfig
 from trainer.data import SPLITS, Library, read_library
-from trainer.errors import ManifestError
+from trainer.errors import UnreadableFile
 from trainer.evaluate import measurements, predict
-from trainer.features import Example, Features, RandomWindows, extract
+from trainer.features import Example, Features, RandomWindows, extract, report_left_out
 from trainer.genre_graph import correlations
 from trainer.lyrics_model import LyricsModel, load_lyrics_model, name_embeddings, train_little_bert
 from trainer.metrics import best_thresholds, measure
 from trainer.network import Network, total_loss
+from trainer.splits import refuse_shared_audio, require_examples
 
 LOG_FILE = "metrics.csv"
 
@@ -73,6 +74,7 @@ def fit(manifest: Path, config: TrainingConfig, out: Path, data_set: str, synthe
     and the test split is measured once. Raises a TrainerError.
     """
     library = read_library(manifest)
+    require_examples(library)
     with (
         new_folder(out) as folder,
         tempfile.TemporaryDirectory(prefix=".features.", dir=out.parent) as scratch,
@@ -88,6 +90,11 @@ def fit(manifest: Path, config: TrainingConfig, out: Path, data_set: str, synthe
         lyrics_model.tokenizer.save(str(folder / TOKENIZER_FILE))
         tokenizer = LyricsTokenizer(folder / TOKENIZER_FILE, config.network.max_tokens)
         features = {split: extract(library, split, network, tokenizer, Path(scratch)) for split in SPLITS}
+        refuse_shared_audio(
+            heard
+            for split in SPLITS
+            for heard in zip(features[split].tracks, features[split].digests, strict=True)
+        )
         _train(network, features["train"], features["valid"], config.fit, Path(scratch))
         shutil.copy(Path(scratch) / "log" / LOG_FILE, folder)
 
@@ -105,6 +112,7 @@ def fit(manifest: Path, config: TrainingConfig, out: Path, data_set: str, synthe
             ),
         )
         save_checkpoint(folder, description, network.cpu(), lyrics_model.tokenizer)
+    report_left_out(features.values())
     return description
 
 
@@ -115,7 +123,7 @@ def _lyrics_model(library: Library, config: TrainingConfig) -> LyricsModel:
     texts = []
     for track in library.of("train"):
         # Tracks that cannot be read are reported where they are left out.
-        with contextlib.suppress(MediaError, ManifestError):
+        with contextlib.suppress(MediaError, UnreadableFile):
             texts.append(library.lyrics(track))
     return train_little_bert(chosen, [text for text in texts if text], max_tokens, config.fit.seed)
 

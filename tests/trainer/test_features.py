@@ -13,7 +13,7 @@ from media.tokens import LyricsTokenizer
 from trainer.checkpoint import Checkpoint
 from trainer.data import read_library
 from trainer.errors import ManifestError
-from trainer.features import Features, RandomWindows, Windows, extract, pad_tokens
+from trainer.features import Features, RandomWindows, Windows, extract, pad_tokens, report_left_out
 
 
 def extract_test(manifest: Path, checkpoint: Checkpoint, folder: Path) -> Features:
@@ -81,7 +81,8 @@ def test_bad_files_are_reported_and_left_out(
     assert len(features.labels) == len(features.mask) == len(set(features.owners.tolist())) == 9
     for track in (first, second, third):
         assert f"track {track.track_id} is left out" in caplog.text
-    assert "left out 3 of 12" in caplog.text
+    report_left_out([features])
+    assert "left out 3 of 12 tracks: 1 UnsupportedAudio, 1 UnreadableFile, 1 UnreadableLyrics" in caplog.text
 
 
 def test_nothing_readable_ends_the_run(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""Splits: shares, genres and artists; and what must never be in two of them."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.bundle import Genre
+from trainer.errors import LeakError, ManifestError
+from trainer.library import SPLITS, Library, Split, Track
+from trainer.splits import SHARES, refuse_shared_audio, require_examples, with_splits
+
+GENRES = [f"g{number}" for number in range(8)]
+
+
+def a_track(
+    name: str, artist: str | None = None, genres: tuple[str, ...] = ("g0",), split: Split | None = None
+) -> Track:
+    return Track(
+        track_id=name, audio="x", lyrics=None, genres=genres, artist=artist, language=None, split=split
+    )
+
+
+def a_catalog(tracks: int = 600) -> list[Track]:
+    """Artists of up to ten tracks, genres from common to rare."""
+    chance = np.random.default_rng(0)
+    catalog = []
+    for number in range(tracks):
+        own = [genre for rank, genre in enumerate(GENRES) if chance.random() < 0.5 / (1 + rank)] or ["g0"]
+        catalog.append(a_track(str(number), f"artist {chance.integers(tracks // 5)}", tuple(own)))
+    return catalog
+
+
+def test_every_genre_is_shared_out() -> None:
+    tracks = with_splits(a_catalog())
+    for genre in GENRES:
+        found = Counter(track.split for track in tracks if genre in track.genres)
+        for split, share in SHARES.items():
+            assert found[split] / found.total() == pytest.approx(share, abs=0.06)
+    sizes = Counter(track.split for track in tracks)
+    assert [sizes[split] for split in SPLITS] == pytest.approx([420, 60, 120], abs=12)
+
+
+def test_artists_stay_together() -> None:
+    splits = {(track.artist, track.split) for track in with_splits(a_catalog())}
+    assert len(splits) == len({artist for artist, _ in splits})
+
+
+def test_the_seed_decides() -> None:
+    one, same, other = (with_splits(a_catalog(), seed) for seed in (0, 0, 1))
+    assert one == same != other
+
+
+def test_unknown_artists_are_not_one_artist() -> None:
+    found = Counter(track.split for track in with_splits([a_track(str(number)) for number in range(20)]))
+    assert found == {"train": 14, "valid": 2, "test": 4}
+
+
+def test_the_rarest_genres_are_trained_on() -> None:
+    tracks = [a_track(str(number), genres=("g0", f"rare-{number}")) for number in range(3)]
+    assert all(track.split == "train" for track in with_splits([*tracks, *a_catalog(60)])[:3])
+
+
+def test_a_split_for_some_is_refused() -> None:
+    with pytest.raises(ManifestError, match="1 of 2 tracks have no split"):
+        with_splits([a_track("1", split="train"), a_track("2")])
+
+
+def test_one_recording_in_two_splits_is_refused() -> None:
+    one, two, three = a_track("1", split="train"), a_track("2", split="train"), a_track("3", split="test")
+    refuse_shared_audio([(one, "same"), (two, "same"), (three, "other")])
+    with pytest.raises(LeakError, match=r"audio of track 3 is in split train \(track 1\) and in split test"):
+        refuse_shared_audio([(one, "same"), (two, "other"), (three, "same")])
+
+
+def library(*tracks: Track) -> Library:
+    genres = (Genre(slug="g0", name="G0"), Genre(slug="g1", name="G1"))
+    return Library(Path(), genres, tuple(with_splits(tracks)))
+
+
+def test_one_track_only() -> None:
+    with pytest.raises(ManifestError, match="needs two tracks at least; there are 1 tracks in all"):
+        require_examples(library(a_track("1")))
+
+
+def test_a_genre_that_is_never_trained_on() -> None:
+    given: list[Split] = ["train", "train", "valid", "valid", "test", "test"]
+    tracks = [a_track(str(number), split=split) for number, split in enumerate(given)]
+    tracks[-1] = a_track("5", genres=("g1",), split="test")
+    with pytest.raises(ManifestError, match="no track of split train has the genre g1"):
+        require_examples(library(*tracks))

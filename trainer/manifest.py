@@ -1,0 +1,118 @@
+"""A manifest: a row a track, as CSV, JSON lines or Parquet.
+
+Where `genres.json` lies beside it, tracks may have those genres only; else the genres are those they have.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+from pydantic import ValidationError
+
+from schemas.bundle import Genre
+from trainer.errors import ManifestError
+from trainer.genres import GENRES_FILE, named, read_genres, slug_of
+from trainer.library import Library, Track
+
+REQUIRED = [name for name, field in Track.model_fields.items() if field.is_required()]
+
+Row = str | Mapping[str, Any]
+"""A line of JSON, or cells by column."""
+
+
+def read_manifest(path: Path, genres: tuple[Genre, ...] | None = None) -> Library:
+    """Tracks as the manifest has them, split or not; `genres` go before those of `genres.json`.
+
+    Raises ManifestError, naming the row.
+    """
+    beside = path.parent / GENRES_FILE
+    if genres is None and beside.exists():
+        genres = read_genres(beside)
+    listed = None if genres is None else {genre.slug for genre in genres}
+    names: dict[str, str] = {}
+    tracks: dict[str, Track] = {}
+    for where, row in _rows(path):
+        try:
+            track = Track.model_validate_json(row) if isinstance(row, str) else Track.model_validate(row)
+            slugs = {slug_of(name): name for name in track.genres}
+        except ValidationError as error:
+            raise ManifestError(f"{path}, {where}: {_first(error)}") from error
+        except ManifestError as error:
+            raise ManifestError(f"{path}, {where}: {error}") from error
+        unknown = [] if listed is None else [slug for slug in slugs if slug not in listed]
+        if unknown:
+            known = GENRES_FILE if beside.exists() else "the checkpoint"
+            raise ManifestError(f"{path}, {where}: {unknown[0]} is not a genre of {known}")
+        if track.track_id in tracks:
+            raise ManifestError(f"{path}, {where}: track_id {track.track_id} came before")
+        names = slugs | names
+        tracks[track.track_id] = track.model_copy(update={"genres": tuple(slugs)})
+    return Library(path.parent, named(names) if genres is None else genres, tuple(tracks.values()))
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Each row with where it stands."""
+    try:
+        match path.suffix.lower():
+            case ".csv":
+                yield from _csv_rows(path)
+            case ".parquet":
+                yield from _parquet_rows(path)
+            case ".jsonl":
+                yield from _json_rows(path)
+            case _:
+                raise ManifestError(f"cannot read {path}: a manifest is .csv, .jsonl or .parquet")
+    except pa.ArrowInvalid as error:
+        raise ManifestError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from error
+    except OSError as error:
+        raise ManifestError(f"cannot read {path} ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path} is not UTF-8 text") from error
+
+
+def _json_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield f"line {number}", line
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    # Spreadsheets begin the file with a byte order mark.
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            _require_columns(path, reader.fieldnames or ())
+            for row in reader:
+                where = f"line {reader.line_num}"
+                if None in row or None in row.values():
+                    raise ManifestError(f"{path}, {where}: has other columns than the first line")
+                yield where, row
+        except csv.Error as error:
+            raise ManifestError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    with parquet.ParquetFile(path) as file:
+        columns = file.schema_arrow.names
+        _require_columns(path, columns)
+        number = 0
+        for batch in file.iter_batches(columns=[name for name in columns if name in Track.model_fields]):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"row {number}", row
+
+
+def _require_columns(path: Path, columns: Iterable[str]) -> None:
+    lacking = [name for name in REQUIRED if name not in set(columns)]
+    if lacking:
+        raise ManifestError(f"{path} lacks the column {lacking[0]}; it needs {', '.join(REQUIRED)}")
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
