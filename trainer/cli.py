@@ -23,12 +23,16 @@ def _train() -> None:
     logging.basicConfig(
         level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
     )
+    logging.getLogger("trainer").setLevel(logging.INFO)
 
 
 @app.command()
 def fit(
-    manifest: Annotated[
-        Path, typer.Argument(help="JSON lines: track_id, audio, lyrics, genres, artist, language, split.")
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Labelled tracks: a manifest (.csv, .jsonl, .parquet), or a folder in Music4All's layout."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint; must not exist yet.")],
     preset_: Annotated[PresetName, typer.Option("--preset", help="Where the settings start from.")] = "paper",
@@ -39,13 +43,13 @@ def fit(
     ] = None,
     data_set: Annotated[
         str | None,
-        typer.Option(help="The data's name in the model card; the manifest's folder if not given."),
+        typer.Option(help="The data's name in the model card; the folder's if not given."),
     ] = None,
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="The music was made by a program; the model card says so.")
     ] = False,
 ) -> None:
-    """Train on a manifest and write a checkpoint."""
+    """Train on labelled tracks and write a checkpoint."""
     overrides = list(set_ or [])
     overrides += [
         f"fit.{key}={value}" for key, value in (("epochs", epochs), ("seed", seed)) if value is not None
@@ -54,7 +58,8 @@ def fit(
     # Torch takes seconds to import: not for a wrong setting.
     from trainer import fit as fitting
 
-    description = fitting.fit(manifest, config, out, data_set or manifest.resolve().parent.name, synthetic)
+    folder = source.resolve() if source.is_dir() else source.resolve().parent
+    description = fitting.fit(source, config, out, data_set or folder.name, synthetic)
     with_lyrics, without = description.measurements
     table = Table("on the test split", "with lyrics", "lyrics withheld")
     for name, value in with_lyrics.metrics.items():

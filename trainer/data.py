@@ -1,19 +1,22 @@
-"""Labelled tracks, read from where they are listed."""
+"""Labelled tracks, read from where they are listed: a manifest, or a folder in Music4All's layout."""
 
 from pathlib import Path
 
 from schemas.bundle import Genre
 from trainer.library import SPLITS, Library, Split, Track
 from trainer.manifest import read_manifest
+from trainer.music4all import read_music4all
 from trainer.splits import with_splits
 
 __all__ = ["SPLITS", "Library", "Split", "Track", "read_library"]
 
 
 def read_library(source: Path, genres: tuple[Genre, ...] | None = None) -> Library:
-    """The tracks of a manifest, each in a split; `genres`, if given, are all that they may have.
+    """The tracks of a manifest or of a Music4All folder, each in a split.
+
+    `genres`, if given, are all that they may have.
 
     Raises ManifestError, LeakError.
     """
-    library = read_manifest(source, genres)
+    library = (read_music4all if source.is_dir() else read_manifest)(source, genres)
     return Library(library.folder, library.genres, tuple(with_splits(library.tracks)))

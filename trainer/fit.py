@@ -67,13 +67,13 @@ class FitModule(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": schedule}
 
 
-def fit(manifest: Path, config: TrainingConfig, out: Path, data_set: str, synthetic: bool) -> Description:
-    """Train on a manifest and write a checkpoint to the folder `out`, complete or not at all.
+def fit(source: Path, config: TrainingConfig, out: Path, data_set: str, synthetic: bool) -> Description:
+    """Train on what `read_library` reads and write a checkpoint to the folder `out`, complete or not at all.
 
     Kept are the weights of the epoch with the best validation mAP; thresholds are fitted on validation,
     and the test split is measured once. Raises a TrainerError.
     """
-    library = read_library(manifest)
+    library = read_library(source)
     require_examples(library)
     with (
         new_folder(out) as folder,
