@@ -1,8 +1,9 @@
 """`cogenre-export`: from a checkpoint to a bundle that the worker loads."""
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -66,6 +67,39 @@ def verify(
             f"{precision}: probabilities within {parity.max_probability_difference:.1e} of the {other}'s "
             f"in {parity.cases} cases"
         )
+
+
+@app.command()
+def push(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    url: Annotated[str, typer.Argument(help="s3://bucket/prefix; name and version are added.")],
+) -> None:
+    """Put a bundle into S3, once a version. Goes on where an earlier push was interrupted."""
+    from schemas.transfer import push as put
+
+    with console.status("pushing"):
+        target = put(_s3(), bundle, url)
+    typer.echo(f"pushed: COGENRE_BUNDLE={target}")
+
+
+@app.command()
+def pull(
+    url: Annotated[str, typer.Argument(help="s3://bucket/prefix/name/version, as push said.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the bundle; must not exist yet.")],
+) -> None:
+    """Get a bundle from S3 and check every file's hash."""
+    from schemas.transfer import pull as get
+
+    with console.status("pulling"):
+        manifest = get(_s3(), url, out)
+    typer.echo(f"{manifest.label} pulled to {out}")
+
+
+def _s3() -> Any:
+    """Set up as the worker's: credentials from boto3's own places."""
+    import boto3
+
+    return boto3.client("s3", endpoint_url=os.environ.get("COGENRE_S3_ENDPOINT_URL"))
 
 
 def main() -> None:

@@ -165,11 +165,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_bundle(folder: Path) -> BundleManifest:
-    """The manifest of a bundle whose every file is there and unchanged.
-
-    Raises BundleError, naming the file and what is wrong with it.
-    """
+def read_manifest(folder: Path) -> BundleManifest:
+    """The manifest alone. Raises BundleError, naming what is wrong with it."""
     path = folder / MANIFEST_FILE
     try:
         text = path.read_text()
@@ -186,11 +183,19 @@ def read_bundle(folder: Path) -> BundleManifest:
             "export the model again or install the matching release"
         )
     try:
-        manifest = BundleManifest.model_validate_json(text)
+        return BundleManifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "manifest"
         raise BundleError(f"{path}: {where}: {first['msg']}") from error
+
+
+def read_bundle(folder: Path) -> BundleManifest:
+    """The manifest of a bundle whose every file is there and unchanged.
+
+    Raises BundleError, naming the file and what is wrong with it.
+    """
+    manifest = read_manifest(folder)
     for name, expected in manifest.files.items():
         file = folder / name
         if not file.is_file():

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.bundle import MANIFEST_FILE, artefact_sha256, read_bundle
 from schemas.errors import BundleError
+from worker.bundle_cache import local_bundle
 from worker.catalog.models import register_model
 from worker.catalog.tracks import TrackCatalog
 from worker.errors import ConfigError
@@ -50,7 +51,7 @@ class BundleFolder:
     def load(self) -> None:
         """Serve what is wanted. Raises ConfigError, BundleError, where nothing can be served."""
         wanted: dict[str, ServedModel] = {}
-        for folder in found_bundles(self._settings.bundle):
+        for folder in found_bundles(local_bundle(self._settings)):
             sha256 = artefact_sha256(folder)
             manifest = (
                 read_bundle(folder) if sha256 not in self._loaded else self._loaded[sha256].model.manifest

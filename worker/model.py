@@ -12,6 +12,7 @@ from media.decode import Clip, Waveform, decode_windows
 from media.lyrics import clean_lyrics
 from media.tokens import LyricsTokenizer
 from schemas.bundle import INPUTS, OUTPUTS, BundleManifest, read_bundle
+from worker.bundle_cache import local_bundle
 from worker.errors import ConfigError
 from worker.labels import LabelRule, sigmoid
 from worker.session import open_session
@@ -56,7 +57,8 @@ class Model:
 
     def __init__(self, settings: ModelSettings) -> None:
         """Raises BundleError, ConfigError."""
-        self.manifest = _with_windows(read_bundle(settings.bundle), settings.windows)
+        folder = local_bundle(settings)
+        self.manifest = _with_windows(read_bundle(folder), settings.windows)
         self.provider = settings.provider
         self.precision = settings.precision
         graph = self.manifest.graphs.get(settings.precision)
@@ -66,8 +68,8 @@ class Model:
                 f"to one of {', '.join(self.manifest.graphs)}"
             )
         lyrics = self.manifest.lyrics
-        self._tokenizer = LyricsTokenizer(settings.bundle / lyrics.tokenizer, lyrics.max_tokens)
-        self._session = open_session(settings.bundle / graph, settings.provider, settings.threads)
+        self._tokenizer = LyricsTokenizer(folder / lyrics.tokenizer, lyrics.max_tokens)
+        self._session = open_session(folder / graph, settings.provider, settings.threads)
         self.rule = LabelRule(self.manifest)
         self._warm_up()
 
@@ -135,6 +137,6 @@ def _with_windows(manifest: BundleManifest, windows: int | None) -> BundleManife
     return manifest.model_copy(update={"audio": audio})
 
 
-def open_bundle(folder: Path) -> Model:
-    """A bundle on the CPU, with everything else as it is by default."""
-    return Model(ModelSettings(bundle=folder))
+def open_bundle(bundle: Path | str) -> Model:
+    """A bundle, of a folder or in S3, on the CPU, with everything else as it is by default."""
+    return Model(ModelSettings(bundle=bundle))

@@ -15,6 +15,7 @@ DEMO_DATA = Path(__file__).parents[1] / "deploy" / "demo"
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 LogFormat = Literal["text", "json"]
+S3Url = Annotated[str, Field(pattern=r"^s3://")]
 
 
 class _Settings(BaseSettings):
@@ -84,8 +85,12 @@ class StorageSettings(S3Settings):
 class ModelSettings(_Settings):
     """Which model runs, and on what."""
 
-    bundle: Path = Field(
-        description="Folder of the model bundle, or of several: shadows run beside the current model."
+    bundle: Path | S3Url = Field(
+        description="Folder of the model bundle, or of several: shadows run beside the current model. Or "
+        "`s3://bucket/prefix/name/version`, where `cogenre-export push` put one."
+    )
+    bundle_cache: Path | None = Field(
+        default=None, description="Folder for bundles from S3; unset = `~/.cache/cogenre`."
     )
     provider: Provider = Field(
         default="cpu", description="ONNX Runtime's execution provider. Never replaced silently."
@@ -155,6 +160,6 @@ class WorkerSettings(CatalogSettings, BrokerSettings, StorageSettings, ModelSett
     )
 
 
-def bundle_or_demo(bundle: Path | None) -> Path:
+def bundle_or_demo(bundle: str | None) -> str:
     """`bundle`, else the one that the settings name, else the demo's."""
-    return bundle or Path(os.environ.get("COGENRE_BUNDLE") or DEMO_DATA / "bundle")
+    return bundle or os.environ.get("COGENRE_BUNDLE") or str(DEMO_DATA / "bundle")

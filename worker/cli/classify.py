@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 def classify(
     files: Annotated[list[Path], typer.Argument(help="Encoded audio. A .txt of the same name = its lyrics.")],
     bundle: Annotated[
-        Path | None, typer.Option(help="Model bundle; default: COGENRE_BUNDLE, else the demo's.")
+        str | None, typer.Option(help="Model bundle; default: COGENRE_BUNDLE, else the demo's.")
     ] = None,
     lyrics: Annotated[Path | None, typer.Option(help="Lyrics, where a single audio file is given.")] = None,
     as_json: Annotated[
