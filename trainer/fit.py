@@ -18,12 +18,14 @@ from torch.utils.data import DataLoader
 from media.errors import MediaError
 from media.tokens import LyricsTokenizer
 from trainer.atomic import new_folder
+from trainer.cache import Cache
 from trainer.checkpoint import TOKENIZER_FILE, DataSet, Description, save_checkpoint
 from trainer.config import FitConfig, TrainingConfig
 from trainer.data import SPLITS, Library, read_library
 from trainer.errors import UnreadableFile
 from trainer.evaluate import measurements, predict
-from trainer.features import Example, Features, RandomWindows, extract, report_left_out
+from trainer.extract import Extractor, report_left_out
+from trainer.features import Example, Features, RandomWindows
 from trainer.genre_graph import correlations
 from trainer.lyrics_model import LyricsModel, load_lyrics_model, name_embeddings, train_little_bert
 from trainer.metrics import best_thresholds, measure
@@ -67,11 +69,14 @@ class FitModule(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": schedule}
 
 
-def fit(source: Path, config: TrainingConfig, out: Path, data_set: str, synthetic: bool) -> Description:
+def fit(
+    source: Path, config: TrainingConfig, out: Path, data_set: str, synthetic: bool, cache: Path | None = None
+) -> Description:
     """Train on what `read_library` reads and write a checkpoint to the folder `out`, complete or not at all.
 
     Kept are the weights of the epoch with the best validation mAP; thresholds are fitted on validation,
-    and the test split is measured once. Raises a TrainerError.
+    and the test split is measured once. `cache` is a folder that keeps what is computed of files for other
+    runs; without it nothing is kept. Raises a TrainerError.
     """
     library = read_library(source)
     require_examples(library)
@@ -89,7 +94,8 @@ def fit(source: Path, config: TrainingConfig, out: Path, data_set: str, syntheti
 
         lyrics_model.tokenizer.save(str(folder / TOKENIZER_FILE))
         tokenizer = LyricsTokenizer(folder / TOKENIZER_FILE, config.network.max_tokens)
-        features = {split: extract(library, split, network, tokenizer, Path(scratch)) for split in SPLITS}
+        extractor = Extractor.of(network, tokenizer, Cache(cache or Path(scratch) / "cache"))
+        features = {split: extractor.extract(library, split, Path(scratch)) for split in SPLITS}
         refuse_shared_audio(
             heard
             for split in SPLITS

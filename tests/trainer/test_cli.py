@@ -31,9 +31,11 @@ def test_fit_writes_a_checkpoint(
     code = run(
         monkeypatch,
         *("fit", manifest, "--preset", "small", "--out", tmp_path / "out", "--epochs", "1", "--seed", "5"),
+        *("--cache", tmp_path / "cache"),
         *arguments,
     )
     assert code == 0
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"hidden", "log-mels"}
     assert "checkpoint written to" in capfd.readouterr().out
     description = json.loads((tmp_path / "out" / "checkpoint.json").read_text())
     assert description["config"]["fit"]["epochs"] == 1

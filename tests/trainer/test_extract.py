@@ -1,0 +1,168 @@
+"""From files to features: the same inputs as the worker's, bad files left out, nothing computed twice."""
+
+import logging
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from media.decode import decode_windows
+from media.tokens import LyricsTokenizer
+from trainer.cache import Cache
+from trainer.checkpoint import Checkpoint, load_checkpoint
+from trainer.data import read_library
+from trainer.errors import ManifestError
+from trainer.extract import Extractor, report_left_out
+from trainer.features import Features, Windows, pad_tokens
+from trainer.network import Network
+
+
+def extract_test(manifest: Path, checkpoint: Checkpoint, folder: Path) -> Features:
+    extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(folder / "cache"))
+    return extractor.extract(read_library(manifest), "test", folder)
+
+
+def test_features_are_what_the_network_gets_when_served(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    network, tokenizer = checkpoint.network, checkpoint.tokenizer
+    features = extract_test(manifest, checkpoint, tmp_path)
+    library = read_library(manifest)
+    windows = iter(Windows(features))
+    for track in library.of("test"):
+        clip = decode_windows((manifest.parent / track.audio).read_bytes(), network.config.audio)
+        ids, mask = pad_tokens([tokenizer.encode(library.lyrics(track))], network.config.max_tokens)
+        for waveform in torch.from_numpy(clip.windows):
+            with torch.no_grad():
+                expected, _ = network(waveform[None], ids, mask)
+                log_mel, hidden, kept_mask, labels = (part[None] for part in next(windows))
+                output = network.classify(log_mel, hidden, kept_mask, network.genre_vectors())
+            # Half precision.
+            torch.testing.assert_close(output.logits, expected, atol=2e-2, rtol=1e-2)
+            assert torch.equal(labels, library.labels([track]))
+
+
+def test_owners_and_masks(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    features = extract_test(manifest, checkpoint, tmp_path)
+    tracks = read_library(manifest).of("test")
+    # Tracks last one, two or three seconds; at most two windows of one second are heard.
+    expected = [min(2, 1 + int(track.track_id.removeprefix("track-")) % 3) for track in tracks]
+    assert np.bincount(features.owners).tolist() == expected
+    assert features.mask.any(1).tolist() == [track.lyrics is not None for track in tracks]
+
+
+def test_bad_files_are_reported_and_left_out(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(manifest.parent, tmp_path / "copy")
+    copy = tmp_path / "copy" / manifest.name
+    first, second, third, *_ = read_library(copy).of("test")
+    (copy.parent / first.audio).write_bytes(b"no audio at all")
+    (copy.parent / second.audio).unlink()
+    assert third.lyrics is not None
+    (copy.parent / third.lyrics).write_bytes(b"\xff\x00\xff")
+    with caplog.at_level(logging.WARNING):
+        features = extract_test(copy, checkpoint, tmp_path)
+    assert len(features) == 9
+    assert len(features.labels) == len(features.mask) == len(set(features.owners.tolist())) == 9
+    for track in (first, second, third):
+        assert f"track {track.track_id} is left out" in caplog.text
+    report_left_out([features])
+    assert "left out 3 of 12 tracks: 1 UnsupportedAudio, 1 UnreadableFile, 1 UnreadableLyrics" in caplog.text
+
+
+def test_nothing_readable_ends_the_run(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    shutil.copytree(manifest.parent, tmp_path / "copy")
+    for file in (tmp_path / "copy").glob("*.wav"):
+        file.write_bytes(b"no audio at all")
+    with pytest.raises(ManifestError, match="split test: fewer than two of 12"):
+        extract_test(tmp_path / "copy" / manifest.name, checkpoint, tmp_path)
+
+
+def test_the_tokenizer_of_a_checkpoint_is_the_workers(checkpoint: Checkpoint) -> None:
+    assert isinstance(checkpoint.tokenizer, LyricsTokenizer)
+    assert checkpoint.tokenizer.encode("") == []
+    assert len(checkpoint.tokenizer.encode("love " * 100)) == checkpoint.network.config.max_tokens
+
+
+def test_a_second_run_neither_decodes_nor_reads(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count_work(checkpoint, monkeypatch)
+    first = extract_test(manifest, checkpoint, tmp_path)
+    assert calls == {"decoded": 12, "heard": 12, "read": 1}
+    calls.clear()
+    (tmp_path / "again").mkdir()
+    (tmp_path / "cache").rename(tmp_path / "again" / "cache")
+    second = extract_test(manifest, checkpoint, tmp_path / "again")
+    assert not calls
+    for name in ("log_mels", "owners", "hidden", "mask", "labels"):
+        assert np.array_equal(getattr(first, name), getattr(second, name)), name
+    assert first.digests == second.digests
+
+
+def test_what_has_changed_is_computed_anew(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(manifest.parent, tmp_path / "copy")
+    copy = tmp_path / "copy" / manifest.name
+    extract_test(copy, checkpoint, tmp_path)
+    calls = count_work(checkpoint, monkeypatch)
+    first, second, *_ = read_library(copy).of("test")
+    shutil.copy(manifest.parent / "track-0.wav", copy.parent / first.audio)
+    (copy.parent / second.audio).rename(copy.parent / "renamed.wav")
+    copy.write_text(copy.read_text().replace(second.audio, "renamed.wav"))
+    extract_test(copy, checkpoint, tmp_path)
+    assert calls == {"decoded": 1, "heard": 1}
+    calls.clear()
+    assert second.lyrics is not None
+    (copy.parent / second.lyrics).write_text("other words")
+    extract_test(copy, checkpoint, tmp_path)
+    assert calls == {"read": 1}
+
+
+def test_another_configuration_or_encoder_has_features_of_its_own(
+    checkpoint: Checkpoint, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    def extractor(network: Network) -> Extractor:
+        return Extractor.of(network, checkpoint.tokenizer, Cache(tmp_path))
+
+    own = extractor(checkpoint.network)
+    other = load_checkpoint(checkpoint_folder).network
+    same = extractor(other)
+    assert (same.hearing, same.reading) == (own.hearing, own.reading)
+    other.config = other.config.model_copy(update={"mels": 64})
+    with torch.no_grad():
+        next(other.lyrics_encoder.parameters()).add_(1)
+    changed = extractor(other)
+    assert changed.hearing != own.hearing
+    assert changed.reading != own.reading
+
+
+def count_work(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts what costs time: clips decoded, clips through the frontend, batches through the encoder."""
+    calls = Counter[str]()
+
+    def decode(*arguments: Any) -> Any:
+        calls["decoded"] += 1
+        return decode_windows(*arguments)
+
+    monkeypatch.setattr("trainer.extract.decode_windows", decode)
+    network = checkpoint.network
+    hear, read = network.frontend.forward, network.read
+
+    def heard(*arguments: Any) -> Any:
+        calls["heard"] += 1
+        return hear(*arguments)
+
+    def was_read(*arguments: Any) -> Any:
+        calls["read"] += 1
+        return read(*arguments)
+
+    monkeypatch.setattr(network.frontend, "forward", heard)
+    monkeypatch.setattr(network, "read", was_read)
+    return calls

@@ -1,0 +1,61 @@
+"""Arrays that are computed once and kept across runs, each in a file named by what it was computed of.
+
+```
+<folder>/log-mels/3f/3f9a….npy
+<folder>/hidden/c1/c1b0….npy
+```
+Files of inputs that are gone stay: the folder may be deleted whenever no run uses it.
+"""
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def key_of(*parts: bytes | str) -> str:
+    """SHA-256 of the parts, in which none runs into the next."""
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(8, "big") + raw)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Cache:
+    folder: Path
+
+    def get(self, kind: str, key: str) -> NDArray[np.float16] | None:
+        """What was put there; None too where a file is damaged."""
+        try:
+            array: NDArray[np.float16] = np.load(self._path(kind, key), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return array
+
+    def put(self, kind: str, key: str, array: NDArray[np.float16]) -> None:
+        """Complete or not at all, also beside other runs on the same folder."""
+        path = self._path(kind, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            try:
+                np.save(file, array, allow_pickle=False)
+                file.flush()
+                Path(file.name).rename(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+
+    def _path(self, kind: str, key: str) -> Path:
+        return self.folder / kind / key[:2] / f"{key}.npy"
+
+
+def user_cache() -> Path:
+    """Where the user's caches lie, by the XDG specification."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "cogenre"
