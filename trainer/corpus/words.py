@@ -17,7 +17,7 @@ INSTRUMENTAL = {
 
 SELDOM_INSTRUMENTAL = 0.05
 
-ON_THEME = 0.3
+ON_THEME = 0.55
 """Probability that a content word is the theme's own; all others are words that everybody sings."""
 
 ASTRAY = 0.15
