@@ -73,7 +73,10 @@ class LyricsTokens(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """One half of SCMA: softmax(Q_α K_βᵀ / √d) V_β, with a residual and LayerNorm as in a transformer."""
+    """One half of SCMA: softmax(Q_α K_βᵀ / √d) V_β, with a residual around normalised inputs.
+
+    Normalised behind the residual, as in the first transformers, the lyrics learn next to nothing.
+    """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -83,15 +86,16 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(width)
+        self.other_norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, other: Tensor, other_mask: Tensor | None = None) -> Tensor:
         """x (B, N, W) attends to `other` (B, M, W) where `other_mask` (B, M) is true."""
-        q = self._split(self.query(x))
-        k, v = (self._split(part) for part in self.key_value(other).chunk(2, dim=-1))
+        q = self._split(self.query(self.norm(x)))
+        k, v = (self._split(part) for part in self.key_value(self.other_norm(other)).chunk(2, dim=-1))
         mask = None if other_mask is None else other_mask[:, None, None, :]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         joined = attended.transpose(1, 2).flatten(2)
-        result: Tensor = self.norm(x + self.dropout(self.out(joined)))
+        result: Tensor = x + self.dropout(self.out(joined))
         return result
 
     def _split(self, x: Tensor) -> Tensor:
