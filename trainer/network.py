@@ -75,7 +75,7 @@ class LyricsTokens(nn.Module):
 class CrossAttention(nn.Module):
     """One half of SCMA: softmax(Q_α K_βᵀ / √d) V_β, with a residual around normalised inputs.
 
-    Normalised behind the residual, as in the first transformers, the lyrics learn next to nothing.
+    Normalised behind the residual instead, it learned far less from the lyrics.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:

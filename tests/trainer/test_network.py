@@ -121,14 +121,16 @@ def test_cross_attention_is_softmax_of_the_scaled_products() -> None:
     attention = CrossAttention(width=8, heads=2, dropout=0.0).eval()
     x, other = torch.randn(1, 3, 8), torch.randn(1, 4, 8)
     mask = torch.tensor([[True, True, False, True]])
-    q = attention.query(x)[0]
-    k, v = attention.key_value(other)[0].split(8, dim=-1)
+    attention.norm.weight.normal_()
+    attention.other_norm.bias.normal_()
+    q = attention.query(attention.norm(x))[0]
+    k, v = attention.key_value(attention.other_norm(other))[0].split(8, dim=-1)
     heads = []
     for head in (slice(0, 4), slice(4, 8)):
         scores = q[:, head] @ k[:, head].T / math.sqrt(4)
         scores[:, 2] = -math.inf
         heads.append(torch.softmax(scores, dim=-1) @ v[:, head])
-    expected = attention.norm(x + attention.out(torch.cat(heads, dim=-1)))
+    expected = x + attention.out(torch.cat(heads, dim=-1))
     torch.testing.assert_close(attention(x, other, mask), expected)
 
 
