@@ -28,7 +28,7 @@ demo: $(LOCAL) ## the whole path on an embedded stack; AUDIO=dir adds the audio 
 	$(BIN)/cogenre demo $(if $(AUDIO),--audio "$(AUDIO)")
 
 test: lint ## lint, then every test but the slow ones
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 3 --dist loadfile
 
 test-slow: $(DEV) ## the tests that take minutes
 	$(BIN)/pytest -m slow
