@@ -45,17 +45,17 @@ def test_golden_envelopes_are_labelled_and_malformed_ones_kept(
 def test_the_job_of_a_worker_that_was_killed_is_done_by_another(
     environment: dict[str, str], catalog: Engine, s3: Any, broker: Any
 ) -> None:
-    push(*(job(f"track-{at}", put_audio(s3, f"t{at}.flac", hertz=200 + 9 * at)) for at in range(40)))
+    push(*(job(f"track-{at}", put_audio(s3, f"t{at}.flac", hertz=200 + 9 * at)) for at in range(80)))
     short = {"COGENRE_VISIBILITY_TIMEOUT": "5"}
-    with running_worker(**short) as worker:
-        wait_until(lambda: count(catalog, "track_current") >= 3)
+    with running_worker(**short, COGENRE_CONCURRENCY="2") as worker:
+        wait_until(lambda: count(catalog, "track_current") >= 1)
         worker.kill()
         worker.wait()
-    assert count(catalog, "track_current") < 40
+    assert count(catalog, "track_current") < 80
     with running_worker(**short):
-        wait_until(lambda: count(catalog, "track_current") == 40)
-        wait_until(lambda: broker.hlen("cogenre.unacked") == 0, seconds=20)
-    assert count(catalog, "classification") == 40
+        wait_until(lambda: count(catalog, "track_current") == 80)
+        wait_until(lambda: broker.hlen("cogenre.unacked") == 0, seconds=60)
+    assert count(catalog, "classification") == 80
     assert count(catalog, "ingest_failure") == 0
 
 
