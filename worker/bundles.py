@@ -46,7 +46,7 @@ class BundleFolder:
             settings.batch_rows, settings.batch_tokens, settings.concurrency, settings.transient_seconds
         )
         self._loaded: dict[str, ServedModel] = {}
-        """By the bundle's SHA-256."""
+        """By the bundle's SHA-256. One that is loaded when another fails to is there for the next look."""
 
     def load(self) -> None:
         """Serve what is wanted. Raises ConfigError, BundleError, where nothing can be served."""
@@ -58,15 +58,17 @@ class BundleFolder:
             )
             registered = register_model(self._engine, manifest, sha256)
             if registered.status != RETIRED:
-                catalog = TrackCatalog(
-                    self._engine, registered, self._settings.provider, self._settings.precision
-                )
-                wanted[sha256] = self._loaded.get(sha256) or self._served(folder, catalog)
+                if sha256 not in self._loaded:
+                    catalog = TrackCatalog(
+                        self._engine, registered, self._settings.provider, self._settings.precision
+                    )
+                    self._loaded[sha256] = self._served(folder, catalog)
+                wanted[sha256] = self._loaded[sha256]
         if not wanted:
             raise ConfigError(
                 f"every model of {self._settings.bundle} is retired: promote one, or set COGENRE_BUNDLE"
             )
-        if wanted.keys() != self._loaded.keys():
+        if tuple(wanted.values()) != self._models.serving:
             gone = [self._loaded[sha256] for sha256 in self._loaded.keys() - wanted.keys()]
             self._loaded = wanted
             self._show()

@@ -26,22 +26,31 @@ def register_model(engine: Engine, manifest: BundleManifest, artefact_sha256: st
     Raises ConfigError where the same name and version stand for another artefact.
     """
     with engine.begin() as connection:
-        connection.execute(text("lock table model in share row exclusive mode"))
-        known = connection.execute(
-            text(
-                "select id, status, artefact_sha256, genre_ids from model "
-                "where name = :name and version = :version"
-            ),
-            {"name": manifest.name, "version": manifest.version},
-        ).one_or_none()
+        known = _known(connection, manifest, artefact_sha256)
         if known is None:
-            return _insert(connection, manifest, artefact_sha256)
-        if known.artefact_sha256 != artefact_sha256:
-            raise ConfigError(
-                f"the catalog knows another bundle as {manifest.label}: give this one a version of its own "
-                "(`cogenre-export bundle --version`)"
-            )
-        return RegisteredModel(known.id, known.status, tuple(known.genre_ids))
+            connection.execute(text("lock table model in share row exclusive mode"))
+            # Another worker may have been faster.
+            known = _known(connection, manifest, artefact_sha256)
+        return known or _insert(connection, manifest, artefact_sha256)
+
+
+def _known(connection: Connection, manifest: BundleManifest, artefact_sha256: str) -> RegisteredModel | None:
+    """Workers ask this every few seconds: it takes no lock."""
+    row = connection.execute(
+        text(
+            "select id, status, artefact_sha256, genre_ids from model "
+            "where name = :name and version = :version"
+        ),
+        {"name": manifest.name, "version": manifest.version},
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.artefact_sha256 != artefact_sha256:
+        raise ConfigError(
+            f"the catalog knows another bundle as {manifest.label}: give this one a version of its own "
+            "(`cogenre-export bundle --version`)"
+        )
+    return RegisteredModel(row.id, row.status, tuple(row.genre_ids))
 
 
 def _insert(connection: Connection, manifest: BundleManifest, artefact_sha256: str) -> RegisteredModel:
