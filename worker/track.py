@@ -18,7 +18,9 @@ the queue.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -125,33 +127,24 @@ class Labeller:
                 else job.lyrics
             )
             input_hash = self._input_hash(job, audio, lyrics)
-        verdicts: Verdicts = {}
-        unknown = list(models)
-        if not job.force:
-            known = {model: self._known(model, job, input_hash) for model in models}
-            verdicts = {model: said.verdict for model, said in known.items() if said and not said.own}
-            unknown = [model for model, said in known.items() if said is None]
-        if unknown:
-            verdicts |= self._classified(unknown, input_hash, job, audio, lyrics, clock)
-        if not verdicts:
-            self._patiently(lambda: self._catalog.settle(job.track_id))
-            return "skipped"
-        with clock.stage("commit"):
-            commits = [
-                model.commit(
-                    Classified(job, input_hash, verdict, _labels(model, verdict), clock.milliseconds())
-                )
-                for model, verdict in verdicts.items()
-            ]
-            for commit in commits:
-                commit.result()
+        with self._said(models, input_hash, job, audio, lyrics, clock) as verdicts:
+            if not verdicts:
+                self._patiently(lambda: self._catalog.settle(job.track_id))
+                return "skipped"
+            with clock.stage("commit"):
+                commits = [
+                    model.commit(
+                        Classified(job, input_hash, verdict, _labels(model, verdict), clock.milliseconds())
+                    )
+                    for model, verdict in verdicts.items()
+                ]
+                for commit in commits:
+                    commit.result()
         delivery.committed(job.enqueued_at)
         return "catalogued"
 
-    def _known(self, model: ServedModel, job: TrackJob, input_hash: bytes) -> Known | None:
-        return self._patiently(lambda: model.catalog.known(job.track_id, input_hash))
-
-    def _classified(
+    @contextmanager
+    def _said(
         self,
         models: Sequence[ServedModel],
         input_hash: bytes,
@@ -159,16 +152,38 @@ class Labeller:
         audio: StoredObject,
         lyrics: Lyrics,
         clock: Stopwatch,
-    ) -> Verdicts:
-        """What the models say. Tracks of the same input that come at once share it, unless forced."""
+    ) -> Iterator[Verdicts]:
+        """What the models say of the track, where the catalog does not hold it of this very track already.
 
-        def classify() -> Verdicts:
-            return self._classify(models, job, audio, lyrics, clock)
-
+        Tracks of the same input share it, unless forced: those that come at once through `SingleFlight`,
+        and those that come when this one is committed, which is when the context ends, from the catalog.
+        """
         if job.force:
-            return classify()
-        key = input_hash + repr([model.label for model in models]).encode()
-        return self._same_input.do(key, classify)
+            yield self._classify(models, job, audio, lyrics, clock)
+            return
+        known = self._known(models, job, input_hash)
+        others = {model: said.verdict for model, said in known.items() if not said.own}
+        unknown = [model for model in models if model not in known]
+        if not unknown:
+            yield others
+            return
+
+        def say() -> Verdicts:
+            # Once more: the track that was under way at the first look may be committed by now.
+            found = {model: said.verdict for model, said in self._known(unknown, job, input_hash).items()}
+            left = [model for model in unknown if model not in found]
+            return found | (self._classify(left, job, audio, lyrics, clock) if left else {})
+
+        key = input_hash + repr([model.label for model in unknown]).encode()
+        with self._same_input.shared(key, say) as said:
+            yield others | said
+
+    def _known(
+        self, models: Sequence[ServedModel], job: TrackJob, input_hash: bytes
+    ) -> dict[ServedModel, Known]:
+        look_up = (partial(model.catalog.known, job.track_id, input_hash) for model in models)
+        known = (self._patiently(call) for call in look_up)
+        return {model: said for model, said in zip(models, known, strict=True) if said}
 
     def _classify(
         self,

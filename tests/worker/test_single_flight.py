@@ -15,11 +15,15 @@ class Flight:
         self.gate = threading.Event()
         self.calls = 0
         self.error = error
-        self.first: Future[int] = threads.submit(self.flights.do, b"k", self.work)
+        self.first: Future[int] = threads.submit(self.once)
         wait_until(lambda: self.calls == 1)
-        self.second: Future[int] = threads.submit(self.flights.do, b"k", self.work)
+        self.second: Future[int] = threads.submit(self.once)
         shared = self.flights._flying[b"k"]
         wait_until(lambda: len(shared._condition._waiters) > 0)  # type: ignore[attr-defined]
+
+    def once(self) -> int:
+        with self.flights.shared(b"k", self.work) as result:
+            return result
 
     def work(self) -> int:
         self.calls += 1
@@ -32,11 +36,22 @@ class Flight:
 def test_threads_that_want_the_same_share_one_call() -> None:
     with ThreadPoolExecutor(2) as threads:
         flight = Flight(threads)
-        assert flight.flights.do(b"another", lambda: 1) == 1, "other keys do not wait"
+        with flight.flights.shared(b"another", lambda: 1) as result:
+            assert result == 1, "other keys do not wait"
         flight.gate.set()
         assert [flight.first.result(10), flight.second.result(10)] == [7, 7]
     assert flight.calls == 1
-    assert flight.flights.do(b"k", lambda: 2) == 2, "nothing is remembered"
+    with flight.flights.shared(b"k", lambda: 2) as result:
+        assert result == 2, "nothing is remembered"
+
+
+def test_a_result_is_shared_until_who_made_it_is_done_with_it() -> None:
+    flights: SingleFlight[int] = SingleFlight()
+    with flights.shared(b"k", lambda: 7):
+        with flights.shared(b"k", lambda: 8) as result:
+            assert result == 7
+        with flights.shared(b"k", lambda: 9) as result:
+            assert result == 7, "one that shared it does not end it"
 
 
 def test_an_error_is_everybodys() -> None:
@@ -47,3 +62,5 @@ def test_an_error_is_everybodys() -> None:
             with pytest.raises(ValueError, match="bad"):
                 future.result(10)
     assert flight.calls == 1
+    with flight.flights.shared(b"k", lambda: 2) as result:
+        assert result == 2, "nor is an error remembered"
