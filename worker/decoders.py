@@ -88,7 +88,9 @@ class DecoderPool:
             if decoder is None or not decoder.order(source, head, audio):
                 decoder = self._replaced(decoder)
                 if not decoder.order(source, head, audio):
-                    raise DecoderUnavailable("a decode process that was just started takes no order")
+                    raise DecoderUnavailable(
+                        f"a decode process that was just started {decoder.end()} when it was given a track"
+                    )
             clip = decoder.decode(source, audio)
         except MediaError:
             raise
@@ -171,7 +173,7 @@ class _Decoder:
             self._channel.receive(len(READY))
         except (EOFError, OSError) as error:
             raise DecoderUnavailable(
-                f"a decode process {self._end()} when it was started: what it printed says why"
+                f"a decode process {self.end()} when it was started: what it printed says why"
             ) from error
 
     def order(self, source: Source, head: bytes, audio: AudioInput) -> bool:
@@ -224,9 +226,10 @@ class _Decoder:
             self._crashed(error)
 
     def _crashed(self, cause: Exception | None = None) -> NoReturn:
-        raise DecoderCrashed(f"its decode process {self._end()}") from cause
+        raise DecoderCrashed(f"its decode process {self.end()}") from cause
 
-    def _end(self) -> str:
+    def end(self) -> str:
+        """How it ended, for a message."""
         with suppress(subprocess.TimeoutExpired):
             code = self._process.wait(timeout=1)
             return f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
