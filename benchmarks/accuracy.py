@@ -54,9 +54,9 @@ def main(corpus: Path) -> None:
                         enqueued_at=datetime.now(UTC),
                     )
                 )
-        with running_worker(console):
+        with running_worker(console) as worker:
             enqueue(engine, celery_app(BrokerSettings.load()), jobs)
-            wait_for(console, engine, [job.track_id for job in jobs])
+            wait_for(console, engine, worker, [job.track_id for job in jobs])
         with engine.connect() as connection:
             found = {row.track_id: set(row.genres) for row in connection.execute(LABELS)}
     console.print(f"{datetime.now(UTC):%Y-%m-%d}, {len(test)} tracks of the test split, through the worker\n")

@@ -122,18 +122,18 @@ def speed(console: Console, engine: Engine, settings: ModelSettings, tracks: int
     app = celery_app(BrokerSettings.load())
     model = Model(settings)
     costs = [stage_costs(model, encoded) for _ in range(ROUNDS)]
-    with running_worker(console):
+    with running_worker(console) as worker:
         enqueue(engine, app, jobs("warm", 2 * BATCH))
-        wait_for(console, engine, [job.track_id for job in jobs("warm", 2 * BATCH)])
+        wait_for(console, engine, worker, [job.track_id for job in jobs("warm", 2 * BATCH)])
         enqueue(engine, app, jobs("full", tracks))
-        wait_for(console, engine, [job.track_id for job in jobs("full", tracks)])
+        wait_for(console, engine, worker, [job.track_id for job in jobs("full", tracks)])
         with engine.connect() as connection:
             full = connection.execute(COMMITS, {"run": "full"}).all()
         rate = (tracks - 1) / float(full[-1].at - full[0].at)
         for job in jobs("half", tracks // 2):
             enqueue(engine, app, [job.model_copy(update={"enqueued_at": datetime.now(UTC)})])
             time.sleep(2 / rate)
-        wait_for(console, engine, [job.track_id for job in jobs("half", tracks // 2)])
+        wait_for(console, engine, worker, [job.track_id for job in jobs("half", tracks // 2)])
     costs += [stage_costs(model, encoded) for _ in range(ROUNDS)]
     alone = {stage: statistics.median(cost[stage] for cost in costs) for stage in costs[0]}
     limit = available_cpus() / sum(alone.values())
@@ -159,11 +159,11 @@ def memory(console: Console, engine: Engine, count: int) -> None:
     upload(seconds=12)
     app = celery_app(BrokerSettings.load())
     every = jobs("memory", count)
-    with running_worker(console) as process:
-        status = Path(f"/proc/{process.pid}/status")
+    with running_worker(console) as worker:
+        status = Path(f"/proc/{worker.pid}/status")
         for first in (every[:1000], every[1000:]):
             enqueue(engine, app, first)
-            wait_for(console, engine, [job.track_id for job in first])
+            wait_for(console, engine, worker, [job.track_id for job in first])
             resident = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
             console.print(f"{resident.split()[1]} kB after {first[-1].track_id.split('/')[1]} tracks")
 

@@ -1,7 +1,6 @@
 """`cogenre-export`: from a checkpoint to a bundle that the worker loads."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +9,15 @@ from rich.console import Console
 
 from exporter.errors import ExporterError, PrecisionError
 from schemas.errors import BundleError
+from trainer.command import run
 from trainer.errors import TrainerError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Makes bundles of checkpoints.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Makes bundles of checkpoints.",
+)
 console = Console(stderr=True)
 
 
@@ -98,14 +103,14 @@ def pull(
 def _s3() -> Any:
     """Set up as the worker's: credentials from boto3's own places."""
     import boto3
+    from botocore.exceptions import BotoCoreError
 
-    return boto3.client("s3", endpoint_url=os.environ.get("COGENRE_S3_ENDPOINT_URL"))
+    try:
+        return boto3.client("s3", endpoint_url=os.environ.get("COGENRE_S3_ENDPOINT_URL"))
+    except (ValueError, BotoCoreError) as error:
+        raise BundleError(f"S3 cannot be used: {error} (check COGENRE_S3_ENDPOINT_URL)") from None
 
 
 def main() -> None:
-    """The console script. What a person can put right ends in one line and exit code 2."""
-    try:
-        app()
-    except (ExporterError, TrainerError, BundleError) as error:
-        sys.stderr.write(f"cogenre-export: {error}\n")
-        raise SystemExit(2) from None
+    """The console script."""
+    run(app, "cogenre-export", ExporterError, TrainerError, BundleError)

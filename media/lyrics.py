@@ -31,7 +31,9 @@ def read_lyrics(raw: bytes) -> str:
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
-        raise UnreadableLyrics(f"lyrics are not {encoding} text (byte {error.start})") from error
+        raise UnreadableLyrics(
+            f"lyrics are not text in UTF-8 (byte {error.start}): save them as UTF-8"
+        ) from error
 
 
 def clean_lyrics(raw: str) -> str:

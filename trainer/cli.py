@@ -1,7 +1,6 @@
 """`cogenre-train`: from labelled tracks to a checkpoint."""
 
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +9,15 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from trainer.atomic import refuse_existing
 from trainer.cache import user_cache
+from trainer.command import run
 from trainer.config import PresetName, preset
-from trainer.errors import TrainerError
+from trainer.errors import ManifestError, TrainerError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trains a genre model.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Trains a genre model."
+)
 console = Console(stderr=True)
 
 
@@ -60,6 +63,9 @@ def fit(
         f"fit.{key}={value}" for key, value in (("epochs", epochs), ("seed", seed)) if value is not None
     ]
     config = preset(preset_, overrides)
+    refuse_existing(out)
+    if not source.exists():
+        raise ManifestError(f"there is no {source}: give a manifest, or a folder in Music4All's layout")
     # Torch takes seconds to import: not for a wrong setting.
     from trainer import fit as fitting
 
@@ -86,9 +92,5 @@ def corpus(
 
 
 def main() -> None:
-    """The console script. What a person can put right ends in one line and exit code 2."""
-    try:
-        app()
-    except TrainerError as error:
-        sys.stderr.write(f"cogenre-train: {error}\n")
-        raise SystemExit(2) from None
+    """The console script."""
+    run(app, "cogenre-train", TrainerError)

@@ -28,7 +28,7 @@ from worker.catalog.questions import correlations
 from worker.catalog.refresh import refresh
 from worker.enqueue import enqueue
 from worker.errors import ConfigError
-from worker.local import BUCKET, local_stack
+from worker.local import BUCKET, forget_other_servers, local_stack
 from worker.s3 import s3_client
 from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
 
@@ -71,20 +71,21 @@ class DemoTrack:
 
 def run_demo(console: Console, audio: Path | None) -> int:
     """Label the demo's tracks, and those of the folder `audio`; returns the exit code."""
-    own = own_tracks(audio) if audio else []
+    own = own_tracks(console, audio) if audio else []
     tracks = demo_tracks() + own
     ids = [track.track_id for track in tracks]
+    forget_other_servers()
     console.print("starting PostgreSQL, Redis and an S3 server")
     with local_stack() as stack:
         os.environ.update(stack.environment() | {"COGENRE_BUNDLE": str(DEMO_DATA / "bundle")})
         engine = connect(CatalogSettings.load())
         migrate(engine)
         console.print(f"catalog migrated; uploading {len(tracks)} tracks with their lyrics")
-        jobs = [_upload(track) for track in tracks]
-        with running_worker(console):
+        jobs = [upload(track) for track in tracks]
+        with running_worker(console) as worker:
             started = time.monotonic()
             enqueue(engine, celery_app(BrokerSettings.load()), jobs)
-            wait_for(console, engine, ids)
+            wait_for(console, engine, worker, ids)
             seconds = time.monotonic() - started
         catalogued = _print_results(console, engine, tracks)
     if own:
@@ -115,26 +116,37 @@ def demo_tracks() -> list[DemoTrack]:
     ]
 
 
-def own_tracks(folder: Path) -> list[DemoTrack]:
+def own_tracks(console: Console, folder: Path) -> list[DemoTrack]:
     """The audio files of a folder, by their content. Raises ConfigError where there are none."""
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder: give one that holds audio files")
-    tracks = []
+    tracks: list[DemoTrack] = []
+    left_out = []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         with file.open("rb") as content:
             try:
                 demuxer_of(content.read(HEAD_BYTES))
             except MediaError:
+                if file.suffix != ".txt":
+                    left_out.append(file.name)
                 continue
         words = file.with_suffix(".txt")
-        name = str(file.relative_to(folder))
-        tracks.append(DemoTrack(name, file, words if words.is_file() else None, file.stem, None, None))
+        # A file's name may be longer than a track's id, and no text at all.
+        title = os.fsencode(file.stem).decode(errors="replace")
+        tracks.append(
+            DemoTrack(
+                f"own-{len(tracks) + 1:05}", file, words if words.is_file() else None, title, None, None
+            )
+        )
     if not tracks:
         raise ConfigError(f"{folder} holds no WAV, FLAC, MP3, Ogg, AAC or MP4 file")
+    if left_out:
+        names = ascii(left_out[:5])[1:-1] + (", …" if len(left_out) > 5 else "")
+        console.print(f"left out, as no audio of a known format: {names}", soft_wrap=True)
     return tracks
 
 
-def _upload(track: DemoTrack) -> TrackJob:
+def upload(track: DemoTrack) -> TrackJob:
     s3 = s3_client()
     s3.upload_file(str(track.audio), BUCKET, track.key(track.audio))
     if track.lyrics:
@@ -185,8 +197,8 @@ def running_worker(console: Console) -> Iterator[subprocess.Popen[bytes]]:
                 console.print(f"the worker ended with {code}:", log.read()[-4000:], markup=False)
 
 
-def wait_for(console: Console, engine: Engine, ids: list[str]) -> None:
-    """Until every job has come to its end."""
+def wait_for(console: Console, engine: Engine, worker: subprocess.Popen[bytes], ids: list[str]) -> None:
+    """Until every job has come to its end. Raises ConfigError where the worker ends before."""
     columns = (TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress, engine.connect() as connection:
         task = progress.add_task("labelling", total=len(ids))
@@ -196,6 +208,8 @@ def wait_for(console: Console, engine: Engine, ids: list[str]) -> None:
             progress.update(task, completed=catalogued + failed)
             if catalogued + failed >= len(ids):
                 return
+            if worker.poll() is not None:
+                raise ConfigError("the worker has ended before its jobs: its log, above, says why")
             time.sleep(0.1)
 
 
@@ -209,7 +223,9 @@ def _print_results(console: Console, engine: Engine, tracks: list[DemoTrack]) ->
             f"failed: {row.reason}" if row.reason else ", ".join(row.genres or ["none above its threshold"])
         )
         table.add_row(
-            track.track_id, labels, "not known" if track.genres is None else ", ".join(track.genres)
+            track.track_id if track.genres else track.title,
+            labels,
+            "not known" if track.genres is None else ", ".join(track.genres),
         )
     console.print(table)
     pairs = Table("genres that co-occur most", "tracks")

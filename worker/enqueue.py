@@ -1,4 +1,4 @@
-"""Jobs into the queue: registered in the catalog first, so that one gets lost is known to be missing."""
+"""Jobs into the queue: registered in the catalog first, so that one that gets lost is known to be missing."""
 
 from collections.abc import Callable, Iterable
 

@@ -114,6 +114,13 @@ class LocalStack:
         }
 
 
+def forget_other_servers() -> None:
+    """Drop this process's settings of other servers, and let no proxy stand before those of this machine."""
+    for name in [name for name in os.environ if name.startswith(("COGENRE_", "AWS_"))]:
+        del os.environ[name]
+    os.environ["no_proxy"] = HOST
+
+
 @contextmanager
 def local_stack() -> Iterator[LocalStack]:
     """A running stack with an empty bucket `BUCKET`, an empty database and an empty broker.

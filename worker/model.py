@@ -139,4 +139,4 @@ def _with_windows(manifest: BundleManifest, windows: int | None) -> BundleManife
 
 def open_bundle(bundle: Path | str) -> Model:
     """A bundle, of a folder or in S3, on the CPU, with everything else as it is by default."""
-    return Model(ModelSettings(bundle=bundle))
+    return Model(ModelSettings.load(bundle=bundle))

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -22,10 +22,13 @@ class _Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="COGENRE_", frozen=True)
 
     @classmethod
-    def load(cls) -> Self:
-        """From the environment. Raises ConfigError, naming each variable that is missing or wrong."""
+    def load(cls, **given: Any) -> Self:
+        """What is `given`, and the rest from the environment.
+
+        Raises ConfigError, naming each variable that is missing or wrong.
+        """
         try:
-            return cls()
+            return cls(**given)
         except ValidationError as error:
             problems = "; ".join(
                 f"{'COGENRE_' + str(part['loc'][0]).upper()}: {part['msg'].lower()}"

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import unquote_plus
 
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from schemas.jobs import ObjectRef, TrackJob
@@ -67,11 +68,16 @@ def compiled(pattern: str) -> re.Pattern[str]:
 def from_prefix(
     s3: Any, bucket: str, prefix: str, pattern: re.Pattern[str], after: str | None
 ) -> Iterator[TrackJob]:
-    """Jobs of the objects under a prefix, in the order of their keys, from behind the key `after` on."""
+    """Jobs of the objects under a prefix, in the order of their keys, from behind the key `after` on.
+
+    Raises ConfigError where they cannot be listed.
+    """
+    if not bucket:
+        raise ConfigError("there is no bucket in it: write s3://bucket/prefix")
     pages = s3.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=prefix, **({"StartAfter": after} if after else {})
     )
-    keys = (entry["Key"] for page in pages for entry in page.get("Contents", []))
+    keys = (entry["Key"] for page in _listed(bucket, pages) for entry in page.get("Contents", []))
     # Keys come sorted, so that files of one name and several suffixes are neighbours.
     for _, neighbours in groupby(keys, key=_stem):
         group = list(neighbours)
@@ -81,11 +87,18 @@ def from_prefix(
                 yield job
 
 
+def _listed(bucket: str, pages: Iterable[Any]) -> Iterator[Any]:
+    try:
+        yield from pages
+    except (BotoCoreError, ClientError) as error:
+        raise ConfigError(f"the bucket {bucket} cannot be listed: {error}") from None
+
+
 def from_event(s3: Any, notification: bytes, pattern: re.Pattern[str]) -> Iterator[TrackJob]:
     """Jobs of one S3 event notification, as S3 and its compatibles write it.
 
     Objects that the pattern does not match, and events other than creations, give none. Raises ValueError
-    where it is no notification.
+    where it is no notification, ConfigError where the bucket cannot be listed.
     """
     try:
         records = json.loads(notification).get("Records", [])
@@ -97,8 +110,12 @@ def from_event(s3: Any, notification: bytes, pattern: re.Pattern[str]) -> Iterat
     for bucket, key, version in named:
         if pattern.search(key):
             words = f"{_stem(key)}{LYRICS}"
-            listed = s3.list_objects_v2(Bucket=bucket, Prefix=words, MaxKeys=1).get("Contents", [])
-            found = any(entry["Key"] == words for entry in listed)
+            pages = s3.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, Prefix=words, PaginationConfig={"MaxItems": 1}
+            )
+            found = any(
+                entry["Key"] == words for page in _listed(bucket, pages) for entry in page.get("Contents", [])
+            )
             if job := _job(bucket, key, version, words if found else None, pattern):
                 yield job
 

@@ -83,5 +83,10 @@ def test_bad_input_is_one_line(
 
 
 @pytest.mark.parametrize("arguments", [("bundle",), ("bundle", "a", "b"), ("bake",)])
-def test_wrong_usage(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_usage_is_one_line(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, *arguments) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("cogenre-export")
+    assert line.endswith("--help`)")

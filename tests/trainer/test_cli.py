@@ -47,7 +47,7 @@ def test_fit_writes_a_checkpoint(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("fit", "nowhere.jsonl", "--out", "out"), "cannot read"),
+        (("fit", "nowhere.jsonl", "--out", "out"), "there is no nowhere.jsonl"),
         (("fit", "nowhere.jsonl", "--out", "out", "--set", "fit.batch=0"), "fit.batch"),
         (("fit", "nowhere.jsonl", "--out", "out", "--set", "batch=5"), "no setting batch"),
     ],
@@ -69,5 +69,10 @@ def test_bad_input_is_one_line(
 
 
 @pytest.mark.parametrize("arguments", [("fit",), ("fit", "m", "--preset", "big", "--out", "o"), ("bake",)])
-def test_wrong_usage(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_usage_is_one_line(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, *arguments) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("cogenre-train")
+    assert line.endswith("--help`)")

@@ -13,7 +13,7 @@ def connect(settings: CatalogSettings, connections: int = 2) -> Engine:
     """Raises ConfigError where nothing answers at the URL."""
     try:
         url = make_url(settings.catalog_url.get_secret_value())
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigError(
             "COGENRE_CATALOG_URL is not a URL: write postgresql://user:password@host:5432/database"
         ) from None
@@ -31,10 +31,10 @@ def connect(settings: CatalogSettings, connections: int = 2) -> Engine:
     try:
         engine.connect().close()
     except OperationalError as error:
-        reason = str(error.orig).strip().splitlines()[-1]
+        reason = " ".join(str(error.orig).split())
         where = f"{url.host}:{url.port or 5432}"
         raise ConfigError(
-            f"the catalog at {where} does not answer: {reason} (check COGENRE_CATALOG_URL)"
+            f"the catalog at {where} cannot be used: {reason} (check COGENRE_CATALOG_URL)"
         ) from None
     return engine
 

@@ -2,9 +2,12 @@
 
 import logging
 import sys
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.exceptions import TyperException
 
 from media.errors import MediaError
 from schemas.errors import ContractError
@@ -15,8 +18,26 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Labels tracks with their genres, from audio and lyrics.",
+    help="Labels tracks with their genres, from audio and lyrics. Its settings are COGENRE_… variables: "
+    "`cogenre local` prints some to try.",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cogenre {version('cogenre')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _cogenre(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="The release.")
+    ] = False,
+) -> None:
+    pass
+
+
 demo.register(app)
 service.register(app)
 classify.register(app)
@@ -28,11 +49,20 @@ app.add_typer(failures.app, name="failures")
 app.add_typer(catalog.app, name="catalog")
 
 
+def _wrong_usage(error: Any) -> str:
+    """One line, or nothing where the help was printed instead."""
+    path = error.ctx.command_path if error.ctx else "cogenre"
+    return f"{path}: {said} (see `{path} --help`)\n" if (said := error.format_message()) else ""
+
+
 def main() -> None:
     """Entry point. What a person can mend ends in one line on stderr and exit code 2."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except TyperException as error:
+        sys.stderr.write(_wrong_usage(error))
+        sys.exit(2)
     except (ConfigError, ContractError, MediaError) as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"cogenre: {error}", markup=False)
         sys.exit(2)

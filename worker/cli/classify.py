@@ -25,7 +25,6 @@ def classify(
 ) -> None:
     """Label files with a bundle. No server needed."""
     from media.errors import MediaError
-    from media.lyrics import read_lyrics
     from worker.errors import ConfigError
     from worker.model import open_bundle
     from worker.settings import bundle_or_demo
@@ -34,15 +33,16 @@ def classify(
         raise ConfigError(
             "--lyrics goes with one audio file; beside several, put a .txt of the same name each"
         )
+    given = _lyrics(lyrics) if lyrics else None
     model = open_bundle(bundle_or_demo(bundle))
     table = Table("file", "genres", "seconds", "lyrics")
     failed = 0
     for file in files:
-        words = lyrics or file.with_suffix(".txt")
+        beside = file.with_suffix(".txt")
         try:
-            text = read_lyrics(words.read_bytes()) if lyrics or words.is_file() else None
+            text = given if lyrics else _lyrics(beside) if beside.is_file() else None
             verdict = model.classify(file.read_bytes(), text)
-        except (OSError, MediaError) as error:
+        except (OSError, MediaError, ConfigError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             Console(stderr=True, soft_wrap=True, highlight=False).print(
                 f"cogenre: {file}: {reason}", markup=False
@@ -73,3 +73,16 @@ def classify(
         Console().print(table)
     if failed:
         raise typer.Exit(2)
+
+
+def _lyrics(file: Path) -> str:
+    from media.errors import MediaError
+    from media.lyrics import read_lyrics
+    from worker.errors import ConfigError
+
+    try:
+        return read_lyrics(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"cannot read the lyrics {file}: {error.strerror}") from None
+    except MediaError as error:
+        raise ConfigError(f"the lyrics {file}: {error}") from None

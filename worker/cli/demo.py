@@ -27,21 +27,23 @@ def demo(
     from worker.demo import run_demo
 
     _end_on_sigterm()
-    raise typer.Exit(run_demo(Console(highlight=False), audio))
+    raise typer.Exit(run_demo(Console(highlight=False), audio.expanduser() if audio else None))
 
 
 def local() -> None:
     """The embedded stack alone, until Ctrl-C; prints the settings to export."""
     from schemas.catalog.migrate import migrate
     from worker.catalog.connect import connect
-    from worker.local import local_stack
+    from worker.local import forget_other_servers, local_stack
     from worker.settings import CatalogSettings, bundle_or_demo
 
+    bundle = bundle_or_demo(None)
+    forget_other_servers()
     _end_on_sigterm()
     with local_stack() as stack:
         os.environ.update(stack.environment())
         migrate(connect(CatalogSettings.load()))
-        for name, value in (stack.environment() | {"COGENRE_BUNDLE": str(bundle_or_demo(None))}).items():
+        for name, value in (stack.environment() | {"COGENRE_BUNDLE": bundle}).items():
             typer.echo(f"export {name}={value}")
         Console(stderr=True).print("running: paste these lines into another terminal; Ctrl-C ends the stack")
         try:

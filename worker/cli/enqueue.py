@@ -61,20 +61,29 @@ def enqueue(
         raise ConfigError("give either a source of jobs, or --track-id with --audio")
     progress = _Progress()
     if source is not None and source.startswith("redis:"):
+        if source == "redis:":
+            raise ConfigError("redis: names no list: write redis:LIST")
         _read_events(source.removeprefix("redis:"), pattern, progress)
         return
+    if not dry_run:
+        broker = BrokerSettings.load()
+        engine = connect_migrated(CatalogSettings.load())
+        check_broker(broker)
     with _jobs(source, track_id, audio, lyrics, title, artist, force, pattern, after) as found:
         jobs = progress.watch(islice(found, skip, None))
         try:
             if dry_run:
                 progress.say(f"{sum(1 for _ in jobs)} jobs, all valid; none was enqueued")
-                return
-            broker = BrokerSettings.load()
-            engine = connect_migrated(CatalogSettings.load())
-            check_broker(broker)
-            enqueue(engine, celery_app(broker), jobs, progress.published)
+            else:
+                enqueue(engine, celery_app(broker), jobs, progress.published)
         except (ConfigError, UnicodeDecodeError, KeyboardInterrupt) as error:
-            why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+            match error:
+                case KeyboardInterrupt():
+                    why = "interrupted"
+                case UnicodeDecodeError():
+                    why = "no text in UTF-8: give a file of jobs as JSON lines"
+                case _:
+                    why = str(error)
             if progress.done:
                 resume = f"--after {progress.last_key!r}" if source and source.startswith("s3://") else ""
                 why += f"; {progress.done} jobs before it were enqueued, go on with " + (

@@ -7,6 +7,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+MAX_ID = 2**63 - 1
+"""PostgreSQL's largest bigint."""
+
 app = typer.Typer(no_args_is_help=True, help="Jobs that ended without labels.")
 
 Stage = Annotated[str | None, typer.Option(help="Only those of this stage, such as decode.")]
@@ -57,7 +60,9 @@ def list_(
 
 
 @app.command()
-def show(failure: Annotated[int, typer.Argument(help="Its id, as `failures list` prints it.")]) -> None:
+def show(
+    failure: Annotated[int, typer.Argument(min=1, max=MAX_ID, help="Its id, as `failures list` prints it.")],
+) -> None:
     """One failure with the job as it was received."""
     from worker.catalog.connect import connect_migrated
     from worker.catalog.failures import open_failures
@@ -78,7 +83,9 @@ def show(failure: Annotated[int, typer.Argument(help="Its id, as `failures list`
 
 @app.command()
 def replay(
-    failures: Annotated[list[int] | None, typer.Argument(help="Ids, as `failures list` prints them.")] = None,
+    failures: Annotated[
+        list[int] | None, typer.Argument(min=1, max=MAX_ID, help="Ids, as `failures list` prints them.")
+    ] = None,
     stage: Stage = None,
     error_class: ErrorClass = None,
     everything: Annotated[bool, typer.Option("--all", help="Every open failure.")] = False,
@@ -97,6 +104,8 @@ def replay(
 
     if not (failures or stage or error_class or everything or dead):
         raise ConfigError("say which: ids, --stage, --error-class, --all or --dead")
+    if everything and (failures or stage or error_class):
+        raise ConfigError("--all takes every open failure: leave it out, or the ids and the other options")
     broker = BrokerSettings.load()
     console = Console(highlight=False)
     if dead:
