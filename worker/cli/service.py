@@ -2,6 +2,8 @@
 
 import json
 import logging
+import signal
+import sys
 from contextlib import ExitStack
 from dataclasses import asdict
 from time import sleep
@@ -30,6 +32,9 @@ def worker() -> None:
 
     for name in ("worker", "celery.worker"):
         logging.getLogger(name).setLevel(logging.INFO)
+    # In a container we are PID 1, to which Linux delivers no signal without a handler. Celery sets its own
+    # only when the models are loaded.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     raise typer.Exit(run_worker(WorkerSettings.load()))
 
 
