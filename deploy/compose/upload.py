@@ -1,0 +1,27 @@
+"""Upload a folder's files to the bucket `music` of the S3 server that the environment names.
+
+    python deploy/compose/upload.py deploy/demo/tracks
+
+The bucket is made where it is missing.
+"""
+
+import sys
+from pathlib import Path
+
+from worker.s3 import s3_client
+
+BUCKET = "music"
+PREFIX = "tracks"
+
+
+def main() -> None:
+    s3 = s3_client()
+    s3.create_bucket(Bucket=BUCKET)
+    files = sorted(Path(sys.argv[1]).iterdir())
+    for file in files:
+        s3.upload_file(str(file), BUCKET, f"{PREFIX}/{file.name}")
+    print(f"{len(files)} files in s3://{BUCKET}/{PREFIX}/")
+
+
+if __name__ == "__main__":
+    main()
