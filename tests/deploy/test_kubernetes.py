@@ -1,0 +1,238 @@
+"""Every overlay as it would be applied: against the Kubernetes API's schemas, and what operators rely on.
+
+KEDA's own objects have no schema in the library: what Kubernetes gets of them is checked instead.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS
+from tests.deploy.manifests import KUBERNETES, Manifest, environment, find, overlay, pod_specs, render
+from worker.broker import unacked_key
+from worker.observe.health import STUCK_SECONDS
+from worker.settings import BrokerSettings, WorkerSettings
+
+VERSION = "1.34"
+"""Of Kubernetes."""
+
+OVERLAYS = ("cpu", "gpu", "production")
+ENGINE_BUILD_SECONDS = 900
+"""Several graphs of 36 to 100 s each, on a slow machine."""
+QUANTITIES = {"Mi": 2**20, "Gi": 2**30}
+
+every_overlay = pytest.mark.parametrize("name", OVERLAYS)
+
+
+@pytest.fixture
+def production_on_gpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, ...]:
+    """As its comment says: the overlay with ../gpu in place of ../cpu."""
+    return render(_on_gpus(tmp_path_factory))
+
+
+def _on_gpus(folders: pytest.TempPathFactory) -> Path:
+    copy = folders.mktemp("kubernetes")
+    for file in KUBERNETES.rglob("*.yaml"):
+        target = copy / file.relative_to(KUBERNETES)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(file.read_text())
+    kustomization = copy / "overlays" / "production" / "kustomization.yaml"
+    kustomization.write_text(kustomization.read_text().replace("- ../cpu", "- ../gpu"))
+    return kustomization.parent
+
+
+def worker_of(manifests: tuple[Manifest, ...]) -> tuple[Manifest, Manifest]:
+    """Its pod and its container."""
+    pod = find(manifests, "Deployment", "worker")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    return pod, container
+
+
+def settings_of(manifests: tuple[Manifest, ...]) -> Callable[[str], Any]:
+    """A setting as the worker gets it, or its default."""
+    given = environment(manifests, worker_of(manifests)[1])
+
+    def setting(name: str) -> Any:
+        value = given.get(f"COGENRE_{name.upper()}")
+        return WorkerSettings.model_fields[name].default if value is None else value
+
+    return setting
+
+
+def quantity(text: str) -> int:
+    return int(text[:-2]) * QUANTITIES[text[-2:]]
+
+
+@every_overlay
+def test_follows_the_api(name: str) -> None:
+    for one in overlay(name):
+        if not one["apiVersion"].startswith("keda.sh/"):
+            kubernetes_validate.validate(one, VERSION, strict=True)
+
+
+def test_what_the_api_does_not_know_is_noticed() -> None:
+    broken = yaml.safe_load(yaml.safe_dump(find(overlay("cpu"), "Deployment", "worker")))
+    broken["spec"]["template"]["spec"]["containers"][0]["startupProbe"]["failureTreshold"] = 3
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, VERSION, strict=True)
+
+
+@every_overlay
+def test_the_grace_period_is_longer_than_draining(name: str) -> None:
+    manifests = overlay(name)
+    drain = float(settings_of(manifests)("drain_seconds"))
+    assert worker_of(manifests)[0]["terminationGracePeriodSeconds"] >= drain + 10
+
+
+@every_overlay
+def test_the_probes_ask_the_worker_itself(name: str) -> None:
+    manifests = overlay(name)
+    _, container = worker_of(manifests)
+    (port,) = container["ports"]
+    assert int(settings_of(manifests)("http_port")) == port["containerPort"]
+    paths = {"startupProbe": "/readyz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
+    for probe, path in paths.items():
+        assert container[probe]["httpGet"] == {"path": path, "port": port["name"]}
+
+
+@every_overlay
+def test_a_stuck_worker_is_restarted_within_minutes(name: str) -> None:
+    liveness = worker_of(overlay(name))[1]["livenessProbe"]
+    assert STUCK_SECONDS + liveness["periodSeconds"] * liveness["failureThreshold"] <= 180
+
+
+def test_the_startup_probe_waits_for_an_engine() -> None:
+    startup = worker_of(overlay("gpu"))[1]["startupProbe"]
+    waits = startup["periodSeconds"] * startup["failureThreshold"]
+    assert waits >= ENGINE_BUILD_SECONDS
+    assert find(overlay("gpu"), "Deployment", "worker")["spec"]["progressDeadlineSeconds"] > waits
+
+
+def test_a_gpu_is_asked_for_tolerated_and_not_surged() -> None:
+    manifests = overlay("gpu")
+    deployment = find(manifests, "Deployment", "worker")
+    pod, container = worker_of(manifests)
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert [one["key"] for one in pod["tolerations"]] == ["nvidia.com/gpu"]
+    assert settings_of(manifests)("provider") == "tensorrt"
+    assert "gpu" in container["image"]
+
+
+def test_no_gpu_is_asked_for_on_cpus() -> None:
+    manifests = overlay("cpu")
+    assert "nvidia.com/gpu" not in worker_of(manifests)[1]["resources"]["limits"]
+    assert settings_of(manifests)("provider") == "cpu"
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_the_worker_drains_before_its_memory_ends(name: str) -> None:
+    """Its own bound, and all of its decode processes at theirs, stay below the limit."""
+    manifests = overlay(name)
+    setting = settings_of(manifests)
+    limit = quantity(worker_of(manifests)[1]["resources"]["limits"]["memory"])
+    decoding = int(setting("decoders")) * int(setting("decode_memory_bytes"))
+    assert int(setting("max_memory_bytes")) + decoding < limit
+
+
+@every_overlay
+def test_every_pod_is_restricted(name: str) -> None:
+    """As the namespace's `restricted` demands; and without a token, on a root that cannot be written."""
+    manifests = overlay(name)
+    for owner, pod in pod_specs(manifests):
+        assert pod["securityContext"]["runAsNonRoot"], owner
+        assert pod["securityContext"]["runAsUser"] > 0, owner
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, owner
+        assert pod["automountServiceAccountToken"] is False, owner
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, owner
+            assert {"requests", "limits"} <= container["resources"].keys(), owner
+    assert find(manifests, "ServiceAccount", "cogenre")["automountServiceAccountToken"] is False
+    assert not [one for one in manifests if one["kind"].endswith(("Role", "RoleBinding"))]
+
+
+@every_overlay
+def test_no_secret_is_in_a_manifest(name: str) -> None:
+    manifests = overlay(name)
+    assert not [one for one in manifests if one["kind"] == "Secret"]
+    for _, pod in pod_specs(manifests):
+        for container in pod["containers"]:
+            for variable, value in environment(manifests, container).items():
+                if variable.endswith(("_URL", "_KEY", "_KEY_ID")):
+                    assert value is None, variable
+
+
+@every_overlay
+def test_every_pod_is_behind_the_network_policy(name: str) -> None:
+    manifests = overlay(name)
+    policy = find(manifests, "NetworkPolicy", "cogenre")["spec"]
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    (wanted,) = policy["podSelector"]["matchLabels"].items()
+    for one in manifests:
+        spec = one.get("spec", {}).get("jobTemplate", one).get("spec", {})
+        if "template" in spec:
+            assert wanted in spec["template"]["metadata"]["labels"].items(), one["metadata"]["name"]
+    (entry,) = policy["ingress"]
+    assert entry["ports"] == [{"protocol": "TCP", "port": int(settings_of(manifests)("http_port"))}]
+
+
+@every_overlay
+def test_a_drained_node_takes_some_workers_not_all(name: str) -> None:
+    manifests = overlay(name)
+    budget = find(manifests, "PodDisruptionBudget", "worker")["spec"]
+    labels = find(manifests, "Deployment", "worker")["spec"]["template"]["metadata"]["labels"]
+    assert budget["selector"]["matchLabels"].items() <= labels.items()
+    assert budget["maxUnavailable"] == "25%"
+
+
+@every_overlay
+def test_the_reconciler_comes_every_minute_and_never_twice(name: str) -> None:
+    spec = find(overlay(name), "CronJob", "reconcile")["spec"]
+    assert spec["schedule"] == "* * * * *"
+    assert spec["concurrencyPolicy"] == "Forbid"
+
+
+@pytest.mark.parametrize("on", ["cpu", "gpu"])
+def test_production_scales_by_the_queues_and_by_what_is_in_flight(
+    on: str, production_on_gpus: tuple[Manifest, ...]
+) -> None:
+    manifests = overlay("production") if on == "cpu" else production_on_gpus
+    scaled = find(manifests, "ScaledObject", "worker")["spec"]
+    assert scaled["scaleTargetRef"] == {"name": "worker"}
+    assert "replicas" not in find(manifests, "Deployment", "worker")["spec"], "an apply would undo KEDA"
+    lengths = {one["metadata"]["listName"]: one["metadata"]["listLength"] for one in scaled["triggers"]}
+    in_flight = unacked_key(BrokerSettings.model_fields["deployment"].default)
+    assert lengths.keys() == {QUEUE_TRACKS, QUEUE_BACKFILL, in_flight}
+    # Lower, and busy workers would ask for ever more; higher, and they would be told to end.
+    assert lengths[in_flight] == settings_of(manifests)("concurrency")
+    authentication = find(manifests, "TriggerAuthentication", "broker")
+    assert {one["authenticationRef"]["name"] for one in scaled["triggers"]} == {"broker"}
+    assert {one["parameter"] for one in authentication["spec"]["secretTargetRef"]} == {"address", "password"}
+
+
+def test_workers_go_one_by_one() -> None:
+    scaled = find(overlay("production"), "ScaledObject", "worker")["spec"]
+    behavior = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    autoscaler = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "worker"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "worker"},
+            "minReplicas": scaled["minReplicaCount"],
+            "maxReplicas": scaled["maxReplicaCount"],
+            "behavior": behavior,
+        },
+    }
+    kubernetes_validate.validate(autoscaler, VERSION, strict=True)
+    assert behavior["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 60}]
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] >= 300
+    assert scaled["minReplicaCount"] >= 1, "the queues' metrics are a worker's"
