@@ -81,5 +81,5 @@ def test_what_does_not_exist_is_noticed() -> None:
 def test_every_command_of_a_page_exists(page: Path) -> None:
     """Those in blocks that the docs' own test does not run."""
     for block in re.findall(r"^```console\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
-        for line in re.findall(r"(?:^| )(?:cogenre|run --rm tools) ([a-z].*)$", block, re.MULTILINE):
+        for line in re.findall(r"(?:^\$ (?:\S+/)?cogenre|run --rm tools) ([a-z].*)$", block, re.MULTILINE):
             assert_command(line.split())
