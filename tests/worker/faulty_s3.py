@@ -1,7 +1,8 @@
-"""An S3 server that can be told to answer 503: a proxy in front of the local one."""
+"""An S3 server that can be told to answer 503, or that answers late: a proxy in front of the local one."""
 
 import http.client
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,9 +13,9 @@ KEPT = ("content-type", "content-range", "etag", "last-modified", "x-amz-version
 
 
 class FaultyS3:
-    """Answers 503 SlowDown while `down` is set."""
+    """Answers 503 SlowDown while `down` is set; anything else `delay` seconds late."""
 
-    def __init__(self, upstream: int) -> None:
+    def __init__(self, upstream: int, delay: float = 0) -> None:
         self.down = threading.Event()
         faulty = self
 
@@ -27,6 +28,7 @@ class FaultyS3:
                     self.send_header("content-length", "0")
                     self.end_headers()
                     return
+                time.sleep(delay)
                 connection = http.client.HTTPConnection(HOST, upstream, timeout=30)
                 connection.request(self.command, self.path, headers=dict(self.headers))
                 answer = connection.getresponse()

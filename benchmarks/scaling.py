@@ -1,0 +1,154 @@
+"""How throughput grows with the number of workers: on a load that waits, and on one that computes.
+
+    .venv/bin/python benchmarks/scaling.py
+
+One, two and four worker processes label tracks from a full queue, each as on a machine of its own: one thread
+for the model, one decode process, four tracks at once. The load that waits has short tracks behind an S3 that
+answers late; the load that computes has three minutes of MP3 and an S3 that answers at once. Throughput is
+counted from the first commit to the last. Efficiency is that throughput over the number of workers times the
+throughput of one. Servers and workers share the machine. Writes `benchmarks/results/scaling.md`.
+"""
+
+import os
+import platform
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from sqlalchemy import Engine
+from throughput import COMMITS, song
+
+from schemas.catalog.migrate import migrate
+from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
+from tests.worker.faulty_s3 import FaultyS3
+from worker.broker import celery_app
+from worker.catalog.connect import connect
+from worker.demo import running_worker, wait_for
+from worker.enqueue import enqueue
+from worker.local import BUCKET, HOST, LocalStack, free_port, local_stack
+from worker.s3 import s3_client
+from worker.session import available_cpus
+from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
+
+RESULTS = Path(__file__).with_name("results") / "scaling.md"
+WORKERS = (1, 2, 4)
+BEFORE = os.getloadavg()[0]
+EACH = {"COGENRE_THREADS": "1", "COGENRE_DECODERS": "1", "COGENRE_CONCURRENCY": "4"}
+
+
+@dataclass(frozen=True)
+class Load:
+    name: str
+    seconds: float
+    """Of a track."""
+    delay: float
+    """Seconds before S3 answers."""
+    tracks: int
+    """A worker: all runs of a load take about as long where it scales."""
+
+
+LOADS = (
+    Load("waits", seconds=5, delay=2, tracks=30),
+    Load("computes", seconds=180, delay=0, tracks=20),
+)
+
+
+def jobs(run: str, load: Load, count: int) -> list[TrackJob]:
+    """No two of the same input: each has words of its own."""
+    return [
+        TrackJob(
+            schema_version=1,
+            track_id=f"{run}/{at}",
+            audio=ObjectRef(bucket=BUCKET, key=f"{load.name}.mp3"),
+            lyrics=InlineLyrics(text=f"{run} {at}"),
+            enqueued_at=datetime.now(UTC),
+        )
+        for at in range(count)
+    ]
+
+
+@contextmanager
+def workers(console: Console, count: int) -> Iterator[None]:
+    """So many, with their models loaded."""
+    with ExitStack() as stack:
+        ports = [free_port() for _ in range(count)]
+        for port in ports:
+            os.environ["COGENRE_HTTP_PORT"] = str(port)
+            stack.enter_context(running_worker(console))
+        while not all(map(ready, ports)):
+            time.sleep(0.2)
+        yield
+
+
+def ready(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://{HOST}:{port}/readyz", timeout=5).close()
+    except (urllib.error.HTTPError, OSError):
+        return False
+    return True
+
+
+def rate(console: Console, engine: Engine, load: Load, count: int) -> float:
+    """Tracks a second with so many workers."""
+    run = f"{load.name}-{count}"
+    tracks = jobs(run, load, load.tracks * count)
+    with workers(console, count):
+        enqueue(engine, celery_app(BrokerSettings.load()), tracks)
+        wait_for(console, engine, [track.track_id for track in tracks])
+    with engine.connect() as connection:
+        commits = connection.execute(COMMITS, {"run": run}).all()
+    return (len(commits) - 1) / float(commits[-1].at - commits[0].at)
+
+
+def measure(console: Console, stack: LocalStack, engine: Engine, load: Load) -> list[float]:
+    s3_client().put_object(Bucket=BUCKET, Key=f"{load.name}.mp3", Body=song(1, load.seconds))
+    with FaultyS3(stack.s3_port, delay=load.delay).serving() as late:
+        url = os.environ["COGENRE_S3_ENDPOINT_URL"]
+        os.environ["COGENRE_S3_ENDPOINT_URL"] = late.url if load.delay else url
+        rates = [rate(console, engine, load, count) for count in WORKERS]
+        os.environ["COGENRE_S3_ENDPOINT_URL"] = url
+    return rates
+
+
+def page(measured: dict[Load, list[float]]) -> str:
+    lines = [
+        "# Horizontal scaling, measured\n",
+        f"`python benchmarks/scaling.py`, {datetime.now(UTC):%Y-%m-%d}, the demo's bundle, "
+        f"{available_cpus()} CPUs ({platform.machine()}), which servers and workers share.",
+        "Each worker: one thread for the model, one decode process, four tracks at once.",
+        f"Load of the machine (1 minute) before: {BEFORE:.1f}.\n",
+        "| load | workers | tracks/s | speed-up | efficiency |\n|---|--:|--:|--:|--:|",
+    ]
+    for load, rates in measured.items():
+        for count, tracks in zip(WORKERS, rates, strict=True):
+            speedup = tracks / rates[0]
+            lines.append(f"| {load.name} | {count} | {tracks:.2f} | {speedup:.2f} | {speedup / count:.0%} |")
+    lines += [
+        f"\n*{load.name}*: MP3s of {load.seconds:g} s, each S3 request answered after {load.delay:g} s, "
+        f"{load.tracks} tracks a worker."
+        for load in measured
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    console = Console(width=120, highlight=False, file=sys.stderr)
+    with local_stack() as stack:
+        os.environ.update(stack.environment() | {"COGENRE_BUNDLE": str(DEMO_DATA / "bundle")} | EACH)
+        engine = connect(CatalogSettings.load())
+        migrate(engine)
+        text = page({load: measure(console, stack, engine, load) for load in LOADS})
+        engine.dispose()
+    RESULTS.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
