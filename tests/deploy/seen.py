@@ -1,0 +1,116 @@
+"""What deploy/prometheus and deploy/grafana hold, read for the tests."""
+
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tests.conftest import ROOT
+
+yaml: Any = importlib.import_module("yaml")  # has no types of its own
+
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+GRAFANA = ROOT / "deploy" / "grafana"
+RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yaml"))
+DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
+
+
+@dataclass(frozen=True)
+class Query:
+    """A PromQL or SQL query, and where it stands."""
+
+    where: str
+    text: str
+
+
+def rules() -> list[dict[str, Any]]:
+    """Every recording and alert rule."""
+    return [
+        rule
+        for file in RULE_FILES
+        for group in yaml.safe_load(file.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def recorded() -> set[str]:
+    """The series that recording rules add."""
+    return {rule["record"] for rule in rules() if "record" in rule}
+
+
+def dashboard(name: str) -> dict[str, Any]:
+    page: dict[str, Any] = json.loads((GRAFANA / "dashboards" / f"{name}.json").read_text())
+    return page
+
+
+def panels(page: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that show something."""
+    return [panel for panel in page["panels"] if panel["type"] != "row"]
+
+
+def prometheus_queries() -> list[Query]:
+    """Of every rule and panel; Grafana's variables stand for something."""
+    found = [Query(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]
+    return found + [
+        Query(f"{file.stem}: {panel['title']}", filled_in(target["expr"]))
+        for file in DASHBOARDS
+        for panel in panels(json.loads(file.read_text()))
+        for target in panel["targets"]
+        if "expr" in target
+    ]
+
+
+def catalog_queries() -> list[Query]:
+    """The SQL of every panel and variable, as Grafana would send it."""
+    found = []
+    for file in DASHBOARDS:
+        page = json.loads(file.read_text())
+        for variable in page["templating"]["list"]:
+            if variable["type"] == "query":
+                found.append(Query(f"{file.stem}: {variable['name']}", variable["query"]))
+        for panel in panels(page):
+            for target in panel["targets"]:
+                if "rawSql" in target:
+                    found.append(Query(f"{file.stem}: {panel['title']}", filled_in(target["rawSql"])))
+    return found
+
+
+def filled_in(query: str) -> str:
+    """Grafana's macros and variables, as it replaces them itself."""
+    query = query.replace("$__rate_interval", "1m").replace("$price", "0.10")
+    query = query.replace("${genre:sqlstring}", "'rock','jazz'")
+    query = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 between '2020-01-01' and '2030-01-01'", query)
+    assert "$" not in query, query
+    return query
+
+
+KEYWORDS = {"and", "or", "unless", "bool", "offset", "by", "without", "on", "ignoring"}
+
+
+def metric_names(query: str) -> set[str]:
+    """Of a PromQL query: what is left without strings, matchers, ranges, groupings, functions and numbers."""
+    bare = re.sub(r'"[^"]*"', "", query)
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", bare)
+    bare = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", bare)
+    return {
+        match[1]
+        for match in re.finditer(r"([a-zA-Z_:][\w:]*)(?!\w*\s*\()", bare)
+        if not _is_word(bare, match)
+    }
+
+
+def _is_word(query: str, match: re.Match[str]) -> bool:
+    before = query[: match.start()]
+    return match[1] in KEYWORDS or bool(before and (before[-1].isalnum() or before[-1] in "_:."))
+
+
+def matchers(query: str) -> Iterator[tuple[str, set[str]]]:
+    """Each metric that a PromQL query selects from, with the labels that it matches."""
+    for name, inside in re.findall(r"([a-zA-Z_:][\w:]*)\{([^}]*)\}", query):
+        yield name, set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", re.sub(r'"[^"]*"', '""', inside)))

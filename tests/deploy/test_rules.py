@@ -1,0 +1,121 @@
+"""The rules of deploy/prometheus, by Prometheus's own tool, and the names in them."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+from tests.deploy.seen import (
+    PROMETHEUS,
+    RULE_FILES,
+    alerts,
+    matchers,
+    metric_names,
+    prometheus_queries,
+    recorded,
+    rules,
+    yaml,
+)
+from worker.observe import metrics
+
+promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed: `apt-get install prometheus`"
+)
+
+SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+ADDED_BY_THE_CLIENT = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
+ADDED_BY_PROMETHEUS = {"instance", "job", "le"}
+
+
+def exported() -> dict[str, set[str]]:
+    """The series that a worker exports, with their labels."""
+    series = {name: set[str]() for name in ADDED_BY_THE_CLIENT}
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            (family,) = metric.describe()
+            for suffix in SUFFIXES[family.type]:
+                series[family.name + suffix] = set(metric._labelnames)  # nothing public names them
+    return series
+
+
+def run(*command: object) -> str:
+    done = subprocess.run(
+        ["promtool", *map(str, command)], cwd=PROMETHEUS, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@promtool
+def test_prometheus_reads_the_configuration_and_every_rule() -> None:
+    assert f"{len(RULE_FILES)} rule files found" in run("check", "config", "prometheus.yaml")
+
+
+@promtool
+def test_every_alert_fires_when_it_should_and_only_then() -> None:
+    assert "SUCCESS" in run("test", "rules", *(PROMETHEUS / "tests").glob("*.yaml"))
+
+
+@promtool
+def test_every_query_of_rules_and_dashboards_is_promql(tmp_path: Path) -> None:
+    wrapped = [{"record": f"query:{at}", "expr": query.text} for at, query in enumerate(prometheus_queries())]
+    file = tmp_path / "queries.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": wrapped}]}))
+    assert f"{len(wrapped)} rules found" in run("check", "rules", file)
+
+
+def test_every_alert_has_a_case_in_which_it_fires() -> None:
+    cases = [
+        sample["labels"]
+        for file in (PROMETHEUS / "tests").glob("*.yaml")
+        for test in yaml.safe_load(file.read_text())["tests"]
+        for expected in test["promql_expr_test"]
+        for sample in expected.get("exp_samples", [])
+    ]
+    assert not [name for name in alerts() if not any(f'alertname="{name}"' in case for case in cases)]
+
+
+def test_every_alert_says_what_is_wrong_and_how_urgent_it_is() -> None:
+    assert len(alerts()) >= 7
+    for name, rule in alerts().items():
+        assert rule["annotations"]["summary"].endswith("."), name
+        assert rule["labels"]["severity"] in ("page", "ticket"), name
+
+
+def test_every_metric_in_a_query_is_exported_or_recorded() -> None:
+    known = exported().keys() | recorded()
+    queries = prometheus_queries()
+    assert len(queries) > 40
+    for query in queries:
+        assert metric_names(query.text), query
+        assert not metric_names(query.text) - known, query.where
+
+
+def test_every_label_that_a_query_matches_is_one_of_its_metric() -> None:
+    series = exported()
+    for query in prometheus_queries():
+        for name, labels in matchers(query.text):
+            if name in series:
+                assert labels <= series[name] | ADDED_BY_PROMETHEUS, query.where
+
+
+def test_every_recorded_series_is_used() -> None:
+    used = {name for query in prometheus_queries() for name in metric_names(query.text)}
+    assert not [rule["record"] for rule in rules() if "record" in rule and rule["record"] not in used]
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        (
+            'sum by (queue, le) (rate(a_b_bucket{x="y z"}[5m])) / on () c:d:max > 1e3',
+            {"a_b_bucket", "c:d:max"},
+        ),
+        ("up and on (instance) cogenre_made_up", {"up", "cogenre_made_up"}),
+        ("absent(cogenre_model_warm == 1)", {"cogenre_model_warm"}),
+    ],
+)
+def test_names_are_found_in_a_query(query: str, names: set[str]) -> None:
+    assert metric_names(query) == names
