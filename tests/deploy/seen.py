@@ -71,13 +71,17 @@ def catalog_queries() -> list[Query]:
     found = []
     for file in DASHBOARDS:
         page = json.loads(file.read_text())
-        for variable in page["templating"]["list"]:
-            if variable["type"] == "query":
-                found.append(Query(f"{file.stem}: {variable['name']}", variable["query"]))
-        for panel in panels(page):
-            for target in panel["targets"]:
-                if "rawSql" in target:
-                    found.append(Query(f"{file.stem}: {panel['title']}", filled_in(target["rawSql"])))
+        found += [
+            Query(f"{file.stem}: {variable['name']}", variable["query"])
+            for variable in page["templating"]["list"]
+            if variable["type"] == "query"
+        ]
+        found += [
+            Query(f"{file.stem}: {panel['title']}", filled_in(target["rawSql"]))
+            for panel in panels(page)
+            for target in panel["targets"]
+            if "rawSql" in target
+        ]
     return found
 
 
@@ -98,11 +102,8 @@ def metric_names(query: str) -> set[str]:
     bare = re.sub(r'"[^"]*"', "", query)
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", bare)
     bare = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", bare)
-    return {
-        match[1]
-        for match in re.finditer(r"([a-zA-Z_:][\w:]*)(?!\w*\s*\()", bare)
-        if not _is_word(bare, match)
-    }
+    found = re.finditer(r"([a-zA-Z_:][\w:]*)(?!\w*\s*\()", bare)
+    return {match[1] for match in found if not _is_word(bare, match)}
 
 
 def _is_word(query: str, match: re.Match[str]) -> bool:
