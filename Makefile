@@ -15,11 +15,13 @@ UV      := UV_SYSTEM_CERTS=1 $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 COMPILE := $(UV) pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
            --generate-hashes --no-header --no-emit-index-url $(if $(UPGRADE),--upgrade)
+SBOM    = PYTHONWARNINGS=ignore $(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements/$(1).txt \
+          --pyproject pyproject.toml --output-reproducible --output-file dist/$(2).json && echo dist/$(2).json
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SILENT:
-.PHONY: help demo test test-slow lint lock schema docs demo-data clean
+.PHONY: help demo test test-slow lint lock audit sbom schema docs demo-data clean
 
 help: ## this list
 	sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -46,6 +48,14 @@ lock: $(TOOLS) ## requirements/*.txt from pyproject.toml; keeps the pins that st
 	$(COMPILE) pyproject.toml --extra gpu --excludes requirements/worker-gpu.excludes \
 		--constraints requirements/dev.txt --output-file requirements/worker-gpu.txt
 	$(COMPILE) --group build --constraints requirements/dev.txt --output-file requirements/build.txt
+
+audit: $(TOOLS) ## known vulnerabilities of what a worker installs; says so where it cannot reach the data
+	UV_SYSTEM_CERTS=1 $(BIN)/python deploy/audit.py requirements/worker.txt requirements/worker-gpu.txt
+
+sbom: $(TOOLS) ## dist/sbom.json and dist/sbom-gpu.json: what a worker installs, as CycloneDX
+	mkdir -p dist
+	$(call SBOM,worker,sbom)
+	$(call SBOM,worker-gpu,sbom-gpu)
 
 schema: $(LOCAL) ## the JSON Schema of the job, from schemas/jobs.py
 	$(BIN)/python -m schemas.jobs

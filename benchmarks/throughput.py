@@ -1,6 +1,6 @@
 """A worker's throughput against the limit of its own stages, its latency at half load, and its memory.
 
-    .venv/bin/python benchmarks/throughput.py BUNDLE [--precision int8] [--tracks 200]
+    .venv/bin/python benchmarks/throughput.py BUNDLE [--precision int8] [--tracks 200] [--json FILE]
     .venv/bin/python benchmarks/throughput.py BUNDLE --memory 10000
 
 MP3s of three minutes at 320 kb/s lie in the local S3 server. One worker labels them from a full queue:
@@ -8,10 +8,12 @@ tracks a second, from its first commit to its last. The limit comes from the sam
 divided by the CPU-seconds a track of decoding, tokenising and the session, each measured alone, before and
 after. Then tracks arrive at half that rate: seconds from enqueue to commit, and by stage. `--memory` labels
 so many short tracks instead, and compares the worker's memory at the end with that after the first 1,000.
+`--json` writes what benchmarks/capacity.py plans with.
 """
 
 import argparse
 import io
+import json
 import os
 import statistics
 import sys
@@ -88,6 +90,20 @@ def stage_costs(model: Model, encoded: bytes) -> dict[str, float]:
     }
 
 
+def device_seconds(model: Model, encoded: bytes) -> float:
+    """Seconds a track for which the session keeps its device, be that CPUs or a GPU."""
+    batch = [ModelInput(decode_windows(encoded, model.manifest.audio).windows, model.read(LYRICS, None)[0])]
+    started = time.perf_counter()
+    model.predict(batch * BATCH)
+    return (time.perf_counter() - started) / BATCH
+
+
+def processor() -> str:
+    """The CPU's name, as Linux says."""
+    names = (line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    return next(names, ": unknown CPU").partition(": ")[2]
+
+
 def jobs(run: str, count: int) -> list[TrackJob]:
     """No two of the same input: each has a word of its own."""
     return [
@@ -117,7 +133,9 @@ def percentiles(values: Sequence[float]) -> str:
     )
 
 
-def speed(console: Console, engine: Engine, settings: ModelSettings, tracks: int) -> None:
+def speed(
+    console: Console, engine: Engine, settings: ModelSettings, tracks: int, measured: Path | None
+) -> None:
     encoded = upload(seconds=180)
     app = celery_app(BrokerSettings.load())
     model = Model(settings)
@@ -135,6 +153,7 @@ def speed(console: Console, engine: Engine, settings: ModelSettings, tracks: int
             time.sleep(2 / rate)
         wait_for(console, engine, worker, [job.track_id for job in jobs("half", tracks // 2)])
     costs += [stage_costs(model, encoded) for _ in range(ROUNDS)]
+    device = statistics.median(device_seconds(model, encoded) for _ in range(ROUNDS))
     alone = {stage: statistics.median(cost[stage] for cost in costs) for stage in costs[0]}
     limit = available_cpus() / sum(alone.values())
     with engine.connect() as connection:
@@ -153,6 +172,22 @@ def speed(console: Console, engine: Engine, settings: ModelSettings, tracks: int
     say(f"| enqueue to commit | {percentiles([float(row.seconds) for row in half])} |")
     for stage in half[0].timings:
         say(f"| {stage} | {percentiles([row.timings[stage] / 1000 for row in half])} |")
+    if measured:
+        figures = {
+            "command": " ".join(sys.argv),
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "machine": f"{available_cpus()} CPUs of {processor()}",
+            "model": model.manifest.label,
+            "provider": model.provider,
+            "precision": model.precision,
+            "track": "180 s, MP3 at 320 kb/s, with lyrics",
+            "cpus": available_cpus(),
+            "load": round(os.getloadavg()[1], 1),
+            "cpu_seconds": {stage: round(seconds, 5) for stage, seconds in alone.items()},
+            "device_seconds": round(device, 5),
+            "efficiency": round(rate / limit, 3),
+        }
+        measured.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def memory(console: Console, engine: Engine, count: int) -> None:
@@ -174,6 +209,7 @@ def main() -> None:
     arguments.add_argument("--precision", default="fp32")
     arguments.add_argument("--tracks", type=int, default=200)
     arguments.add_argument("--memory", type=int)
+    arguments.add_argument("--json", type=Path)
     given = arguments.parse_args()
     console = Console(width=160, highlight=False)
     with local_stack() as stack:
@@ -186,7 +222,7 @@ def main() -> None:
         if given.memory:
             memory(console, engine, given.memory)
         else:
-            speed(console, engine, ModelSettings.load(), given.tracks)
+            speed(console, engine, ModelSettings.load(), given.tracks, given.json)
 
 
 if __name__ == "__main__":
