@@ -34,7 +34,11 @@ COMMANDS = {
     "cogenre-export": typer.main.get_command(export_app),
 }
 CODE = re.compile(r"^( *)```.*?\n(.*?)^\1```$|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
-CALL = re.compile(r"(?:^|[\s;|&(/])(cogenre(?:-train|-export)?)((?: +[^\s;|&)]+)*)", re.MULTILINE)
+CALL = re.compile(
+    # Where a command begins: not after any word, for a namespace may be called cogenre, too.
+    r"(?:^ *|[;|&(] *|/|(?:--|exec|\w=\S*) )(cogenre(?:-train|-export)?)((?: +[^\s;|&)]+)*)",
+    re.MULTILINE,
+)
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -106,6 +110,8 @@ def unknown(name: str, words: list[str]) -> Iterator[str]:
         ("```sh\ncogenre catalog migrate --twice\n```", ["cogenre catalog migrate has no option --twice"]),
         ("```sh\necho '{}' | cogenre enqueu -\n```", ["cogenre has no command enqueu"]),
         ("`cogenre-train fit --no-such`", ["cogenre-train fit has no option --no-such"]),
+        ("`kubectl exec worker -- cogenre statuses`", ["cogenre has no command statuses"]),
+        ("`kubectl -n cogenre create secret`", []),
         ("the cogenre statuses of prose", []),
     ],
 )
