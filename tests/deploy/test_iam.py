@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +173,7 @@ def test_a_worker_changes_nothing_and_reads_no_other_bucket(
 ) -> None:
     account.become_worker(policy(), monkeypatch)
     s3 = s3_client()
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: s3.put_object(Bucket="audio", Key=KEY, Body=b""),
         lambda: s3.delete_object(Bucket="audio", Key=KEY),
         lambda: s3.put_object(Bucket="bundles", Key=KEY, Body=b""),
