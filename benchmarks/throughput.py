@@ -41,7 +41,8 @@ from worker.s3 import s3_client
 from worker.session import available_cpus
 from worker.settings import BrokerSettings, CatalogSettings, ModelSettings
 
-SONGS = 8
+SONGS = 2
+"""Encoding them takes longer than anything else here. No two jobs are alike: their lyrics differ."""
 RATE = 44_100
 BATCH = 8
 """Tracks in a batch, where the session is measured alone."""
