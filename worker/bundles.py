@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from schemas.bundle import MANIFEST_FILE, artefact_sha256, read_bundle
 from schemas.errors import BundleError
 from worker.bundle_cache import local_bundle
-from worker.catalog.models import register_model
+from worker.catalog.models import RegisteredModel, register_model
 from worker.catalog.tracks import TrackCatalog
 from worker.errors import ConfigError
 from worker.model import Model
@@ -59,10 +59,7 @@ class BundleFolder:
             registered = register_model(self._engine, manifest, sha256)
             if registered.status != RETIRED:
                 if sha256 not in self._loaded:
-                    catalog = TrackCatalog(
-                        self._engine, registered, self._settings.provider, self._settings.precision
-                    )
-                    self._loaded[sha256] = self._served(folder, catalog)
+                    self._loaded[sha256] = self._served(folder, registered)
                 wanted[sha256] = self._loaded[sha256]
         if not wanted:
             raise ConfigError(
@@ -77,8 +74,9 @@ class BundleFolder:
                 self._health.heartbeats.forget(_heart(served.label))
                 log.info("model %s is retired", served.label)
 
-    def _served(self, folder: Path, catalog: TrackCatalog) -> ServedModel:
+    def _served(self, folder: Path, registered: RegisteredModel) -> ServedModel:
         model = Model(self._settings.model_copy(update={"bundle": folder}))
+        catalog = TrackCatalog(self._engine, registered, model.provider, model.precision)
         heart = _heart(model.manifest.label)
         served = ServedModel(model, catalog, self._limits, lambda: self._health.heartbeats.beat(heart))
         log.info("model %s on %s is warm", served.label, model.provider)

@@ -13,7 +13,6 @@ from media.lyrics import clean_lyrics
 from media.tokens import LyricsTokenizer
 from schemas.bundle import INPUTS, OUTPUTS, BundleManifest, read_bundle
 from worker.bundle_cache import local_bundle
-from worker.errors import ConfigError
 from worker.labels import LabelRule, sigmoid
 from worker.session import open_session
 from worker.settings import ModelSettings
@@ -59,25 +58,24 @@ class Model:
         """Raises BundleError, ConfigError."""
         folder = local_bundle(settings)
         self.manifest = _with_windows(read_bundle(folder), settings.windows)
-        self.provider = settings.provider
         self.precision = settings.precision
-        graph = self.manifest.graphs.get(settings.precision)
-        if graph is None:
-            raise ConfigError(
-                f"bundle {self.manifest.label} has no {settings.precision} graph: set COGENRE_PRECISION "
-                f"to one of {', '.join(self.manifest.graphs)}"
-            )
         lyrics = self.manifest.lyrics
         self._tokenizer = LyricsTokenizer(folder / lyrics.tokenizer, lyrics.max_tokens)
-        self._session = open_session(folder / graph, settings.provider, settings.threads)
+        opened = open_session(folder, self.manifest, settings)
+        self._session = opened.session
+        self.provider = opened.provider
+        """What it runs on: not always what was asked for."""
         self.rule = LabelRule(self.manifest)
-        self._warm_up()
+        # A GPU takes its memory, and chooses its kernels, for each size of batch anew.
+        self._warm_up((1,) if self.provider == "cpu" else (1, settings.batch_rows))
 
     def read(self, lyrics: str | None, language: str | None) -> tuple[tuple[int, ...], LyricsUse]:
         """Token ids of raw lyrics, none where they are not read, and what became of them."""
         gate = self.manifest.lyrics
         if lyrics is None or not lyrics.strip():
             return (), "absent"
+        if gate.languages == ():
+            return (), "foreign"
         words = clean_lyrics(lyrics)
         if not words:
             return (), "instrumental"
@@ -123,11 +121,12 @@ class Model:
             for scores, fused in zip(np.split(sigmoid(logits), ends), np.split(embedding, ends), strict=True)
         ]
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, batches: Sequence[int]) -> None:
         """Every bucket once, so that the first track is not the slow one."""
-        silence = np.zeros((1, self.manifest.audio.window_samples), dtype=np.float32)
-        for length in self.manifest.lyrics.buckets:
-            self.predict([ModelInput(silence, (0,) * length)])
+        for rows in batches:
+            silence = np.zeros((rows, self.manifest.audio.window_samples), dtype=np.float32)
+            for length in self.manifest.lyrics.buckets:
+                self.predict([ModelInput(silence, (0,) * length)])
 
 
 def _with_windows(manifest: BundleManifest, windows: int | None) -> BundleManifest:

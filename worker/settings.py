@@ -105,6 +105,26 @@ class ModelSettings(_Settings):
     threads: int | None = Field(
         default=None, gt=0, description="CPU threads of the model; unset = those that the container may use."
     )
+    batch_rows: int = Field(default=16, gt=0, description="Windows that the model takes at once, at most.")
+    cpu_fallback: bool = Field(
+        default=False,
+        description="Whether the CPU stands in, with a warning, where the provider does not start.",
+    )
+    gpu_memory_bytes: int | None = Field(
+        default=None, gt=0, description="Memory that CUDA's arena may take; unset = all of the GPU's."
+    )
+    engine_cache: Path | None = Field(
+        default=None, description="Folder of TensorRT engines; unset = `~/.cache/cogenre/engines`."
+    )
+    engine_seconds: float = Field(
+        default=1800,
+        gt=0,
+        description="How long building an engine may take, waiting for other processes that build included.",
+    )
+    engine_context: bool = Field(
+        default=False,
+        description="Whether engines are loaded by an EP-context model: faster starts, another engine.",
+    )
 
 
 class ObserveSettings(_Settings):
@@ -123,7 +143,6 @@ class WorkerSettings(CatalogSettings, BrokerSettings, StorageSettings, ModelSett
     """All that `cogenre worker` needs."""
 
     concurrency: int = Field(default=16, gt=0, description="Tracks on their way at once.")
-    batch_rows: int = Field(default=16, gt=0, description="Windows that the model takes at once, at most.")
     batch_tokens: int = Field(
         default=8192, gt=0, description="Lyrics tokens that it takes at once, at most, padding included."
     )

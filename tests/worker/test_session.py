@@ -1,32 +1,77 @@
-"""The session keeps what it runs to itself."""
+"""The session: on the provider that was asked for, or not at all."""
 
-import subprocess
-import sys
+import logging
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
-from tests.conftest import DEMO_BUNDLE, ROOT
+from schemas.bundle import read_manifest
+from tests.conftest import DEMO_BUNDLE
+from worker.errors import ConfigError
+from worker.model import Model
+from worker.session import PROVIDERS, open_session, provider_options, require_provider
+from worker.settings import ModelSettings, Provider
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from worker.session import open_session
-open_session(Path(sys.argv[1]), "cpu", 1)
-"""
+MANIFEST = read_manifest(DEMO_BUNDLE)
+
+without_gpu_runtime = pytest.mark.skipif(
+    PROVIDERS["cuda"] in onnxruntime.get_available_providers(), reason="onnxruntime-gpu is installed"
+)
 
 
-@pytest.mark.parametrize(("environment", "tells"), [({}, False), ({"ORT_DISABLE_TELEMETRY": "0"}, True)])
-def test_tells_nobody_what_it_runs_unless_asked_to(
-    environment: dict[str, str], tells: bool, tmp_path: Path
+def test_the_cpu_is_had_by_asking_for_it() -> None:
+    opened = open_session(DEMO_BUNDLE, MANIFEST, ModelSettings(bundle=DEMO_BUNDLE))
+    assert opened.provider == "cpu"
+    assert opened.session.get_providers() == ["CPUExecutionProvider"]
+
+
+@without_gpu_runtime
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_provider_that_is_not_there_is_refused(provider: Provider) -> None:
+    with pytest.raises(ConfigError, match=f"provider {provider} is not in the installed ONNX Runtime"):
+        open_session(DEMO_BUNDLE, MANIFEST, ModelSettings(bundle=DEMO_BUNDLE, provider=provider))
+
+
+@without_gpu_runtime
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_the_cpu_stands_in_where_allowed_and_says_so(
+    provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Telemetry keeps a queue of events in the home folder. It is off in CI and under pytest: hence a process
-    that knows of neither."""
-    graph = DEMO_BUNDLE / "model.fp32.onnx"
-    subprocess.run(
-        [sys.executable, "-c", SCRIPT, graph],
-        env={"HOME": str(tmp_path), **environment},
-        cwd=ROOT,
-        check=True,
-    )
-    assert bool(list(tmp_path.rglob("onnxruntime.db"))) == tells
+    settings = ModelSettings(bundle=DEMO_BUNDLE, provider=provider, cpu_fallback=True)
+    with caplog.at_level(logging.WARNING):
+        model = Model(settings)
+    assert model.provider == "cpu"
+    assert "on the CPU, as COGENRE_CPU_FALLBACK allows: provider" in caplog.text
+
+
+def test_a_silent_fallback_is_noticed() -> None:
+    with pytest.raises(ConfigError, match="fell back to CPUExecutionProvider"):
+        require_provider(["CPUExecutionProvider"], "cuda")
+    with pytest.raises(ConfigError, match="fell back to CUDAExecutionProvider"):
+        require_provider(["CUDAExecutionProvider", "CPUExecutionProvider"], "tensorrt")
+    require_provider(["TensorrtExecutionProvider", "CUDAExecutionProvider"], "tensorrt")
+
+
+def test_int8_is_for_cpus() -> None:
+    manifest = MANIFEST.model_copy(update={"graphs": {"int8": "model.fp32.onnx"}})
+    settings = ModelSettings(bundle=DEMO_BUNDLE, provider="cuda", precision="int8")
+    with pytest.raises(ConfigError, match="int8 graphs have no GPU kernels"):
+        open_session(DEMO_BUNDLE, manifest, settings)
+
+
+def test_a_graph_of_another_precision_is_named() -> None:
+    with pytest.raises(ConfigError, match="has no fp16 graph: set COGENRE_PRECISION to one of fp32"):
+        open_session(DEMO_BUNDLE, MANIFEST, ModelSettings(bundle=DEMO_BUNDLE, precision="fp16"))
+
+
+def test_a_graph_that_does_not_load_is_named(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST.graphs["fp32"]).write_bytes(b"no graph")
+    with pytest.raises(ConfigError, match="does not load with provider cpu"):
+        open_session(tmp_path, MANIFEST, ModelSettings(bundle=tmp_path, cpu_fallback=True))
+
+
+def test_the_arena_is_bounded_as_told() -> None:
+    settings = ModelSettings(bundle=DEMO_BUNDLE, gpu_memory_bytes=2**30)
+    assert provider_options("cuda", settings)["gpu_mem_limit"] == str(2**30)
+    assert "gpu_mem_limit" not in provider_options("cuda", ModelSettings(bundle=DEMO_BUNDLE))

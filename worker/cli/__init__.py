@@ -11,7 +11,18 @@ from typer.exceptions import TyperException
 
 from media.errors import MediaError
 from schemas.errors import ContractError
-from worker.cli import catalog, classify, demo, enqueue, failures, feedback, models, reconcile, service
+from worker.cli import (
+    catalog,
+    classify,
+    demo,
+    engine,
+    enqueue,
+    failures,
+    feedback,
+    models,
+    reconcile,
+    service,
+)
 from worker.errors import ConfigError
 
 app = typer.Typer(
@@ -42,6 +53,7 @@ demo.register(app)
 service.register(app)
 classify.register(app)
 enqueue.register(app)
+engine.register(app)
 models.register(app)
 reconcile.register(app)
 app.add_typer(feedback.app, name="feedback")

@@ -1,0 +1,20 @@
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import DEMO_BUNDLE, ROOT
+
+SCRIPT = """
+import sys
+from worker.model import open_bundle
+open_bundle(sys.argv[1])
+"""
+
+
+def test_nobody_is_told_what_the_worker_runs(tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry keeps a queue of events in the home folder. It is off in CI and under pytest:
+    hence a process that knows of neither."""
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT, DEMO_BUNDLE], env={"HOME": str(tmp_path)}, cwd=ROOT, check=True
+    )
+    assert not list(tmp_path.rglob("onnxruntime.db"))

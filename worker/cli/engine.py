@@ -1,0 +1,37 @@
+"""`cogenre engine`"""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(engine)
+
+
+def engine(
+    bundle: Annotated[
+        str | None,
+        typer.Option(help="Bundle, or folder of several; default: COGENRE_BUNDLE, else the demo's."),
+    ] = None,
+) -> None:
+    """Build TensorRT engines ahead of time, on the GPU machine, by the worker's own settings."""
+    from schemas.bundle import read_bundle
+    from worker.bundle_cache import local_bundle
+    from worker.bundles import found_bundles
+    from worker.session import built_engine, checked_stack
+    from worker.settings import ModelSettings, bundle_or_demo
+
+    settings = ModelSettings(bundle=bundle_or_demo(bundle), provider="tensorrt")
+    checked_stack("tensorrt")
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        for folder in found_bundles(local_bundle(settings)):
+            manifest = read_bundle(folder)
+            what = f"{manifest.label} ({settings.precision})"
+            progress.add_task(f"building the engine of {what}, which takes minutes", total=None)
+            _, options, built = built_engine(folder, manifest, settings)
+            state = "built" if built else "there already"
+            typer.echo(f"engine of {what} {state}: {options['trt_engine_cache_path']}")

@@ -1,0 +1,38 @@
+"""`python -m worker.engine_build` builds a TensorRT engine: the order comes as JSON on standard input.
+
+A process of its own, since a build cannot be stopped otherwise. `worker.engine` says what it is told.
+"""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+
+from worker.gpu import gpu_stack
+
+TENSORRT = "TensorrtExecutionProvider"
+
+
+def main() -> None:
+    order = json.load(sys.stdin)
+    gpu_stack()  # loads the libraries
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    providers = [(TENSORRT, order["options"]), "CUDAExecutionProvider", "CPUExecutionProvider"]
+    try:
+        session = onnxruntime.InferenceSession(order["graph"], options, providers=providers)
+        if session.get_providers()[0] != TENSORRT:
+            sys.exit("TensorRT's provider did not start")
+        types = {
+            given.name: np.float32 if "float" in given.type else np.int64 for given in session.get_inputs()
+        }
+        # The ends of the profile: an engine that cannot run them fails now, not at the first track.
+        for shapes in order["shapes"]:
+            session.run(None, {name: np.zeros(shape, types[name]) for name, shape in shapes.items()})
+    except Exception as error:  # ONNX Runtime's own classes have no common base but this
+        sys.exit(str(error).splitlines()[0])
+
+
+if __name__ == "__main__":
+    main()
