@@ -49,7 +49,7 @@ def write_bundle(
 
     Raises BundleNameError, ParityError, LossError, OutputError.
     """
-    _check_label(name, version_)
+    check_label(name, version_)
     description = checkpoint.description
     network = description.config.network
     with new_folder(out) as folder:
@@ -92,7 +92,7 @@ def write_bundle(
     return manifest
 
 
-def _check_label(name: str, version_: str) -> None:
+def check_label(name: str, version_: str) -> None:
     """By the manifest's own rules, before the export, which takes long."""
     examples = {"name": "lower case, digits and hyphens, e.g. demo-small", "version": "e.g. 1.0.0"}
     for key, value in (("name", name), ("version", version_)):

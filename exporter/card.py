@@ -13,8 +13,8 @@ def model_card(manifest: BundleManifest, description: Description) -> str:
                 f"# {manifest.name} {manifest.version}",
                 _what(manifest, description),
                 "## What it has heard\n\n" + _data(description),
-                "## How good it is\n\n" + _metrics(manifest.measurements),
-                "## Genres\n\n" + _genres(manifest),
+                "## How good it is\n\n" + metrics_table(manifest.measurements),
+                "## Genres\n\n" + genre_table(manifest),
                 "## Limits\n\n" + _limits(description),
                 "## This bundle\n\n" + _bundle(manifest),
             ]
@@ -50,7 +50,7 @@ def _data(description: Description) -> str:
     return text
 
 
-def _metrics(measurements: tuple[Measurement, ...]) -> str:
+def metrics_table(measurements: tuple[Measurement, ...]) -> str:
     names = list(measurements[0].metrics)
     header = "| | tracks | " + " | ".join(names) + " |"
     rule = "|---" * (len(names) + 2) + "|"
@@ -67,7 +67,7 @@ def _metrics(measurements: tuple[Measurement, ...]) -> str:
     return "\n".join([header, rule, *rows]) + "\n\n" + meaning
 
 
-def _genres(manifest: BundleManifest) -> str:
+def genre_table(manifest: BundleManifest) -> str:
     rows = [
         f"| {genre.name} | `{genre.slug}` | {f'`{genre.parent}`' if genre.parent else ''} | {threshold:.3f} |"
         for genre, threshold in zip(manifest.genres, manifest.thresholds, strict=True)

@@ -1,8 +1,10 @@
 """`cogenre-export`: from a checkpoint to a bundle that the worker loads."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -72,6 +74,59 @@ def verify(
             f"{precision}: probabilities within {parity.max_probability_difference:.1e} of the {other}'s "
             f"in {parity.cases} cases"
         )
+
+
+@app.command()
+def adopt(
+    checkpoint: Annotated[str, typer.Argument(help="Hub name or folder of a transformers audio classifier.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the bundle; must not exist yet.")],
+    name: Annotated[str, typer.Option(help="The model's name: lower case, digits, hyphens.")],
+    version: Annotated[str, typer.Option(help="The model's version, e.g. 1.0.0.")],
+    taxonomy: Annotated[
+        Path | None,
+        typer.Option(help="TOML: which labels are kept, dropped, renamed. Default: all are kept."),
+    ] = None,
+    valid: Annotated[
+        Path | None,
+        typer.Option(help="Labelled tracks to fit thresholds on: a manifest, or a folder like Music4All's."),
+    ] = None,
+    windows: Annotated[int, typer.Option(min=1, help="Windows of a track, at most.")] = 3,
+    window_seconds: Annotated[
+        float | None, typer.Option(min=1, help="Of a window; default: what the feature extractor takes.")
+    ] = None,
+    activation: Annotated[
+        Literal["sigmoid", "softmax"] | None,
+        typer.Option(help="From logits to scores; default: as the checkpoint's problem_type says."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Of the weights, e.g. cc-by-nc-4.0; default: as the model card says.")
+    ] = None,
+) -> None:
+    """Turn a transformers audio classifier into a bundle that reads no lyrics."""
+    from exporter.adopt.bundle import Listening
+    from exporter.adopt.bundle import adopt as write
+    from exporter.adopt.card import licence_sentence
+    from exporter.adopt.source import load_source
+    from exporter.adopt.taxonomy import Taxonomy, read_taxonomy
+
+    chosen = read_taxonomy(taxonomy) if taxonomy else Taxonomy()
+    with console.status("loading"):
+        source = load_source(checkpoint, activation, licence)
+    console.print("exporting, and comparing with the checkpoint")
+    manifest = write(source, out, name, version, chosen, Listening(windows, window_seconds), valid)
+    typer.echo(
+        f"{manifest.label} written to {out}: {len(manifest.genres)} genres, probabilities within "
+        f"{manifest.parity.max_probability_difference:.1e} of the checkpoint's own pipeline's"
+    )
+    typer.echo(f"licence of the weights: {licence_sentence(source.weights)}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def engine(context: typer.Context) -> None:
+    """Build TensorRT engines ahead of time: `cogenre engine`, which has the worker's own session code."""
+    # The exporter does not know the worker, and engines must be built by what loads them.
+    command = [sys.executable, "-m", "worker.cli", "engine", *context.args]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - the command is ours
 
 
 @app.command()

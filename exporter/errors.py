@@ -17,6 +17,14 @@ class GraphError(ExporterError):
     """A graph that ONNX Runtime does not load."""
 
 
+class AdoptError(ExporterError):
+    """A checkpoint that cannot be adopted."""
+
+
+class TaxonomyError(ExporterError):
+    """A taxonomy file that does not fit the checkpoint's labels."""
+
+
 class PrecisionError(ExporterError):
     """A precision that cannot be made."""
 

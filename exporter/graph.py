@@ -40,13 +40,18 @@ class Served(nn.Module):
 def export_graph(network: Network, file: Path) -> None:
     """Write the fp32 graph of a network in evaluation mode to `file`, weights inside."""
     config = network.config
-    tokens = min(8, config.max_tokens)
+    write_graph(Served(network).eval(), config.audio.window_samples, config.max_tokens, file)
+
+
+def write_graph(module: nn.Module, window_samples: int, max_tokens: int, file: Path) -> None:
+    """Write a module that keeps the bundle's contract, inputs to outputs, as a graph to `file`."""
+    tokens = min(8, max_tokens)
     example = (
-        torch.zeros(EXAMPLE_BATCH, config.audio.window_samples),
+        torch.zeros(EXAMPLE_BATCH, window_samples),
         torch.zeros(EXAMPLE_BATCH, tokens, dtype=torch.int64),
         torch.ones(EXAMPLE_BATCH, tokens, dtype=torch.int64),
     )
-    batch, length = Dim("batch"), Dim("tokens", max=config.max_tokens)
+    batch, length = Dim("batch"), Dim("tokens", max=max_tokens)
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
     quiet.setLevel(logging.ERROR)
@@ -55,7 +60,7 @@ def export_graph(network: Network, file: Path) -> None:
             # About PyTorch's own internals.
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                Served(network).eval(),
+                module,
                 example,
                 dynamo=True,
                 opset_version=OPSET,
@@ -78,13 +83,18 @@ def _tidy(model: onnx_ir.Model) -> None:
     graph.metadata_props.clear()
     for value in (*graph.inputs, *graph.initializers.values()):
         value.metadata_props.clear()
+        _make_way(value)
     for node in graph.all_nodes():
         node.metadata_props.clear()
         node.doc_string = None
         for value in node.outputs:
             value.metadata_props.clear()
-            # Torch names a value by its operator, and one of them is called embedding.
-            if value.name in OUTPUTS:
-                value.name = f"{value.name}_inside"
+            _make_way(value)
     for value, name in zip(graph.outputs, OUTPUTS, strict=True):
         value.name = name
+
+
+def _make_way(value: onnx_ir.Value) -> None:
+    """Torch names a value by its operator or weight, and one of them is called embedding."""
+    if value.name in OUTPUTS:
+        value.name = f"{value.name}_inside"

@@ -76,7 +76,8 @@ class LyricsInput(_Part):
     min_words: int = Field(default=1, gt=0, description="Lyrics of fewer words are not read.")
     languages: tuple[str, ...] | None = Field(
         default=None,
-        description="BCP 47 primary subtags that are read, such as en; null = any. Jobs may name none.",
+        description="BCP 47 primary subtags that are read, such as en; null = any, and jobs may name none. "
+        "An empty list = the graph reads no lyrics at all.",
     )
 
     @model_validator(mode="after")
@@ -111,6 +112,14 @@ class PrecisionCost(_Part):
     map_loss: float | None = Field(description="fp32's mAP less this one's; none without labelled tracks.")
 
 
+class Weights(_Part):
+    """Where the weights come from that somebody else has trained."""
+
+    source: str = Field(min_length=1, description="Hub name, or the name of a folder.")
+    licence: str | None = Field(description="As their publisher names it, such as cc-by-nc-4.0.")
+    commercial_use: bool | None = Field(description="Whether the licence allows it; null = not known.")
+
+
 class BundleManifest(_Part):
     """`bundle.json`: all that the worker must know about a model."""
 
@@ -131,6 +140,9 @@ class BundleManifest(_Part):
     parity: Parity
     precision_cost: dict[Precision, PrecisionCost] = Field(
         default={}, description="Of every graph but fp32: precision to what it changes."
+    )
+    weights: Weights | None = Field(
+        default=None, description="Of a model that was adopted, not trained here."
     )
     made_with: dict[str, str] = Field(description="Package to version.")
 

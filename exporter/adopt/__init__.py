@@ -1,0 +1,1 @@
+"""A transformers audio-classification checkpoint to a bundle: labels before any training."""

@@ -1,0 +1,89 @@
+"""An adopted checkpoint as a bundle, the folder that `schemas.bundle` describes."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+
+from exporter.adopt.card import adopted_card
+from exporter.adopt.check import measure_parity
+from exporter.adopt.frontend import hears
+from exporter.adopt.graph import export_adopted
+from exporter.adopt.source import Source
+from exporter.adopt.taxonomy import Taxonomy, mapped
+from exporter.adopt.thresholds import fit_thresholds, labelled_tracks
+from exporter.bundle import CARD_FILE, GRAPH_FILE, PACKAGES, TOKENIZER_FILE, check_label
+from schemas.bundle import MANIFEST_FILE, AudioInput, BundleManifest, LyricsInput, sha256_of
+from trainer.atomic import new_folder
+
+UNFITTED = 0.5
+"""The threshold of every genre where no labelled tracks are given."""
+
+NO_LYRICS = LyricsInput(tokenizer=TOKENIZER_FILE, max_tokens=1, buckets=(1,), languages=())
+
+
+@dataclass(frozen=True)
+class Listening:
+    """How tracks are cut."""
+
+    windows: int = 3
+    """Of a track, at most."""
+    seconds: float | None = None
+    """Of a window; None = what the feature extractor takes at once."""
+
+
+def adopt(
+    source: Source,
+    out: Path,
+    name: str,
+    version_: str,
+    taxonomy: Taxonomy,
+    listening: Listening,
+    valid: Path | None = None,
+) -> BundleManifest:
+    """Write the bundle to the folder `out`, complete or not at all.
+
+    Raises AdoptError, TaxonomyError, BundleNameError, ParityError, OutputError, ManifestError.
+    """
+    check_label(name, version_)
+    mapping = mapped(source.labels, taxonomy)
+    audio = AudioInput(
+        sample_rate=source.sample_rate,
+        window_seconds=listening.seconds or hears(source.extractor),
+        windows=listening.windows,
+        picking="spread",
+    )
+    # Before the export, which takes long.
+    library = labelled_tracks(valid, mapping.genres) if valid else None
+    with new_folder(out) as folder:
+        graph = folder / GRAPH_FILE
+        width = export_adopted(source, mapping, audio.window_samples, graph)
+        parity = measure_parity(source, mapping, audio, graph)
+        fitted = fit_thresholds(library, audio, graph) if library else None
+        # The contract wants a tokenizer; nothing is tokenised with this one.
+        Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]")).save(str(folder / TOKENIZER_FILE))  # noqa: S106
+        draft = BundleManifest(
+            manifest_version=1,
+            name=name,
+            version=version_,
+            genres=mapping.genres,
+            thresholds=fitted.thresholds if fitted else (UNFITTED,) * len(mapping.genres),
+            correlations=tuple(map(tuple, np.eye(len(mapping.genres)).tolist())),
+            audio=audio,
+            lyrics=NO_LYRICS,
+            embedding_width=width,
+            graphs={"fp32": GRAPH_FILE},
+            files={file: sha256_of(folder / file) for file in (GRAPH_FILE, TOKENIZER_FILE)},
+            measurements=(fitted.measurement,) if fitted else (),
+            parity=parity,
+            weights=source.weights,
+            made_with={package: version(package) for package in PACKAGES},
+        )
+        (folder / CARD_FILE).write_text(adopted_card(draft, source.weights))
+        files = {**draft.files, CARD_FILE: sha256_of(folder / CARD_FILE)}
+        manifest = draft.model_copy(update={"files": files})
+        (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
+    return manifest

@@ -1,0 +1,62 @@
+"""Thresholds of an adopted model, fitted on labelled tracks that it has not been trained on."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track as progress
+
+from exporter.scores import scores_of_graph
+from media.errors import MediaError
+from schemas.bundle import INPUTS, AudioInput, Genre, Measurement
+from trainer.errors import ManifestError, UnreadableFile
+from trainer.library import Library
+from trainer.manifest import read_manifest
+from trainer.metrics import best_thresholds, decide, measure
+from trainer.music4all import read_music4all
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    thresholds: tuple[float, ...]
+    measurement: Measurement
+    """On the tracks that they were fitted on, and so better than on others."""
+
+
+def labelled_tracks(source: Path, genres: tuple[Genre, ...]) -> Library:
+    """Of a manifest or of a folder in Music4All's layout. Raises ManifestError."""
+    return (read_music4all if source.is_dir() else read_manifest)(source, genres)
+
+
+def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> Fitted:
+    """On the tracks of split valid; on all where none has a split. Raises ManifestError."""
+    split = "valid" if any(track.split for track in library.tracks) else None
+    tracks = [track for track in library.tracks if track.split == split]
+    served = scores_of_graph(graph)
+    kept, rows = [], []
+    for track in progress(tracks, description="Listening", transient=True):
+        try:
+            windows = library.clip(track, audio).windows
+        except (MediaError, UnreadableFile) as error:
+            log.warning("track %s is left out: %s", track.track_id, error)
+            continue
+        ids = np.zeros((len(windows), 1), np.int64)
+        rows.append(served(dict(zip(INPUTS, (windows, ids, ids), strict=True))).mean(0))
+        kept.append(track)
+    if len(kept) < 2:
+        raise ManifestError(
+            f"{library.folder}: {len(kept)} of {len(tracks)} tracks to fit thresholds on can be read; "
+            "two are needed"
+        )
+    scores = torch.from_numpy(np.stack(rows)).float()
+    labels = library.labels(kept)
+    thresholds = best_thresholds(scores, labels)
+    metrics = measure(scores, decide(scores, thresholds, library.genres), labels)
+    measurement = Measurement(
+        data_set=library.folder.resolve().name, split=split or "all", tracks=len(kept), metrics=metrics
+    )
+    return Fitted(tuple(map(float, thresholds)), measurement)
