@@ -1,6 +1,8 @@
 """The session: on the provider that was asked for, or not at all."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import onnxruntime
@@ -75,3 +77,20 @@ def test_the_arena_is_bounded_as_told() -> None:
     settings = ModelSettings(bundle=DEMO_BUNDLE, gpu_memory_bytes=2**30)
     assert provider_options("cuda", settings)["gpu_mem_limit"] == str(2**30)
     assert "gpu_mem_limit" not in provider_options("cuda", ModelSettings(bundle=DEMO_BUNDLE))
+
+
+@without_gpu_runtime
+@pytest.mark.parametrize("package", ["worker", "exporter"])
+def test_without_a_gpu_the_engine_command_says_what_is_missing(package: str, tmp_path: Path) -> None:
+    main = f"from {package}.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", main, "engine", "--bundle", str(DEMO_BUNDLE)],
+        env={"PATH": "", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("cogenre: provider tensorrt is not in the installed ONNX Runtime: install")
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.rglob("engines"))
