@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -28,6 +29,8 @@ from pathlib import Path
 from schemas.bundle import INPUTS, BundleManifest, Precision
 from worker.errors import ConfigError
 from worker.gpu import GpuStack
+
+log = logging.getLogger(__name__)
 
 LOCK_FILE = ".lock"
 """One a cache: sessions that are created beside each other crash (onnxruntime #20089)."""
@@ -162,6 +165,7 @@ def engine_of(
         with _locked(cache / LOCK_FILE, deadline, seconds):
             if folder.is_dir():  # while we waited
                 return Engine(folder, built=False)
+            log.info("building a TensorRT engine in %s, which takes minutes", cache)
             _remove_leftovers(cache)
             with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as temporary:
                 _build(plan, graph, cache, Path(temporary), builder, deadline, seconds)

@@ -84,7 +84,12 @@ def _activation(problem: str | None) -> Activation:
 
 def _licence(checkpoint: str) -> str | None:
     """As the model card's metadata names it; None where it says nothing."""
-    file = cached_file(checkpoint, "README.md", _raise_exceptions_for_missing_entries=False)
+    file = cached_file(
+        checkpoint,
+        "README.md",
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
     text = Path(file).read_text(encoding="utf-8", errors="replace") if file else ""
     if not text.startswith("---"):
         return None

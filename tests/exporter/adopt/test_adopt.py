@@ -97,7 +97,11 @@ def test_logits_are_the_originals_and_parents_their_childrens_highest(
 
 def test_a_softmax_of_one_label_a_track(ast_folder: str, tmp_path: Path) -> None:
     source = load_source(ast_folder, "softmax", None)
-    adopt(source, tmp_path / "out", "one", "1", Taxonomy(), Listening(windows=1))
+    tracks = labelled(tmp_path, splits=False)
+    manifest = adopt(source, tmp_path / "out", "one", "1", Taxonomy(), Listening(windows=1), tracks)
+    assert [one.tracks for one in manifest.measurements] == [4]
+    assert set(manifest.thresholds) > {0.5}
+    assert f"| {tmp_path.name}, all | 4 |" in (tmp_path / "out" / "README.md").read_text()
     windows = noise(2, 164_080)
     logits, _ = served(tmp_path / "out", windows)
     wanted = original_logits(ast_folder, windows).softmax(-1).numpy()
