@@ -4,6 +4,7 @@ A process of its own, since a build cannot be stopped otherwise. `worker.engine`
 """
 
 import json
+import signal
 import sys
 
 import numpy as np
@@ -15,6 +16,8 @@ TENSORRT = "TensorrtExecutionProvider"
 
 
 def main() -> None:
+    # Python's own handler waits until a build has ended.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     order = json.load(sys.stdin)
     gpu_stack()  # loads the libraries
     options = onnxruntime.SessionOptions()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from onnxruntime import get_available_providers as available
 
 from schemas.bundle import read_manifest
 from tests.conftest import DEMO_BUNDLE
@@ -146,6 +147,13 @@ def test_nothing_is_left_of_a_failed_build(tmp_path: Path, code: str, said: str)
     assert engine_of(PLAN, GRAPH, tmp_path, 60, script(WRITES)).built
 
 
+@pytest.mark.skipif("TensorrtExecutionProvider" in available(), reason="onnxruntime-gpu is installed")
+def test_the_real_builder_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be built: TensorRT's provider did not start"):
+        engine_of(PLAN, GRAPH, tmp_path, 60)
+    assert not left(tmp_path)
+
+
 def test_a_build_is_bounded_in_time_and_ends(tmp_path: Path) -> None:
     hanging = "import os, pathlib, time; pathlib.Path(r'{}').write_text(str(os.getpid())); time.sleep(600)"
     note = tmp_path / "pid"
@@ -158,7 +166,8 @@ def test_a_build_is_bounded_in_time_and_ends(tmp_path: Path) -> None:
 
 def test_one_build_at_a_time(tmp_path: Path) -> None:
     with (tmp_path / LOCK_FILE).open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        # Shared: two that only shared the lock would not keep each other out.
+        fcntl.flock(held, fcntl.LOCK_SH)
         with pytest.raises(ConfigError, match="another process was building"):
             engine_of(PLAN, GRAPH, tmp_path, 0.5, script(WRITES))
         assert not left(tmp_path)
