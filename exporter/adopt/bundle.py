@@ -1,5 +1,7 @@
 """An adopted checkpoint as a bundle, the folder that `schemas.bundle` describes."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -9,18 +11,24 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from exporter.adopt.card import adopted_card
-from exporter.adopt.check import measure_parity
+from exporter.adopt.check import Windows, measure_parity
 from exporter.adopt.frontend import hears
 from exporter.adopt.graph import export_adopted
 from exporter.adopt.source import Source
 from exporter.adopt.taxonomy import Taxonomy, mapped
 from exporter.adopt.thresholds import fit_thresholds, labelled_tracks
 from exporter.bundle import CARD_FILE, GRAPH_FILE, PACKAGES, TOKENIZER_FILE, check_label
+from media.errors import MediaError
 from schemas.bundle import MANIFEST_FILE, AudioInput, BundleManifest, LyricsInput, sha256_of
 from trainer.atomic import new_folder
+from trainer.errors import UnreadableFile
+from trainer.library import Library
 
 UNFITTED = 0.5
 """The threshold of every genre where no labelled tracks are given."""
+
+COMPARED = 8
+"""Of the labelled tracks, at most, on which the graph is compared with the checkpoint."""
 
 NO_LYRICS = LyricsInput(tokenizer=TOKENIZER_FILE, max_tokens=1, buckets=(1,), languages=())
 
@@ -61,7 +69,8 @@ def adopt(
     with new_folder(out) as folder:
         graph = folder / GRAPH_FILE
         width = export_adopted(source, mapping, audio.window_samples, graph)
-        parity = measure_parity(source, mapping, audio, graph)
+        recordings = _recordings(library, audio) if library else ()
+        parity = measure_parity(source, mapping, audio, graph, recordings)
         fitted = fit_thresholds(library, audio, graph) if library else None
         # The contract wants a tokenizer; nothing is tokenised with this one.
         Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]")).save(str(folder / TOKENIZER_FILE))  # noqa: S106
@@ -87,3 +96,10 @@ def adopt(
         manifest = draft.model_copy(update={"files": files})
         (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
     return manifest
+
+
+def _recordings(library: Library, audio: AudioInput) -> Iterator[Windows]:
+    """Windows of real tracks. Those that cannot be read are reported when thresholds are fitted."""
+    for track in library.tracks[:COMPARED]:
+        with suppress(MediaError, UnreadableFile):
+            yield library.clip(track, audio).windows

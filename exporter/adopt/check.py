@@ -1,6 +1,7 @@
 """Does the graph say what the checkpoint's own pipeline says of the same sound?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,13 @@ def original_scores(source: Source, mapping: Mapping, windows: Windows) -> NDArr
     return np.stack([scores[:, columns].max(1) for columns in mapping.columns], axis=1)
 
 
-def measure_parity(source: Source, mapping: Mapping, audio: AudioInput, graph: Path) -> Parity:
-    """Over made-up sound, short and silent windows among it. Raises ParityError."""
+def measure_parity(
+    source: Source, mapping: Mapping, audio: AudioInput, graph: Path, recordings: Iterable[Windows] = ()
+) -> Parity:
+    """Over made-up sound, short and silent windows among it, and `recordings`. Raises ParityError."""
     served = scores_of_graph(graph)
     worst, cases = 0.0, 0
-    for windows in _cases(audio):
+    for windows in chain(_cases(audio), recordings):
         ids = np.zeros((len(windows), 1), np.int64)
         got = served(dict(zip(INPUTS, (windows, ids, ids), strict=True)))
         difference = float(np.abs(got - original_scores(source, mapping, windows)).max())

@@ -100,6 +100,7 @@ def test_a_softmax_of_one_label_a_track(ast_folder: str, tmp_path: Path) -> None
     tracks = labelled(tmp_path, splits=False)
     manifest = adopt(source, tmp_path / "out", "one", "1", Taxonomy(), Listening(windows=1), tracks)
     assert [one.tracks for one in manifest.measurements] == [4]
+    assert manifest.parity.cases == 5 + 4
     assert set(manifest.thresholds) > {0.5}
     assert f"| {tmp_path.name}, all | 4 |" in (tmp_path / "out" / "README.md").read_text()
     windows = noise(2, 164_080)
