@@ -1,6 +1,7 @@
 """The session: on the provider that was asked for, or not at all."""
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,15 @@ def test_without_a_gpu_the_engine_command_says_what_is_missing(package: str, tmp
     assert done.stderr.startswith("cogenre: provider tensorrt is not in the installed ONNX Runtime: install")
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.rglob("engines"))
+
+
+def test_a_wrong_setting_of_the_engine_command_is_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.cli", "engine"],
+        env={**os.environ, "COGENRE_BATCH_ROWS": "many"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("cogenre: COGENRE_BATCH_ROWS: input should be a valid integer")

@@ -24,7 +24,7 @@ def engine(
     from worker.session import built_engine, checked_stack
     from worker.settings import ModelSettings, bundle_or_demo
 
-    settings = ModelSettings(bundle=bundle_or_demo(bundle), provider="tensorrt")
+    settings = ModelSettings.load(bundle=bundle_or_demo(bundle), provider="tensorrt")
     checked_stack("tensorrt")
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
