@@ -74,8 +74,8 @@ class KaldiFbank(nn.Module):
         rate, mels = extractor.sampling_rate, extractor.num_mel_bins
         self.frame, self.shift = _samples(rate)
         self.frames = extractor.max_length
-        normalise = extractor.do_normalize
-        self.mean, self.scale = (extractor.mean, 2 * extractor.std) if normalise else (0.0, 1.0)
+        self.mean: float = extractor.mean if extractor.do_normalize else 0.0
+        self.scale: float = 2 * extractor.std if extractor.do_normalize else 1.0
         n_fft = 2 ** math.ceil(math.log2(self.frame))
         bank, _ = get_mel_banks(mels, n_fft, rate, LOWEST_HERTZ, 0.0, 100.0, -500.0, 1.0)
         self.register_buffer("spectrum", _kaldi_spectrum(self.frame, n_fft), persistent=False)

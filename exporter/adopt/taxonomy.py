@@ -104,9 +104,7 @@ def mapped(labels: Sequence[str], taxonomy: Taxonomy) -> Mapping:
         raise TaxonomyError("the taxonomy drops every label: keep some")
     # Experimental is below Rock and below Hip Hop: two genres, each with the parent in its slug.
     ends = Counter(place[-1] for place in names)
-    slugs = {
-        place: place[-1] if len(place) == 1 or ends[place[-1]] == 1 else "-".join(place) for place in names
-    }
+    slugs = {place: place[-1] if ends[place[-1]] == 1 else "-".join(place) for place in names}
     shared = [slug for slug, count in Counter(slugs.values()).items() if count > 1]
     if shared:
         raise TaxonomyError(f"two genres would have the slug {shared[0]}: rename one in the taxonomy")

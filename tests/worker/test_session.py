@@ -53,6 +53,9 @@ def test_a_silent_fallback_is_noticed() -> None:
         require_provider(["CPUExecutionProvider"], "cuda")
     with pytest.raises(ConfigError, match="fell back to CUDAExecutionProvider"):
         require_provider(["CUDAExecutionProvider", "CPUExecutionProvider"], "tensorrt")
+    # There, but not first: it runs nothing.
+    with pytest.raises(ConfigError, match="fell back to CUDAExecutionProvider"):
+        require_provider(["CUDAExecutionProvider", "TensorrtExecutionProvider"], "tensorrt")
     require_provider(["TensorrtExecutionProvider", "CUDAExecutionProvider"], "tensorrt")
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import torch
 from transformers import (
@@ -27,13 +28,13 @@ LABELS = (
     "Rock---Experimental",
 )
 
+Problem = Literal["single_label_classification", "multi_label_classification"]
+
 LOUD = 0.5
 """Standard deviation of the weights: with less, random networks say the same of every sound."""
 
 
 def save(folder: Path, model: PreTrainedModel, extractor: FeatureExtractionMixin, card: str = "") -> str:
-    model.config.id2label = dict(enumerate(LABELS))
-    model.config.label2id = {label: at for at, label in enumerate(LABELS)}
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
     if card:
@@ -42,7 +43,7 @@ def save(folder: Path, model: PreTrainedModel, extractor: FeatureExtractionMixin
 
 
 def ast(
-    folder: Path, problem: str | None = "multi_label_classification", card: str = "", **changes: int
+    folder: Path, problem: Problem | None = "multi_label_classification", card: str = "", **changes: int
 ) -> str:
     """An AST with the feature extractor of the published ones."""
     torch.manual_seed(1)
@@ -51,7 +52,7 @@ def ast(
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=32,
-        num_labels=len(LABELS),
+        id2label=dict(enumerate(LABELS)),
         initializer_range=LOUD,
         problem_type=problem,
         frequency_stride=32,
@@ -75,10 +76,9 @@ def wav2vec2(folder: Path, masked: bool) -> str:
         conv_kernel=(10, 8, 8),
         num_conv_pos_embeddings=16,
         num_conv_pos_embedding_groups=2,
-        num_feat_extract_layers=3,
         classifier_proj_size=8,
         feat_extract_norm="layer" if masked else "group",
-        num_labels=len(LABELS),
+        id2label=dict(enumerate(LABELS)),
         initializer_range=LOUD,
         problem_type="multi_label_classification",
         vocab_size=8,
@@ -100,7 +100,7 @@ def whisper(folder: Path) -> str:
         decoder_ffn_dim=32,
         max_source_positions=100,
         classifier_proj_size=8,
-        num_labels=len(LABELS),
+        id2label=dict(enumerate(LABELS)),
         init_std=LOUD,
         vocab_size=8,
         pad_token_id=0,

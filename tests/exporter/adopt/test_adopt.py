@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_a_softmax_of_one_label_a_track(ast_folder: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "whisper", "wav2vec2, masked"])
 def test_others_that_transformers_loads(kind: str, tmp_path: Path) -> None:
-    make = {
+    make: Callable[[Path], str] = {
         "whisper": checkpoints.whisper,
         "wav2vec2": lambda folder: checkpoints.wav2vec2(folder, masked=False),
         "wav2vec2, masked": lambda folder: checkpoints.wav2vec2(folder, masked=True),
