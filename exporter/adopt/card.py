@@ -12,6 +12,9 @@ def adopted_card(manifest: BundleManifest, weights: Weights) -> str:
         if manifest.measurements
         else "Not measured: the thresholds are all 0.5, and no labelled tracks were given."
     )
+    licence = licence_sentence(weights)
+    if weights.commercial_use is False:
+        licence = f"**{licence}**"
     made_with = ", ".join(f"{package} {version}" for package, version in manifest.made_with.items())
     return (
         "\n\n".join(
@@ -22,7 +25,7 @@ def adopted_card(manifest: BundleManifest, weights: Weights) -> str:
                 "feature extractor is part of the graph.\n\n"
                 f"It hears up to {audio.windows} windows of {audio.window_seconds:g} s at "
                 f"{audio.sample_rate} Hz, mono, and averages their scores.",
-                "## Licence of the weights\n\n" + licence_sentence(weights),
+                "## Licence of the weights\n\n" + licence,
                 "## How good it is\n\n" + measured,
                 "## Genres\n\n" + genre_table(manifest),
                 "## Limits\n\n"
@@ -45,5 +48,5 @@ def licence_sentence(weights: Weights) -> str:
         return "The checkpoint names no licence: ask its publisher before you use it."
     if weights.commercial_use is None:
         return f"{weights.licence}: read it before you use the model commercially."
-    allowed = "allows commercial use" if weights.commercial_use else "**forbids commercial use**"
+    allowed = "allows commercial use" if weights.commercial_use else "forbids commercial use"
     return f"{weights.licence}: {allowed}."

@@ -153,7 +153,7 @@ def _kaldi_spectrum(frame: int, n_fft: int) -> Tensor:
     centred = torch.eye(frame, dtype=torch.float64) - 1 / frame
     emphasised = torch.eye(frame, dtype=torch.float64)
     emphasised[torch.arange(frame - 1), torch.arange(1, frame)] = -PREEMPHASIS
-    emphasised[0, 0] -= PREEMPHASIS
+    # The first sample has none before it, and does not count: the window is zero there.
     window = torch.hann_window(frame, periodic=False, dtype=torch.float64)
     return (centred @ emphasised * window @ _fourier(frame, n_fft, n_fft // 2)).to(torch.float32)
 

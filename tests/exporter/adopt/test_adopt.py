@@ -71,7 +71,7 @@ def test_the_manifest_says_what_it_is(adopted: Path) -> None:
 
 def test_the_card_forbids_what_the_licence_forbids(adopted: Path) -> None:
     card = (adopted / "README.md").read_text()
-    assert "cc-by-nc-4.0: **forbids commercial use**" in card
+    assert "**cc-by-nc-4.0: forbids commercial use.**" in card
     assert "Not measured" in card
     assert "| Techno | `techno` | `electronic` | 0.500 |" in card
 
