@@ -35,6 +35,9 @@ EXTRACTORS: dict[str, Any] = {
     "whisper, more mels": WhisperFeatureExtractor(chunk_length=3, feature_size=128),
 }
 
+LAST_FRAME_SHORT_BY_ONE = 50 * 160 + 399
+"""Samples: one more, and AST's extractor would hear one more frame."""
+
 Windows = NDArray[np.float32]
 
 
@@ -42,7 +45,7 @@ def sounds(samples: int) -> dict[str, Windows]:
     chance = np.random.default_rng(0)
     noise = chance.uniform(-1, 1, samples)
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(samples) / RATE)
-    short = np.where(np.arange(samples) < samples // 2 + 7, noise, 0)
+    short = np.where(np.arange(samples) < LAST_FRAME_SHORT_BY_ONE, noise, 0)
     found = {"noise": noise, "quiet": 1e-4 * noise, "tone": tone, "short": short, "offset": tone + 0.4}
     return {name: wave.astype(np.float32) for name, wave in found.items()}
 
