@@ -135,9 +135,12 @@ def _session(
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=providers)
+        session = onnxruntime.InferenceSession(str(graph), options, providers=providers)
     except Exception as error:  # ONNX Runtime's own classes have no common base but this
         raise ConfigError(f"{graph.name} does not load with provider {provider}: {error}") from error
+    # A provider that fails in the middle of a run would be replaced by the CPU without a word.
+    session.disable_fallback()
+    return session
 
 
 def available_cpus() -> int:
