@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -19,6 +19,9 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Trains a genre model."
 )
 console = Console(stderr=True)
+
+SplitName = Literal["train", "valid", "test"]
+"""As in `trainer.library`, which imports torch."""
 
 
 @app.callback()
@@ -89,6 +92,42 @@ def corpus(
 
     build_corpus(out, tracks, seed)
     console.print(f"{tracks} tracks written: fit on {out / 'manifest.jsonl'}")
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder that cogenre-train fit wrote.")],
+    source: Annotated[Path, typer.Argument(help="Labelled tracks, as for fit, of the checkpoint's genres.")],
+    out: Annotated[Path, typer.Option(help="Folder of the report; must not exist yet.")],
+    split: Annotated[SplitName, typer.Option(help="Which of the tracks are measured.")] = "test",
+    resamples: Annotated[
+        int, typer.Option(min=1, help="Bootstrap resamples of the tracks behind each interval.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamples: the same gives the same.")] = 0,
+    data_set: Annotated[
+        str | None, typer.Option(help="The data's name in the report; the folder's if not given.")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps what is computed of the files; the user's cache if not given."),
+    ] = None,
+) -> None:
+    """Measure a checkpoint: metrics with intervals, by genre, with lyrics and without, as a report."""
+    refuse_existing(out)
+    # Torch takes seconds to import: not for a folder that exists.
+    from trainer.evaluation import run as evaluation
+    from trainer.evaluation.page import SHOWN
+    from trainer.evaluation.wording import interval_text, value_text
+
+    folder = source.resolve() if source.is_dir() else source.resolve().parent
+    found = evaluation.evaluate(
+        checkpoint, source, split, out, data_set or folder.name, resamples, seed, cache or user_cache()
+    )
+    table = Table(f"{found.level:.0%} intervals", *SHOWN)
+    for group in found.groups:
+        estimates = [group.metrics[name] for name in SHOWN]
+        table.add_row(group.name, *(f"{value_text(one.value)}\n{interval_text(one)}" for one in estimates))
+    Console().print(table, f"report written to {out / evaluation.PAGE_FILE}")
 
 
 def main() -> None:

@@ -29,8 +29,9 @@ def read_manifest(path: Path, genres: tuple[Genre, ...] | None = None) -> Librar
     Raises ManifestError, naming the row.
     """
     beside = path.parent / GENRES_FILE
+    listing = "the checkpoint: leave it out, or train with it"
     if genres is None and beside.exists():
-        genres = read_genres(beside)
+        genres, listing = read_genres(beside), f"{GENRES_FILE}: leave it out, or list it"
     listed = None if genres is None else {genre.slug for genre in genres}
     names: dict[str, str] = {}
     tracks: dict[str, Track] = {}
@@ -44,8 +45,7 @@ def read_manifest(path: Path, genres: tuple[Genre, ...] | None = None) -> Librar
             raise ManifestError(f"{path}, {where}: {error}") from error
         unknown = [] if listed is None else [slug for slug in slugs if slug not in listed]
         if unknown:
-            known = GENRES_FILE if beside.exists() else "the checkpoint"
-            raise ManifestError(f"{path}, {where}: {unknown[0]} is not a genre of {known}")
+            raise ManifestError(f"{path}, {where}: {unknown[0]} is not a genre of {listing}")
         if track.track_id in tracks:
             raise ManifestError(f"{path}, {where}: track_id {track.track_id} came before")
         names = slugs | names

@@ -1,0 +1,1 @@
+"""What `cogenre-train evaluate` finds of a checkpoint, and how it shows it."""

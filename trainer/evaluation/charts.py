@@ -1,0 +1,195 @@
+"""Charts of the evaluation's page, drawn by matplotlib as SVG that goes straight into it."""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from trainer.evaluation.findings import (
+    Calibration,
+    Confusion,
+    Curve,
+    Estimate,
+    GenreFinding,
+    Graphs,
+    Group,
+    Matrix,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+INK, FAINT, ACCENT = "#222222", "#b8b8b8", "#1f6f8b"
+DIVERGING, SEQUENTIAL = "RdBu_r", "Blues"
+PER_INCH_BELOW = 0.28
+"""Inches a bar, or a row of a heat map."""
+COLUMNS, ROWS = 4, 3
+"""Of the grid of curves."""
+
+mpl.rcParams.update(
+    {
+        "svg.fonttype": "none",  # text stays text: smaller, searchable, and read aloud
+        "svg.hashsalt": "cogenre",  # the same chart is the same bytes
+        "text.parse_math": False,  # genres may have dollars in their names
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+    }
+)
+
+
+def groups(found: Sequence[Group], metrics: Sequence[str]) -> str:
+    """Each metric of each group, with its interval."""
+    figure = Figure(figsize=(7, 1 + PER_INCH_BELOW * len(found)), layout="constrained")
+    names = [f"{group.name} ({group.tracks:,})" for group in found]
+    for axes, metric in zip(
+        np.atleast_1d(figure.subplots(1, len(metrics), sharey=True)), metrics, strict=True
+    ):
+        _intervals(axes, [group.metrics[metric] for group in found], ACCENT)
+        axes.set_title(metric, fontsize=9)
+        axes.set_xlim(0, 1)
+        axes.grid(axis="x", color=FAINT, linewidth=0.4)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    return _svg(figure)
+
+
+def genres(found: Sequence[GenreFinding]) -> str:
+    """Average precision of each genre with lyrics and without, with intervals; a mark is the chance level."""
+    figure, axes = _figure(7, 1 + 1.3 * PER_INCH_BELOW * len(found))
+    withheld = _intervals(axes, [one.average_precision_withheld for one in found], FAINT, 0.2)
+    read = _intervals(axes, [one.average_precision for one in found], ACCENT, -0.1)
+    axes.set_yticks(range(len(found)), [f"{one.genre.name} ({one.tracks:,})" for one in found])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("average precision")
+    axes.grid(axis="x", color=FAINT, linewidth=0.4)
+    figure.legend([read, withheld], ["lyrics read", "lyrics withheld"], loc="outside upper right", ncols=2)
+    return _svg(figure)
+
+
+def curves(found: Sequence[GenreFinding], tracks: int) -> list[str]:
+    """Precision against recall, a panel a genre, in drawings of a page's height at most."""
+    drawn = [(one, one.curve) for one in found if one.curve]
+    step = COLUMNS * ROWS
+    return [_curves(drawn[start : start + step], tracks) for start in range(0, len(drawn), step)]
+
+
+def _curves(found: Sequence[tuple[GenreFinding, Curve]], tracks: int) -> str:
+    rows = math.ceil(len(found) / COLUMNS)
+    figure = Figure(figsize=(7, 0.4 + 1.9 * rows), layout="constrained")
+    grid = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True, sharey=True).flatten()
+    for axes in grid[len(found) :]:
+        axes.set_axis_off()
+    for axes, (one, curve) in zip(grid, found, strict=False):
+        axes.axhline(one.tracks / tracks, color=FAINT, linewidth=0.8)
+        axes.plot(curve.recall, curve.precision, color=ACCENT, linewidth=1.2)
+        if one.precision is not None and one.recall is not None:
+            axes.plot([one.recall], [one.precision], "o", color=INK, markersize=4)
+        axes.set_title(f"{one.genre.name} {one.average_precision.value:.2f}", fontsize=8)
+        axes.set_xlim(0, 1.03)
+        axes.set_ylim(0, 1.03)
+        axes.tick_params(labelsize=7)
+    figure.supxlabel("recall", fontsize=9)
+    figure.supylabel("precision", fontsize=9)
+    return _svg(figure)
+
+
+def calibration(found: Calibration) -> str:
+    """The share of right decisions by score, above how many decisions there are."""
+    figure = Figure(figsize=(7, 5.5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    scores = [one.mean_score for one in found.bins]
+    above.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+    above.plot(scores, [one.share_right for one in found.bins], color=ACCENT, marker="o")
+    above.set_ylabel("share that have the genre")
+    above.set_ylim(0, 1.02)
+    below.bar(scores, [one.decisions for one in found.bins], width=0.04, color=ACCENT)
+    below.set_yscale("log")
+    below.set_ylabel("decisions")
+    below.set_xlabel("score")
+    below.set_xlim(0, 1.02)
+    return _svg(figure)
+
+
+def confusions(found: Sequence[Confusion], slugs: Sequence[str]) -> str:
+    """Of the tracks of a row, the share of which it was missed and the column was given instead."""
+    place = {slug: at for at, slug in enumerate(slugs)}
+    shares = np.zeros((len(slugs), len(slugs)))
+    for one in found:
+        if one.missed in place and one.given in place:
+            shares[place[one.missed], place[one.given]] = one.share
+    side = 1.6 + PER_INCH_BELOW * len(slugs)
+    figure, axes = _figure(side + 0.8, side)
+    highest = max(0.01, float(shares.max(initial=0)))
+    drawn = axes.pcolormesh(shares, cmap=SEQUENTIAL, vmin=0, vmax=highest, edgecolors="white", linewidth=0.5)
+    _name(axes, slugs)
+    axes.set_xlabel("given instead")
+    axes.set_ylabel("missed")
+    figure.colorbar(drawn, ax=axes, shrink=0.6, label="share of the row's tracks")
+    return _svg(figure)
+
+
+def graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> str:
+    """The genre graph, what training made of it, and what the tracks show, side by side."""
+    kinds: dict[str, Matrix] = {
+        "the genre graph A": found.correlations,
+        "learned: cosine of genre vectors": found.learned,
+        "observed: P(column given row)": found.observed,
+    }
+    side = 0.6 + 0.22 * len(chosen)
+    figure = Figure(figsize=(3 * side + 2.2, side + 2), layout="constrained")
+    panels = figure.subplots(1, len(kinds), sharey=True)
+    for axes, (title, matrix) in zip(panels, kinds.items(), strict=True):
+        values = _array(matrix)[np.ix_(chosen, chosen)]
+        drawn = axes.pcolormesh(values, cmap=DIVERGING, vmin=-1, vmax=1, edgecolors="white", linewidth=0.5)
+        axes.set_title(title, fontsize=9)
+        _name(axes, [slugs[at] for at in chosen])
+    panels[0].invert_yaxis()
+    figure.colorbar(drawn, ax=panels, shrink=0.5)
+    return _svg(figure)
+
+
+def _intervals(axes: "Axes", found: Sequence[Estimate], colour: str, below: float = 0.0) -> object:
+    """A point and the line of its interval, a row each; what is not defined is left out."""
+    at = [row + below for row, one in enumerate(found) if one.value is not None]
+    known = [(one.value, one.low, one.high) for one in found if one.value is not None]
+    values, lows, highs = np.array(known, dtype=float).reshape(-1, 3).T
+    # The percentiles of resamples need not hold the value itself.
+    arms = np.maximum(0, [values - lows, highs - values])
+    return axes.errorbar(values, at, xerr=arms, fmt="o", color=colour, markersize=4, linewidth=1.5)
+
+
+def _name(axes: "Axes", slugs: Sequence[str]) -> None:
+    places = np.arange(len(slugs)) + 0.5
+    axes.set_xticks(places, slugs, rotation=90)
+    axes.set_yticks(places, slugs)
+    axes.set_aspect("equal")
+
+
+def _array(matrix: Matrix) -> "NDArray[np.float64]":
+    return np.array([[np.nan if cell is None else cell for cell in row] for row in matrix])
+
+
+def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _svg(figure: Figure) -> str:
+    """The drawing as an element of a page; it takes the page's width."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawing = file.getvalue()
+    start = drawing.index("<svg")
+    return drawing[start:].replace("<svg ", '<svg role="img" class="chart" ', 1)

@@ -1,0 +1,111 @@
+"""From a checkpoint and labelled tracks to a folder of findings.
+
+```
+report.json    all that was found
+report.md      its tables
+report.html    one page with plots, which needs nothing else
+```
+"""
+
+import logging
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import torch
+
+from trainer.atomic import new_folder
+from trainer.cache import Cache
+from trainer.checkpoint import load_checkpoint
+from trainer.data import Library, Split, read_library
+from trainer.errors import ManifestError
+from trainer.evaluate import predict
+from trainer.evaluation.bootstrap import LEVEL
+from trainer.evaluation.calibration import calibration
+from trainer.evaluation.findings import Findings
+from trainer.evaluation.markdown import markdown
+from trainer.evaluation.measure import Labelled, measured
+from trainer.evaluation.page import render
+from trainer.evaluation.relations import confusions, graphs
+from trainer.extract import Extractor, report_left_out
+
+JSON_FILE, MARKDOWN_FILE, PAGE_FILE = "report.json", "report.md", "report.html"
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(
+    checkpoint_folder: Path,
+    source: Path,
+    split: Split,
+    out: Path,
+    data_set: str,
+    resamples: int,
+    seed: int,
+    cache: Path | None = None,
+) -> Findings:
+    """Measure a checkpoint on a split of what `read_library` reads, and write the folder `out`.
+
+    The same arguments give the same findings. `cache` as in `fit`. Raises a TrainerError.
+    """
+    checkpoint = load_checkpoint(checkpoint_folder)
+    description, network = checkpoint.description, checkpoint.network
+    library = read_library(source, description.genres)
+    _require_tracks(library, split)
+    with (
+        new_folder(out) as folder,
+        tempfile.TemporaryDirectory(prefix=".features.", dir=out.parent) as scratch,
+    ):
+        if torch.cuda.is_available():
+            network.cuda()
+        extractor = Extractor.of(network, checkpoint.tokenizer, Cache(cache or Path(scratch) / "cache"))
+        features = extractor.extract(library, split, Path(scratch))
+        log.info("labelling %d tracks, with their lyrics and without", len(features))
+        labelled = Labelled(
+            genres=description.genres,
+            thresholds=torch.tensor(description.thresholds),
+            probabilities=predict(network, features),
+            withheld=predict(network, features, with_lyrics=False),
+            labels=features.labels,
+            has_lyrics=torch.from_numpy(features.mask).any(1),
+        )
+        groups, genres = measured(labelled, resamples, seed)
+        with torch.no_grad():
+            vectors = network.genre_vectors().cpu()
+        findings = Findings(
+            trained_on=description.data_set.name,
+            synthetic=description.data_set.synthetic,
+            data_set=data_set,
+            split=split,
+            tracks=len(features),
+            left_out=dict(Counter(features.left_out)),
+            resamples=resamples,
+            level=LEVEL,
+            seed=seed,
+            groups=tuple(groups),
+            genres=tuple(genres),
+            calibration=calibration(labelled.probabilities, labelled.labels),
+            confusions=confusions(labelled.accepted, labelled.labels, description.genres),
+            graphs=graphs(torch.tensor(description.correlations), vectors, labelled.labels),
+        )
+        (folder / JSON_FILE).write_text(findings.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (folder / MARKDOWN_FILE).write_text(markdown(findings), encoding="utf-8")
+        (folder / PAGE_FILE).write_text(render(findings), encoding="utf-8")
+    unseen = [one.genre.slug for one in genres if not one.tracks]
+    if unseen:
+        log.warning(
+            "no track of split %s has %s: macro_f1 counts 0 for it, map and roc_auc leave it out",
+            split,
+            ", ".join(unseen),
+        )
+    report_left_out([features])
+    return findings
+
+
+def _require_tracks(library: Library, split: Split) -> None:
+    found = len(library.of(split))
+    if found < 2:
+        raise ManifestError(
+            f"split {split} has {found} of {len(library.tracks)} tracks, and two are needed to measure: "
+            "give them this split in the manifest, or choose another with --split"
+        )
