@@ -30,6 +30,8 @@ PER_INCH_BELOW = 0.28
 """Inches a bar, or a row of a heat map."""
 COLUMNS, ROWS = 4, 3
 """Of the grid of curves."""
+MANY = 25
+"""Genres, from which on their names in a small heat map are small."""
 
 mpl.rcParams.update(
     {
@@ -58,6 +60,7 @@ def groups(found: Sequence[Group], metrics: Sequence[str]) -> str:
         _intervals(axes, [group.metrics[metric] for group in found], ACCENT)
         axes.set_title(metric, fontsize=9)
         axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.grid(axis="x", color=FAINT, linewidth=0.4)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
@@ -99,6 +102,7 @@ def _curves(found: Sequence[tuple[GenreFinding, Curve]], tracks: int) -> str:
         axes.set_title(f"{one.genre.name} {one.average_precision.value:.2f}", fontsize=8)
         axes.set_xlim(0, 1.03)
         axes.set_ylim(0, 1.03)
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.tick_params(labelsize=7)
     figure.supxlabel("recall", fontsize=9)
     figure.supylabel("precision", fontsize=9)
@@ -116,6 +120,7 @@ def calibration(found: Calibration) -> str:
     above.set_ylim(0, 1.02)
     below.bar(scores, [one.decisions for one in found.bins], width=0.04, color=ACCENT)
     below.set_yscale("log")
+    below.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     below.set_ylabel("decisions")
     below.set_xlabel("score")
     below.set_xlim(0, 1.02)
@@ -134,6 +139,7 @@ def confusions(found: Sequence[Confusion], slugs: Sequence[str]) -> str:
     highest = max(0.01, float(shares.max(initial=0)))
     drawn = axes.pcolormesh(shares, cmap=SEQUENTIAL, vmin=0, vmax=highest, edgecolors="white", linewidth=0.5)
     _name(axes, slugs)
+    axes.invert_yaxis()
     axes.set_xlabel("given instead")
     axes.set_ylabel("missed")
     figure.colorbar(drawn, ax=axes, shrink=0.6, label="share of the row's tracks")
@@ -141,22 +147,32 @@ def confusions(found: Sequence[Confusion], slugs: Sequence[str]) -> str:
 
 
 def graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> str:
-    """The genre graph, what training made of it, and what the tracks show, side by side."""
-    kinds: dict[str, Matrix] = {
-        "the genre graph A": found.correlations,
-        "learned: cosine of genre vectors": found.learned,
-        "observed: P(column given row)": found.observed,
-    }
-    side = 0.6 + 0.22 * len(chosen)
-    figure = Figure(figsize=(3 * side + 2.2, side + 2), layout="constrained")
-    panels = figure.subplots(1, len(kinds), sharey=True)
-    for axes, (title, matrix) in zip(panels, kinds.items(), strict=True):
-        values = _array(matrix)[np.ix_(chosen, chosen)]
-        drawn = axes.pcolormesh(values, cmap=DIVERGING, vmin=-1, vmax=1, edgecolors="white", linewidth=0.5)
+    """The genre graph, what training made of it, and what the tracks show."""
+    names = [slugs[at] for at in chosen]
+    given, learned, observed = (
+        _array(matrix)[np.ix_(chosen, chosen)]
+        for matrix in (found.correlations, found.learned, found.observed)
+    )
+    side = 2.4 + 0.14 * len(chosen)
+    figure = Figure(figsize=(2 * side, 2 * side), layout="constrained")
+    panels = figure.subplots(2, 2)
+    titles = ("the genre graph A", "observed: P(column given row)", "learned: cosine of genre vectors")
+    colours = mpl.colormaps[DIVERGING].with_extremes(bad="#dddddd")
+    for axes, title, values in zip(panels.flat, titles, (given, observed, learned), strict=False):
+        drawn = axes.pcolormesh(
+            np.ma.masked_invalid(values), cmap=colours, vmin=-1, vmax=1, edgecolors="white", linewidth=0.3
+        )
         axes.set_title(title, fontsize=9)
-        _name(axes, [slugs[at] for at in chosen])
-    panels[0].invert_yaxis()
-    figure.colorbar(drawn, ax=panels, shrink=0.5)
+        _name(axes, names)
+        axes.tick_params(labelsize=7 if len(chosen) < MANY else 5)
+        axes.invert_yaxis()
+    figure.colorbar(drawn, ax=panels[1, 0], shrink=0.6, location="left")
+    points = panels[1, 1]
+    pairs = ~np.eye(len(chosen), dtype=bool)
+    points.scatter(learned[pairs], observed[pairs], s=10, color=ACCENT, alpha=0.6)
+    points.set_title("every pair of genres", fontsize=9)
+    points.set_xlabel("learned")
+    points.set_ylabel("observed")
     return _svg(figure)
 
 

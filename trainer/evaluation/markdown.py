@@ -13,7 +13,7 @@ def markdown(found: Findings) -> str:
         "# How good the model is",
         what(found),
         "## With lyrics and without",
-        METRICS_NOTE[0].upper() + METRICS_NOTE[1:],
+        METRICS_NOTE,
         _groups(found),
         "## Genres",
         genres_note(found),

@@ -84,8 +84,8 @@ def render(found: Findings) -> str:
         ),
         _section(
             "Genres that go together",
-            "The graph that the network is given (A, from the training split and the genres' names), what it "
-            "has learned, and how often the tracks measured here that have the row have the column too. "
+            "The graph that the network is given (A, of the training split and the names), beside the share "
+            "of the row's tracks here that have the column too, and what the network has learned. "
             "A grey row has no track.",
             charts.graphs(found.graphs, slugs, commonest),
         ),
@@ -183,4 +183,6 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _estimate(found: Estimate) -> str:
+    if found.value is None:
+        return ""
     return f"{value_text(found.value)}<small>{interval_text(found)}</small>"

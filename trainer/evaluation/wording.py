@@ -3,7 +3,7 @@
 from trainer.evaluation.findings import Estimate, Findings
 
 METRICS_NOTE = (
-    "accuracy and f1 are of each track's label set (intersection over union; F1), averaged over tracks; "
+    "Accuracy and f1 are of each track's label set (intersection over union; F1), averaged over tracks; "
     "micro f1 counts all labels alike; macro f1, map (mean average precision) and roc auc average over "
     "genres; subset accuracy: all labels of a track right."
 )

@@ -1,0 +1,225 @@
+"""`cogenre-train evaluate`: the report, and one line and exit code 2 for what a person can put right."""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainer.tables import write_rows
+from tests.trainer.test_cli import run
+from trainer.checkpoint import Checkpoint
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def rows(manifest: Path) -> Rows:
+    """The tracks of the test split, their files where they lie."""
+    listed = [json.loads(line) for line in manifest.read_text().splitlines()]
+    return [
+        row | {name: row[name] and str(manifest.parent / row[name]) for name in ("audio", "lyrics")}
+        for row in listed
+        if row["split"] == "test"
+    ]
+
+
+def evaluate(monkeypatch: pytest.MonkeyPatch, checkpoint: Path, source: Path, out: Path) -> int:
+    arguments = (checkpoint, source, "--out", out, "--resamples", "20", "--cache", out.parent / "cache")
+    return run(monkeypatch, "evaluate", *arguments)
+
+
+def complaint(capfd: pytest.CaptureFixture[str]) -> str:
+    error = capfd.readouterr().err
+    assert error.startswith("cogenre-train: "), error
+    assert error.count("\n") == 1
+    return error
+
+
+def test_the_report_says_what_fit_measured(
+    checkpoint_folder: Path,
+    checkpoint: Checkpoint,
+    manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert evaluate(monkeypatch, checkpoint_folder, manifest, tmp_path / "out") == 0
+    output = capfd.readouterr().out
+    assert "report written to" in output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.json", "report.md", "report.html"}
+    assert not list(tmp_path.glob(".*"))
+    found = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (found["tracks"], found["split"], found["synthetic"]) == (12, "test", True)
+    assert (found["trained_on"], found["data_set"]) == ("tones", manifest.parent.name)
+    fitted = [measured.metrics for measured in checkpoint.description.measurements]
+    for group, metrics in zip(found["groups"], fitted, strict=False):
+        assert {name: one["value"] for name, one in group["metrics"].items()} == pytest.approx(metrics)
+    assert [group["tracks"] for group in found["groups"]] == [12, 12, 10, 10, 2]
+    assert found["graphs"]["correlations"][0][1] == pytest.approx(
+        checkpoint.description.correlations[0][1], abs=1e-4
+    )
+    assert f"{fitted[0]['f1']:.3f}" in output
+
+
+def test_the_same_arguments_give_the_same_report(
+    checkpoint_folder: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        assert evaluate(monkeypatch, checkpoint_folder, manifest, tmp_path / name) == 0
+    for file in ("report.json", "report.md", "report.html"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_a_genre_that_no_track_has_is_named(
+    checkpoint_folder: Path,
+    rows: Rows,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for row in rows:
+        row["genres"] = [slug for slug in row["genres"] if slug != "love"]
+    source = write_rows(tmp_path / "m.jsonl", rows)
+    with caplog.at_level(logging.WARNING):
+        assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 0
+    assert "no track of split test has love: macro_f1 counts 0" in caplog.text
+    assert "No track has love" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_audio_that_cannot_be_read_is_left_out_and_counted(
+    checkpoint_folder: Path,
+    rows: Rows,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows[0]["audio"] = "none.wav"
+    (tmp_path / "broken.wav").write_bytes(b"no audio at all")
+    rows[1]["audio"] = "broken.wav"
+    source = write_rows(tmp_path / "m.jsonl", rows)
+    with caplog.at_level(logging.WARNING):
+        assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 0
+    last = caplog.records[-1].getMessage()
+    assert last == "left out 2 of 12 tracks: 1 UnreadableFile, 1 UnsupportedAudio"
+    found = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert found["tracks"] == 10
+    assert found["left_out"] == {"UnreadableFile": 1, "UnsupportedAudio": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"genres": ["polka"]}, "line 2: polka is not a genre of the checkpoint: leave it out, or train"),
+        ({"genres": []}, "line 2: genres"),
+        ({"split": "train"}, "split test has 0 of 1 tracks, and two are needed to measure"),
+        ({"split": "test"}, "split test has 1 of 1 tracks, and two are needed to measure"),
+    ],
+)
+def test_wrong_rows(
+    checkpoint_folder: Path,
+    rows: Rows,
+    change: dict[str, Any],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    source = write_rows(tmp_path / "m.csv", [rows[0] | change])
+    assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
+    assert expected in complaint(capfd)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.csv"]
+
+
+def test_the_genres_beside_the_manifest_are_not_the_checkpoints(
+    checkpoint_folder: Path,
+    rows: Rows,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "genres.json").write_text('[{"slug": "polka", "name": "Polka"}]')
+    source = write_rows(tmp_path / "m.jsonl", [rows[0] | {"genres": ["polka"]}])
+    assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
+    assert "polka is not a genre of the checkpoint" in complaint(capfd)
+
+
+def test_a_column_that_lacks(
+    checkpoint_folder: Path,
+    rows: Rows,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    source = write_rows(tmp_path / "m.csv", rows, without=("lyrics",))
+    assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
+    assert "lacks the column lyrics" in complaint(capfd)
+
+
+def test_nothing_that_can_be_read(
+    checkpoint_folder: Path,
+    rows: Rows,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    source = write_rows(tmp_path / "m.jsonl", [row | {"audio": "none.wav"} for row in rows])
+    assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
+    assert "split test: fewer than two of 12 tracks can be read" in complaint(capfd)
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_checkpoint_of_another_configuration(
+    checkpoint_folder: Path,
+    manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    copy = Path(shutil.copytree(checkpoint_folder, tmp_path / "checkpoint"))
+    description = json.loads((copy / "checkpoint.json").read_text())
+    description["config"]["network"]["projection"] = 5
+    (copy / "checkpoint.json").write_text(json.dumps(description))
+    assert evaluate(monkeypatch, copy, manifest, tmp_path / "out") == 2
+    assert "is of another configuration" in complaint(capfd)
+
+
+def test_no_checkpoint(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(monkeypatch, tmp_path / "nowhere", manifest, tmp_path / "out") == 2
+    assert "no checkpoint at" in complaint(capfd)
+
+
+def test_a_report_is_not_overwritten(
+    checkpoint_folder: Path,
+    manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "out").mkdir()
+    assert evaluate(monkeypatch, checkpoint_folder, manifest, tmp_path / "out") == 2
+    assert "exists" in complaint(capfd)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_as_a_process_an_error_has_no_traceback(checkpoint_folder: Path, rows: Rows, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "m.jsonl", [rows[0] | {"genres": ["polka"]}])
+    done = subprocess.run(
+        [
+            *(Path(sys.executable).parent / "cogenre-train", "evaluate", checkpoint_folder, source),
+            *("--out", tmp_path / "out"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"cogenre-train: {source}, line 1: polka is not a genre of the checkpoint")
+    assert done.stderr.count("\n") == 1
