@@ -1,0 +1,204 @@
+"""What the caches of training save, and whether its memory grows: `python benchmarks/train.py`.
+
+A corpus is synthesised, and the preset `small` trained on it. An epoch whose log-mels and hidden states are
+computed already (as `fit` does it) alternates with the same epoch without them: there the clips are decoded,
+heard and read anew, a batch at a time. Then `fit` itself runs, and its memory is read after every epoch.
+Writes `benchmarks/results/train.md`.
+"""
+
+import argparse
+import os
+import platform
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from media.tokens import LyricsTokenizer
+from trainer import fit as fitting
+from trainer.cache import Cache
+from trainer.config import TrainingConfig, preset
+from trainer.corpus.build import build_corpus
+from trainer.data import Library, Track, read_library
+from trainer.extract import Extractor
+from trainer.features import Example, RandomWindows, pad_tokens
+from trainer.genre_graph import correlations
+from trainer.lyrics_model import name_embeddings, train_little_bert
+from trainer.network import Network, total_loss
+
+RESULTS = Path(__file__).with_name("results") / "train.md"
+
+SETTINGS = ("network.lyrics_model.steps=20",)
+"""How well the little BERT reads costs no time here."""
+MEGABYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of an epoch."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A network and the tracks that it is trained on."""
+
+    network: Network
+    config: TrainingConfig
+    library: Library
+    tokenizer: LyricsTokenizer
+    tracks: list[Track]
+
+    @classmethod
+    def of(cls, manifest: Path, config: TrainingConfig, folder: Path) -> "Bench":
+        library = read_library(manifest)
+        tracks = library.of("train")
+        texts = [text for track in tracks if (text := library.lyrics(track))]
+        model = train_little_bert(config.network.lyrics_model, texts, config.network.max_tokens, seed=0)
+        model.tokenizer.save(str(folder / "tokenizer.json"))
+        nodes = name_embeddings(model, [genre.name for genre in library.genres])
+        graph = correlations(library.labels(tracks), nodes)
+        network = Network(config.network, model.encoder, nodes, graph)
+        tokenizer = LyricsTokenizer(folder / "tokenizer.json", config.network.max_tokens)
+        return cls(network, config, library, tokenizer, tracks)
+
+    def epoch(self, batches: Iterable[Example]) -> None:
+        """The training step of `fit`, on every batch."""
+        network, config = self.network.train(), self.config.fit
+        trained = [weight for weight in network.parameters() if weight.requires_grad]
+        optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, fused=True)
+        for log_mel, hidden, mask, labels in batches:
+            withheld = torch.rand(len(mask)) < config.lyrics_dropout
+            output = network.classify(log_mel, hidden, mask, network.genre_vectors(), withheld)
+            optimiser.zero_grad()
+            total_loss(output, labels, mask.any(1), config.contrastive_weight).backward()
+            optimiser.step()
+
+    @torch.no_grad()
+    def computed_anew(self, tracks: list[Track]) -> Example:
+        """A batch from the files: one window of each track, as many decoded at once as there are CPUs."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            clips = list(pool.map(lambda one: self.library.clip(one, self.config.network.audio), tracks))
+        windows = torch.stack(
+            [torch.from_numpy(clip.windows[int(torch.randint(len(clip.windows), ()))]) for clip in clips]
+        )
+        rows = [self.tokenizer.encode(self.library.lyrics(track)) for track in tracks]
+        ids, mask = pad_tokens(rows, self.config.network.max_tokens)
+        log_mel: Tensor = self.network.frontend(windows)
+        return log_mel, self.network.read(ids, mask), mask.bool(), self.library.labels(tracks)
+
+
+def timed(work: Callable[[], object]) -> Cost:
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Cost(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def epochs(bench: Bench, folder: Path, rounds: int) -> dict[str, list[Cost]]:
+    """Costs of so many epochs of each kind, taking turns, and of filling the cache and of finding it full."""
+    batch = bench.config.fit.batch
+    extractor = Extractor.of(bench.network, bench.tokenizer, Cache(folder / "cache"))
+
+    def fill() -> RandomWindows:
+        return RandomWindows(extractor.extract(bench.library, "train", folder))
+
+    found = {"filling the cache, once": [timed(fill)], "a run finds the cache full": [timed(fill)]}
+    examples = fill()
+    ways: dict[str, Callable[[], object]] = {
+        "an epoch with warm caches": lambda: bench.epoch(DataLoader(examples, batch, shuffle=True)),
+        "the same without them": lambda: bench.epoch(
+            DataLoader(bench.tracks, batch, shuffle=True, collate_fn=bench.computed_anew)
+        ),
+    }
+    for work in ways.values():
+        work()
+    found |= {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, work in ways.items():
+            found[name].append(timed(work))
+    return found
+
+
+def memory_by_epoch(manifest: Path, config: TrainingConfig, folder: Path) -> list[int]:
+    """This process's own memory after each epoch of `fit`, without pages of files, which can be dropped."""
+    found: list[int] = []
+
+    class Watched(fitting.FitModule):
+        def on_train_epoch_end(self) -> None:
+            super().on_train_epoch_end()
+            status = Path("/proc/self/status").read_text()
+            found.extend(int(kib) << 10 for kib in re.findall(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE))
+
+    fitting.FitModule = Watched
+    fitting.fit(manifest, config, folder / "checkpoint", "corpus", True, folder / "cache")
+    return found
+
+
+def report(tracks: int, costs: dict[str, list[Cost]], memory: list[int]) -> str:
+    """`benchmarks/results/train.md`"""
+    medians = {
+        name: Cost(statistics.median(c.wall for c in own), statistics.median(c.cpu for c in own))
+        for name, own in costs.items()
+    }
+    warm, cold = (medians[name] for name in ("an epoch with warm caches", "the same without them"))
+    after_two, last = memory[1], memory[-1]
+    lines = [
+        "# Training, measured",
+        f"`python benchmarks/train.py`, {datetime.now(UTC):%Y-%m-%d}, {_machine()}.\n"
+        f"Preset `small`, {tracks} synthetic training tracks, little BERT. Epochs of both kinds take "
+        f"turns; medians of {len(costs['the same without them'])}.",
+        "\n".join(
+            ["| | wall: s | wall: tracks/s | CPU: s |", "|---|--:|--:|--:|"]
+            + [
+                f"| {name} | {cost.wall:.2f} | {tracks / cost.wall:.1f} | {cost.cpu:.2f} |"
+                for name, cost in medians.items()
+            ]
+        ),
+        f"Warm caches train **{cold.wall / warm.wall:.1f} times** as many tracks a second by the clock, "
+        f"{cold.cpu / warm.cpu:.1f} times by CPU time. Load of the machine (1 minute) at the end: "
+        f"{os.getloadavg()[0]:.1f}.",
+        f"## Memory of `fit`, {len(memory)} epochs",
+        f"Its own memory (`RssAnon`): {after_two / MEGABYTE:.0f} MiB after epoch 2, "
+        f"{last / MEGABYTE:.0f} MiB after the last: {last / after_two - 1:+.1%}.",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _machine() -> str:
+    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    return f"{os.cpu_count()} cores of {model[1] if model else platform.processor()}, {platform.system()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tracks", type=int, default=80)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=12)
+    wanted = parser.parse_args()
+    config = preset("small", [*SETTINGS, f"fit.epochs={wanted.epochs}"])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        build_corpus(folder / "music", wanted.tracks, seed=1)
+        manifest = folder / "music" / "manifest.jsonl"
+        bench = Bench.of(manifest, config, folder)
+        costs = epochs(bench, folder, wanted.rounds)
+        memory = memory_by_epoch(manifest, config, folder)
+    page = report(len(bench.tracks), costs, memory)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(page)
+    print(page)
+
+
+if __name__ == "__main__":
+    main()
