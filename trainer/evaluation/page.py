@@ -29,7 +29,8 @@ h2 {{ margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1rem; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: .9rem; }}
 th, td {{ text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #eee; }}
-td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
+td.number {{ white-space: nowrap; }}
 .chart {{ width: 100%; height: auto; max-height: 60rem; }}
 @media screen and (max-width: 40rem) {{ .chart {{ min-width: 36rem; }} }}
 .note, small {{ color: #666; font-size: .9rem; }}
@@ -38,7 +39,9 @@ small {{ display: block; font-size: .75rem; }}
 body {{ max-width: none; font-size: 11pt; }}
 .chart, tr, h2, .note {{ break-inside: avoid; break-after: avoid; }}
 .chart, tr {{ break-after: auto; }}
-table {{ font-size: 8pt; }}
+table {{ font-size: 7pt; }}
+th, td {{ padding-right: .4rem; }}
+small {{ font-size: 6pt; }}
 }}
 </style>
 </head>

@@ -21,7 +21,8 @@ from trainer.evaluation.page import render
 from trainer.evaluation.relations import confusions, graphs
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PHONE = 390
+PHONE, PAPER = 390, 700
+"""Pixels: of paper, A4 less a centimetre on either side."""
 SECTIONS = [
     "With lyrics and without",
     "Genres",
@@ -174,14 +175,13 @@ def test_a_browser_draws_it(page: Path, tmp_path: Path, width: int) -> None:
     assert (np.ptp(pixels, axis=(1, 2)) > 0).mean() > 0.3, "more than blank lines"
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
-def test_the_page_itself_does_not_scroll_sideways_on_a_phone(page: Path, tmp_path: Path) -> None:
-    """In a frame of a phone's width: browsers make no window that narrow."""
+def width_in_a_frame(page: Path, tmp_path: Path, width: int, measured: str) -> int:
+    """`measured`, of a document d, in a frame: browsers make no window as narrow as a phone."""
     assert BROWSER
-    frame = page.parent / "phone.html"
+    frame = page.parent / "frame.html"
     frame.write_text(
-        f"<iframe id=phone src={page.name} width={PHONE} height=800></iframe><script>phone.onload = () => "
-        "document.title = phone.contentDocument.documentElement.scrollWidth</script>"
+        f"<iframe id=frame src={page.name} width={width} height=800 style='border: 0'></iframe><script>"
+        f"frame.onload = () => {{ let d = frame.contentDocument; document.title = {measured} }}</script>"
     )
     done = subprocess.run(
         [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
@@ -191,4 +191,21 @@ def test_the_page_itself_does_not_scroll_sideways_on_a_phone(page: Path, tmp_pat
     )  # fmt: skip
     title = re.search(r"<title>(\d+)</title>", done.stdout)
     assert title, done.stdout
-    assert int(title[1]) <= PHONE
+    return int(title[1])
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+def test_the_page_itself_does_not_scroll_sideways_on_a_phone(page: Path, tmp_path: Path) -> None:
+    assert width_in_a_frame(page, tmp_path, PHONE, "d.documentElement.scrollWidth") <= PHONE
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+def test_no_table_is_cut_off_on_paper(page: Path, tmp_path: Path) -> None:
+    """Nobody scrolls paper."""
+    printed = page.with_name("printed.html")
+    printed.write_text(page.read_text().replace("@media print", "@media all"))
+    widest = "Math.max(...[...d.querySelectorAll('.scroll')].map(part => part.scrollWidth))"
+    room = "d.querySelector('.scroll').clientWidth"
+    assert width_in_a_frame(printed, tmp_path, PAPER, widest) <= width_in_a_frame(
+        printed, tmp_path, PAPER, room
+    )
