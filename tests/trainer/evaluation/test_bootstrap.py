@@ -15,10 +15,12 @@ TRACKS, GENRES = 30, 4
 
 
 def split(seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores that tie, decisions, and labels of which the last genre has few."""
+    """Scores that tie, decisions, and labels: few tracks lack the first genre, few have the last."""
     chance = torch.Generator().manual_seed(seed)
     scores = (torch.rand(TRACKS, GENRES, generator=chance) * 10).round() / 10
     labels = (torch.rand(TRACKS, GENRES, generator=chance) < scores).float()
+    labels[2:, 0] = 1
+    labels[:2, 0] = 0
     labels[2:, -1] = 0
     return scores, scores >= 0.6, labels
 
@@ -77,6 +79,11 @@ def test_a_long_row_is_counted_a_few_resamples_at_a_time(monkeypatch: pytest.Mon
     parts = list(resample(*split(0), 7, seed=0))
     assert [len(part.tracks["f1"]) for part in parts] == [3, 3, 1]
     assert len(together(parts).genres["f1"]) == 7
+
+
+def test_resamples_that_do_not_define_it_are_left_out() -> None:
+    found = estimate(0.5, torch.tensor([torch.nan, 0.4, torch.nan, 0.6]))
+    assert (found.low, found.high) == (pytest.approx(0.405), pytest.approx(0.595))
 
 
 def test_what_no_resample_defines_has_no_interval() -> None:

@@ -74,6 +74,9 @@ def test_genres(found: tuple[list[Group], list[GenreFinding]]) -> None:
     ):
         expected = float(binary_average_precision(scores[:, 1], truth.long()))
         assert one.value == pytest.approx(expected, abs=1e-6)
+        assert one.low is not None
+        assert one.high is not None
+        assert one.low < expected < one.high
 
 
 def test_a_genre_that_no_track_has_is_undefined_and_not_zero(
