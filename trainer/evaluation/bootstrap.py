@@ -59,7 +59,7 @@ def together(parts: list[Metrics]) -> Metrics:
 
 
 def estimate(value: float | None, resampled: Tensor) -> Estimate:
-    """`value` with the interval that `LEVEL` of `resampled` (R,) lie in."""
+    """`value` with the interval of `LEVEL` of `resampled` (R,); null where no resample defines it."""
     known = resampled[~resampled.isnan()]
     if value is None or not len(known):
         return Estimate(value=None, low=None, high=None)

@@ -23,8 +23,6 @@ from trainer.metrics import decide, measure
 MOST_POINTS = 100
 """Of a precision-recall curve: a drawing shows no more."""
 
-RANKINGS = ("map", "roc_auc")
-
 
 @dataclass(frozen=True)
 class Labelled:
@@ -83,9 +81,7 @@ def measured(labelled: Labelled, resamples: int, seed: int) -> tuple[list[Group]
 
 
 def _group(name: str, probabilities: Tensor, accepted: Tensor, labels: Tensor, resampled: Metrics) -> Group:
-    values: dict[str, float | None] = {**measure(probabilities, accepted, labels)}
-    if not _told_apart(labels).any():
-        values |= dict.fromkeys(RANKINGS)
+    values = measure(probabilities, accepted, labels)
     metrics = {metric: estimate(value, resampled.tracks[metric]) for metric, value in values.items()}
     return Group(name=name, tracks=len(labels), metrics=metrics)
 
