@@ -34,7 +34,8 @@ def test_both_attentions_read_what_the_other_encoder_gave(
     def attended(x: Tensor, other: Tensor, half: str) -> Tensor:
         part = getattr(network, half)
         k, v = part.key_value(part.other_norm(other)).chunk(2, dim=-1)
-        return x + part.out(softmax_attention(part.query(part.norm(x)), k, v, part.heads))
+        read: Tensor = x + part.out(softmax_attention(part.query(part.norm(x)), k, v, part.heads))
+        return read
 
     a, l = attended(audio, lyrics, "audio_attends"), attended(lyrics, audio, "lyrics_attends")  # noqa: E741
     pooled = torch.cat([a.mean(0), a.amax(0), l.mean(0), l.amax(0)])

@@ -68,16 +68,16 @@ def groups(found: Sequence[Group], metrics: Sequence[str]) -> str:
 
 
 def genres(found: Sequence[GenreFinding]) -> str:
-    """Average precision of each genre with lyrics and without, with intervals; a mark is the chance level."""
+    """Average precision of each genre with lyrics and without, with intervals."""
     figure, axes = _figure(7, 1 + 1.3 * PER_INCH_BELOW * len(found))
-    withheld = _intervals(axes, [one.average_precision_withheld for one in found], FAINT, 0.2)
-    read = _intervals(axes, [one.average_precision for one in found], ACCENT, -0.1)
+    _intervals(axes, [one.average_precision for one in found], ACCENT, -0.1, "lyrics read")
+    _intervals(axes, [one.average_precision_withheld for one in found], FAINT, 0.2, "lyrics withheld")
     axes.set_yticks(range(len(found)), [f"{one.genre.name} ({one.tracks:,})" for one in found])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("average precision")
     axes.grid(axis="x", color=FAINT, linewidth=0.4)
-    figure.legend([read, withheld], ["lyrics read", "lyrics withheld"], loc="outside upper right", ncols=2)
+    figure.legend(loc="outside upper right", ncols=2)
     return _svg(figure)
 
 
@@ -176,14 +176,16 @@ def graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> str:
     return _svg(figure)
 
 
-def _intervals(axes: "Axes", found: Sequence[Estimate], colour: str, below: float = 0.0) -> object:
+def _intervals(
+    axes: "Axes", found: Sequence[Estimate], colour: str, below: float = 0.0, label: str | None = None
+) -> None:
     """A point and the line of its interval, a row each; what is not defined is left out."""
     at = [row + below for row, one in enumerate(found) if one.value is not None]
     known = [(one.value, one.low, one.high) for one in found if one.value is not None]
     values, lows, highs = np.array(known, dtype=float).reshape(-1, 3).T
     # The percentiles of resamples need not hold the value itself.
     arms = np.maximum(0, [values - lows, highs - values])
-    return axes.errorbar(values, at, xerr=arms, fmt="o", color=colour, markersize=4, linewidth=1.5)
+    axes.errorbar(values, at, xerr=arms, fmt="o", color=colour, markersize=4, linewidth=1.5, label=label)
 
 
 def _name(axes: "Axes", slugs: Sequence[str]) -> None:

@@ -11,9 +11,9 @@ def test_bins_and_error_by_hand() -> None:
     labels = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
     found = calibration(probabilities, labels)
     low, high = found.bins
-    assert (low.decisions, low.mean_score, low.share_right) == (2, pytest.approx(0.02), 0.5)
+    assert (low.decisions, low.mean_score, low.share_right) == pytest.approx((2, 0.02, 0.5))
     # A score of exactly 1 belongs into the last bin.
-    assert (high.decisions, high.mean_score, high.share_right) == (2, pytest.approx(0.995), 1)
+    assert (high.decisions, high.mean_score, high.share_right) == pytest.approx((2, 0.995, 1))
     assert found.error == pytest.approx((0.48 + 0.005) / 2, abs=1e-6)
 
 
