@@ -23,6 +23,10 @@ def parity_cases(audio: AudioInput, max_tokens: int, vocabulary: int) -> Iterato
     for batch, tokens in (*product(BATCHES, (0, *lengths)), (LARGEST_BATCH, max_tokens)):
         ids, mask = _lyrics(chance, batch, tokens, vocabulary)
         yield _feed(_sound(chance, batch, audio), ids, mask)
+    # Windows of tracks: rows with the lyrics of the one before, or of one further back.
+    owner = np.array([0, 0, 1, 1, 1, 0, 2])
+    ids, mask = (part[owner] for part in _lyrics(chance, 3, max_tokens, vocabulary))
+    yield _feed(_sound(chance, len(owner), audio), ids, mask)
     ids, mask = _lyrics(chance, 3, max_tokens, vocabulary)
     silence, full_scale = np.zeros(audio.window_samples), chance.choice([-1.0, 1.0], audio.window_samples)
     yield _feed(np.stack([silence, full_scale, np.ones_like(silence)]), ids, mask)

@@ -4,19 +4,18 @@ import logging
 import warnings
 from pathlib import Path
 
+import onnx
 import onnx_ir
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from exporter.distinct import READ_ONCE, read_once
 from schemas.bundle import INPUTS, OUTPUTS
 from trainer.network import Network
 
 OPSET = 18
 """The lowest that the exporter writes without converting, and known to every runtime in use."""
-
-EXAMPLE_BATCH = 2
-"""One would be taken for a constant."""
 
 
 class Served(nn.Module):
@@ -30,28 +29,44 @@ class Served(nn.Module):
         with torch.no_grad():
             self.register_buffer("genre_vectors", network.genre_vectors().clone())
 
-    def forward(self, waveform: Tensor, lyrics_ids: Tensor, lyrics_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, waveform: Tensor, lyrics_ids: Tensor, lyrics_mask: Tensor, *distinct: Tensor
+    ) -> tuple[Tensor, Tensor]:
         network = self.network
-        hidden = network.read(lyrics_ids, lyrics_mask)
+        if distinct:
+            distinct_ids, distinct_mask, owner = distinct
+            hidden = network.read(distinct_ids, distinct_mask)[owner]
+        else:
+            hidden = network.read(lyrics_ids, lyrics_mask)
         output = network.classify(network.frontend(waveform), hidden, lyrics_mask, self.genre_vectors)
         return output.logits, output.embedding
 
 
-def export_graph(network: Network, file: Path) -> None:
-    """Write the fp32 graph of a network in evaluation mode to `file`, weights inside."""
+def export_graph(network: Network, file: Path, once: bool = True) -> None:
+    """Write the fp32 graph of a network in evaluation mode to `file`, weights inside.
+
+    `once` lets it read equal lyrics of neighbouring rows once.
+    """
     config = network.config
-    write_graph(Served(network).eval(), config.audio.window_samples, config.max_tokens, file)
+    write_graph(Served(network).eval(), config.audio.window_samples, config.max_tokens, file, once)
 
 
-def write_graph(module: nn.Module, window_samples: int, max_tokens: int, file: Path) -> None:
-    """Write a module that keeps the bundle's contract, inputs to outputs, as a graph to `file`."""
+def write_graph(
+    module: nn.Module, window_samples: int, max_tokens: int, file: Path, once: bool = False
+) -> None:
+    """Write a module that keeps the bundle's contract, inputs to outputs, as a graph to `file`.
+
+    With `once` it takes the distinct lyrics too, as `Served` does.
+    """
+    # Of each size more than one, which would be taken for a constant.
     tokens = min(8, max_tokens)
-    example = (
-        torch.zeros(EXAMPLE_BATCH, window_samples),
-        torch.zeros(EXAMPLE_BATCH, tokens, dtype=torch.int64),
-        torch.ones(EXAMPLE_BATCH, tokens, dtype=torch.int64),
-    )
-    batch, length = Dim("batch"), Dim("tokens", max=max_tokens)
+    lyrics = (torch.zeros(2, tokens, dtype=torch.int64), torch.ones(2, tokens, dtype=torch.int64))
+    owner = torch.tensor([0, 0, 1])
+    rows = tuple(part[owner] for part in lyrics)
+    example = (torch.zeros(len(owner), window_samples), *rows)
+    batch, length, distinct = Dim("batch"), Dim("tokens", max=max_tokens), Dim("lyrics")
+    shapes = ({0: batch}, {0: batch, 1: length}, {0: batch, 1: length})
+    read = ({0: distinct, 1: length}, {0: distinct, 1: length}, {0: batch})
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
     quiet.setLevel(logging.ERROR)
@@ -61,11 +76,12 @@ def write_graph(module: nn.Module, window_samples: int, max_tokens: int, file: P
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 module,
-                example,
+                (*example, *lyrics, owner) if once else example,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=list(INPUTS),
-                dynamic_shapes=({0: batch}, {0: batch, 1: length}, {0: batch, 1: length}),
+                input_names=[*INPUTS, *READ_ONCE] if once else list(INPUTS),
+                # The last three parameters are one, of any length.
+                dynamic_shapes=(*shapes, read) if once else shapes,
                 verbose=False,
             )
     finally:
@@ -73,7 +89,10 @@ def write_graph(module: nn.Module, window_samples: int, max_tokens: int, file: P
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     _tidy(program.model)
-    program.save(file, external_data=False)
+    model = onnx_ir.to_proto(program.model)
+    if once:
+        read_once(model)
+    onnx.save(model, file)
 
 
 def _tidy(model: onnx_ir.Model) -> None:

@@ -1,0 +1,54 @@
+"""Lyrics read once a track: the windows of a track lie next to each other and have the same lyrics.
+
+The lyrics encoder is most of the network's work, and a track has several windows. So the graph compares each
+row of token ids with the one before, encodes the rows that differ, and hands each window its own.
+
+How many differ depends on the data, and TensorRT plans for the shapes of inputs: its graph, fp16, reads every
+row.
+"""
+
+import onnx
+from onnx import parser
+
+from schemas.bundle import INPUTS
+
+READ_ONCE = ("distinct_ids", "distinct_mask", "owner")
+"""Token ids and mask of the distinct lyrics (lyrics, tokens), and each window's row of them (batch,)."""
+
+_COMPARE = """
+<ir_version: 10, opset_import: ["" : 18]>
+compare (int64[batch, tokens] lyrics_ids, int64[batch, tokens] lyrics_mask)
+  => (int64[lyrics, tokens] distinct_ids, int64[lyrics, tokens] distinct_mask, int64[batch] owner)
+  <int64[1] distinct_zero = {0}, int64[1] distinct_one = {1}, int64[1] distinct_last = {-1},
+   int64[1] distinct_end = {9223372036854775807}, int64 distinct_axis = {0}, float[1] distinct_yes = {1}>
+{
+  distinct_both = Concat <axis = 1> (lyrics_ids, lyrics_mask)
+  distinct_rows = Slice (distinct_both, distinct_one, distinct_end, distinct_zero)
+  distinct_before = Slice (distinct_both, distinct_zero, distinct_last, distinct_zero)
+  distinct_equal = Equal (distinct_rows, distinct_before)
+  distinct_equal_tokens = Cast <to = 1> (distinct_equal)
+  distinct_same = ReduceMin <keepdims = 0> (distinct_equal_tokens, distinct_one)
+  distinct_other = Sub (distinct_yes, distinct_same)
+  distinct_new = Concat <axis = 0> (distinct_yes, distinct_other)
+  distinct_count = CumSum (distinct_new, distinct_axis)
+  distinct_row = Cast <to = 7> (distinct_count)
+  owner = Sub (distinct_row, distinct_one)
+  distinct_at = NonZero (distinct_new)
+  distinct_at_rows = Squeeze (distinct_at, distinct_zero)
+  distinct_ids = Gather <axis = 0> (lyrics_ids, distinct_at_rows)
+  distinct_mask = Gather <axis = 0> (lyrics_mask, distinct_at_rows)
+}
+"""
+
+
+def read_once(model: onnx.ModelProto) -> None:
+    """Let a graph that takes `READ_ONCE` beside `INPUTS` find them out itself."""
+    compare = parser.parse_model(_COMPARE).graph
+    for number, node in enumerate(compare.node):
+        node.name = f"distinct_{number}"
+    graph = model.graph
+    nodes, inputs = [*compare.node, *graph.node], [value for value in graph.input if value.name in INPUTS]
+    del graph.node[:], graph.input[:]
+    graph.node.extend(nodes)
+    graph.input.extend(inputs)
+    graph.initializer.extend(compare.initializer)
