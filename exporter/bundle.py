@@ -10,10 +10,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from exporter.buckets import token_buckets
 from exporter.card import model_card
-from exporter.cost import cost_on_noise, refuse_loss
+from exporter.cost import Labelled, Say, costs_on_noise, costs_on_tracks, refuse_loss
 from exporter.errors import BundleNameError
 from exporter.graph import export_graph
+from exporter.half import halve
+from exporter.product import measure_product
 from exporter.quantise import quantise
+from exporter.scores import scores_of_network
 from exporter.verify import measure_parity
 from schemas.bundle import (
     MANIFEST_FILE,
@@ -27,6 +30,7 @@ from trainer.atomic import new_folder
 from trainer.checkpoint import Checkpoint
 
 GRAPH_FILE = "model.fp32.onnx"
+HALF_FILE = "model.fp16.onnx"
 INT8_FILE = "model.int8.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "README.md"
@@ -35,34 +39,38 @@ PACKAGES = ("cogenre", "torch", "onnx", "onnxscript", "onnxruntime", "transforme
 
 
 @dataclass(frozen=True)
-class Int8:
-    """How an int8 graph is judged."""
+class Rounded:
+    """Which graphs of lower precision are written, and how they are judged."""
 
+    precisions: tuple[Precision, ...] = ()
+    labelled: Labelled | None = None
+    """On what their cost is measured; on noise without."""
     allow_loss: bool = False
-    """Write it whatever it costs."""
+    """Write them whatever they cost."""
 
 
 def write_bundle(
-    checkpoint: Checkpoint, out: Path, name: str, version_: str, int8: Int8 | None = None
+    checkpoint: Checkpoint,
+    out: Path,
+    name: str,
+    version_: str,
+    rounded: Rounded = Rounded(),
+    say: Say = lambda _: None,
 ) -> BundleManifest:
     """Export a checkpoint and write the bundle to the folder `out`, complete or not at all.
 
-    Raises BundleNameError, ParityError, LossError, OutputError.
+    Raises BundleNameError, ParityError, LossError, OutputError, ManifestError.
     """
     check_label(name, version_)
     description = checkpoint.description
     network = description.config.network
     with new_folder(out) as folder:
-        graphs: dict[Precision, str] = {"fp32": GRAPH_FILE}
-        costs: dict[Precision, PrecisionCost] = {}
+        say("exporting")
         export_graph(checkpoint.network, folder / GRAPH_FILE)
+        say("comparing the graph with the checkpoint")
         parity = measure_parity(checkpoint, folder / GRAPH_FILE)
-        if int8:
-            graphs["int8"] = INT8_FILE
-            quantise(folder / GRAPH_FILE, folder / INT8_FILE)
-            costs["int8"] = cost_on_noise(checkpoint, folder / GRAPH_FILE, folder / INT8_FILE)
-            if not int8.allow_loss:
-                refuse_loss(INT8_FILE, costs["int8"])
+        graphs: dict[Precision, str] = {"fp32": GRAPH_FILE} | _round(checkpoint, folder, rounded.precisions)
+        costs = _costs(checkpoint, folder, graphs, rounded, say)
         shutil.copyfile(checkpoint.tokenizer_file, folder / TOKENIZER_FILE)
         draft = BundleManifest(
             manifest_version=1,
@@ -85,11 +93,51 @@ def write_bundle(
             precision_cost=costs,
             made_with={package: version(package) for package in PACKAGES},
         )
+        # The command that is compared loads a whole bundle.
+        _write_manifest(folder, draft)
+        say("comparing cogenre classify with the checkpoint")
+        product = measure_product(folder, draft, "the checkpoint", scores_of_network(checkpoint.network))
+        draft = draft.model_copy(update={"product_parity": product})
         (folder / CARD_FILE).write_text(model_card(draft, description))
         files = {**draft.files, CARD_FILE: sha256_of(folder / CARD_FILE)}
         manifest = draft.model_copy(update={"files": files})
-        (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
+        _write_manifest(folder, manifest)
     return manifest
+
+
+def _round(checkpoint: Checkpoint, folder: Path, precisions: tuple[Precision, ...]) -> dict[Precision, str]:
+    """The graphs of lower precision, each made of an fp32 one."""
+    graphs: dict[Precision, str] = {}
+    if "fp16" in precisions:
+        export_graph(checkpoint.network, folder / HALF_FILE, once=False)
+        halve(folder / HALF_FILE, folder / HALF_FILE)
+        graphs["fp16"] = HALF_FILE
+    if "int8" in precisions:
+        quantise(folder / GRAPH_FILE, folder / INT8_FILE)
+        graphs["int8"] = INT8_FILE
+    return graphs
+
+
+def _costs(
+    checkpoint: Checkpoint, folder: Path, graphs: dict[Precision, str], rounded: Rounded, say: Say
+) -> dict[Precision, PrecisionCost]:
+    """Raises LossError where one costs too much."""
+    fp32, others = folder / graphs["fp32"], {key: folder / graphs[key] for key in graphs if key != "fp32"}
+    if not others:
+        return {}
+    say("measuring precisions")
+    if rounded.labelled is None:
+        costs = costs_on_noise(checkpoint, fp32, others)
+    else:
+        costs = costs_on_tracks(checkpoint, rounded.labelled, fp32, others, say)
+    if not rounded.allow_loss:
+        for precision, cost in costs.items():
+            refuse_loss(graphs[precision], cost)
+    return costs
+
+
+def _write_manifest(folder: Path, manifest: BundleManifest) -> None:
+    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
 
 
 def check_label(name: str, version_: str) -> None:

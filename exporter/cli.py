@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from exporter.errors import ExporterError, PrecisionError
+from schemas.bundle import Precision
 from schemas.errors import BundleError
 from trainer.command import run
 from trainer.errors import TrainerError
@@ -29,23 +30,42 @@ def bundle(
     out: Annotated[Path, typer.Argument(help="Folder of the bundle; must not exist yet.")],
     name: Annotated[str, typer.Option(help="The model's name: lower case, digits, hyphens.")],
     version: Annotated[str, typer.Option(help="The model's version, e.g. 1.0.0.")],
-    precision: Annotated[str, typer.Option(help="fp32, or fp32,int8 for a second, faster graph.")] = "fp32",
-    allow_loss: Annotated[bool, typer.Option("--allow-loss", help="Write int8 whatever it costs.")] = False,
+    precision: Annotated[
+        str, typer.Option(help="fp32, and after a comma fp16 for GPUs, int8 for CPUs, or both.")
+    ] = "fp32",
+    measure: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled tracks, as cogenre-train fit takes them: what fp16 and int8 cost is measured on "
+            "their validation split, not on noise."
+        ),
+    ] = None,
+    allow_loss: Annotated[
+        bool, typer.Option("--allow-loss", help="Write fp16 and int8 whatever they cost.")
+    ] = False,
 ) -> None:
     """Export a checkpoint, compare the graph with it, and write a bundle."""
+    wanted = _precisions(precision)
     # Torch takes seconds to import: not for --help.
-    from exporter.bundle import Int8, write_bundle
+    from exporter.bundle import Rounded, write_bundle
+    from exporter.cost import Labelled
     from trainer.checkpoint import load_checkpoint
+    from trainer.data import read_library
 
-    wanted = {part.strip() for part in precision.split(",")}
-    if wanted - {"fp32", "int8"}:
-        raise PrecisionError(f"--precision {precision}: write fp32 or fp32,int8")
-    int8 = Int8(allow_loss) if "int8" in wanted else None
-    with console.status("exporting"):
-        manifest = write_bundle(load_checkpoint(checkpoint), out, name, version, int8)
+    loaded = load_checkpoint(checkpoint)
+    labelled = None
+    if measure is not None:
+        folder = measure.resolve() if measure.is_dir() else measure.resolve().parent
+        labelled = Labelled(read_library(measure, loaded.description.genres), folder.name)
+    with console.status("exporting") as status:
+        manifest = write_bundle(
+            loaded, out, name, version, Rounded(wanted, labelled, allow_loss), status.update
+        )
+    product = max(parity.max_probability_difference for parity in manifest.product_parity.values())
     typer.echo(
         f"{manifest.label} written to {out}: {len(manifest.genres)} genres, probabilities within "
-        f"{manifest.parity.max_probability_difference:.1e} of the checkpoint's"
+        f"{manifest.parity.max_probability_difference:.1e} of the checkpoint's, {product:.1e} from file to "
+        "labels"
     )
     for smaller, cost in manifest.precision_cost.items():
         loss = "" if cost.map_loss is None else f", costs {cost.map_loss:.4f} mAP"
@@ -55,6 +75,15 @@ def bundle(
         )
 
 
+def _precisions(text: str) -> tuple[Precision, ...]:
+    """What is written besides fp32, which always is. Raises PrecisionError."""
+    known: tuple[Precision, ...] = ("fp16", "int8")
+    wanted = {part.strip() for part in text.split(",")}
+    if wanted - {"fp32", *known}:
+        raise PrecisionError(f"--precision {text}: write fp32, or with more graphs fp32,fp16,int8")
+    return tuple(precision for precision in known if precision in wanted)
+
+
 @app.command()
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
@@ -62,17 +91,25 @@ def verify(
         Path | None, typer.Argument(help="The checkpoint that it was made of; without it, its fp32 graph.")
     ] = None,
 ) -> None:
-    """Check a bundle's files, run its graphs, and compare them with the checkpoint."""
+    """Check a bundle's files, and compare its graphs and `cogenre classify` with the checkpoint."""
     from exporter import verify as verifying
+    from exporter.product import measure_product
+    from schemas.bundle import read_bundle
     from trainer.checkpoint import load_checkpoint
 
-    with console.status("comparing"):
-        found = verifying.verify(bundle, load_checkpoint(checkpoint) if checkpoint else None)
-    other = "checkpoint" if checkpoint else "fp32 graph"
+    with console.status("comparing the graphs") as status:
+        own = load_checkpoint(checkpoint) if checkpoint else None
+        found = verifying.verify(bundle, own)
+        status.update("comparing cogenre classify")
+        manifest = read_bundle(bundle)
+        name, reference = verifying.reference_of(bundle, manifest, own)
+        product = measure_product(bundle, manifest, name, reference)
     for precision, parity in found.items():
+        files = product[precision]
         typer.echo(
-            f"{precision}: probabilities within {parity.max_probability_difference:.1e} of the {other}'s "
-            f"in {parity.cases} cases"
+            f"{precision}: probabilities within {parity.max_probability_difference:.1e} of {name}'s in "
+            f"{parity.cases} cases, {files.max_probability_difference:.1e} from file to labels in "
+            f"{files.files} files on {', '.join(files.providers)}"
         )
 
 

@@ -1,5 +1,8 @@
-"""What a smaller precision costs in labels, and whether that is too much."""
+"""What a precision other than fp32 costs in labels, and whether that is too much."""
 
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,35 +10,127 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporter.buckets import padded
+from exporter.cases import Feed
 from exporter.errors import LossError
-from exporter.scores import scores_of_graph
+from exporter.scores import Scores, scores_of_graph
 from exporter.verify import checkpoint_cases
-from schemas.bundle import PrecisionCost
+from media.errors import MediaError
+from schemas.bundle import INPUTS, Precision, PrecisionCost
 from trainer.checkpoint import Checkpoint
-from trainer.metrics import decide
+from trainer.data import Library, Track
+from trainer.errors import ManifestError, UnreadableFile
+from trainer.metrics import decide, measure
 
 MAP_LOSS = 0.005
 CHANGED_DECISIONS = 0.005
 """What a precision may cost at most, unless told otherwise."""
 
+SPLIT = "valid"
+"""On which costs are measured: thresholds were fitted on it."""
 
-def cost_on_noise(checkpoint: Checkpoint, fp32: Path, other: Path) -> PrecisionCost:
-    """Compare two graphs' labels on windows of noise, whose labels nobody knows. Raises GraphError."""
+Say = Callable[[str], None]
+"""Told how far a long job is."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Tracks on which costs are measured."""
+
+    library: Library
+    name: str
+    """What the manifest calls them."""
+
+
+def costs_on_noise(
+    checkpoint: Checkpoint, fp32: Path, others: Mapping[Precision, Path]
+) -> dict[Precision, PrecisionCost]:
+    """Compare graphs' labels on windows of noise, whose labels nobody knows. Raises GraphError."""
     cases = list(checkpoint_cases(checkpoint))
-    before, after = (
-        np.concatenate([scores(feed) for feed in cases])
-        for scores in (scores_of_graph(fp32), scores_of_graph(other))
-    )
-    changed = decisions(checkpoint, before) != decisions(checkpoint, after)
-    return PrecisionCost(
-        data_set="noise",
-        inputs=len(before),
-        changed_decisions=float(changed.double().mean()),
-        map_loss=None,
-    )
+
+    def every(graph: Path) -> NDArray[np.float64]:
+        scores = scores_of_graph(graph)
+        return np.concatenate([scores(feed) for feed in cases])
+
+    before = every(fp32)
+    return {
+        precision: PrecisionCost(
+            data_set="noise",
+            inputs=len(before),
+            changed_decisions=_changed(checkpoint, before, every(graph)),
+            map_loss=None,
+        )
+        for precision, graph in others.items()
+    }
 
 
-def decisions(checkpoint: Checkpoint, scores: NDArray[np.float64]) -> Tensor:
+def costs_on_tracks(
+    checkpoint: Checkpoint,
+    labelled: Labelled,
+    fp32: Path,
+    others: Mapping[Precision, Path],
+    say: Say = lambda _: None,
+) -> dict[Precision, PrecisionCost]:
+    """Compare graphs' labels and mAP on the validation split: a track's scores are its windows' means.
+
+    A track whose files are bad is reported and left out. Raises GraphError, and ManifestError where none
+    can be read.
+    """
+    graphs: dict[Precision, Scores] = {
+        precision: scores_of_graph(graph) for precision, graph in {"fp32": fp32, **others}.items()
+    }
+    means: dict[Precision, list[NDArray[np.float64]]] = {precision: [] for precision in graphs}
+    kept: list[Track] = []
+    tracks = labelled.library.of(SPLIT)
+    for number, (track, feed) in enumerate(_feeds(checkpoint, labelled.library, tracks), start=1):
+        say(f"measuring precisions, track {number} of {len(tracks)}")
+        kept.append(track)
+        for precision, scores in graphs.items():
+            means[precision].append(scores(feed).mean(0))
+    if not kept:
+        raise ManifestError(
+            f"{labelled.name}: no track of split {SPLIT} can be read; precisions are measured on them"
+        )
+    truth = labelled.library.labels(kept)
+    found = {precision: np.stack(rows) for precision, rows in means.items()}
+    map_of = {
+        precision: measure(torch.from_numpy(scores), _decisions(checkpoint, scores), truth)["map"]
+        for precision, scores in found.items()
+    }
+    return {
+        precision: PrecisionCost(
+            data_set=f"{labelled.name}, {SPLIT}",
+            inputs=len(kept),
+            changed_decisions=_changed(checkpoint, found["fp32"], found[precision]),
+            map_loss=round(map_of["fp32"] - map_of[precision], 6),
+        )
+        for precision in others
+    }
+
+
+def _feeds(checkpoint: Checkpoint, library: Library, tracks: list[Track]) -> Iterator[tuple[Track, Feed]]:
+    """Each track that can be read, with its windows in one batch."""
+    config = checkpoint.description.config.network
+    tokenizer = checkpoint.tokenizer
+    for track in tracks:
+        try:
+            windows = library.clip(track, config.audio).windows
+            ids, mask = padded(tokenizer.encode(library.lyrics(track)), config.max_tokens)
+        except (MediaError, UnreadableFile) as error:
+            log.warning("track %s is left out: %s", track.track_id, error)
+            continue
+        rows = (windows, *(np.repeat(row, len(windows), axis=0) for row in (ids, mask)))
+        yield track, dict(zip(INPUTS, rows, strict=True))
+
+
+def _changed(checkpoint: Checkpoint, before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+    changed = _decisions(checkpoint, before) != _decisions(checkpoint, after)
+    return float(changed.double().mean())
+
+
+def _decisions(checkpoint: Checkpoint, scores: NDArray[np.float64]) -> Tensor:
     """Accepted genres (inputs, genres), bool."""
     description = checkpoint.description
     return decide(torch.from_numpy(scores), torch.tensor(description.thresholds), description.genres)

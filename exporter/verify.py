@@ -19,6 +19,10 @@ ROUNDED_DIFFERENCE = 0.1
 """Of a precision that rounds. It tells a wrong graph; what rounding costs in labels, the manifest says."""
 
 
+def allowed_difference(precision: Precision) -> float:
+    return LARGEST_DIFFERENCE if precision == "fp32" else ROUNDED_DIFFERENCE
+
+
 def measure_parity(checkpoint: Checkpoint, graph: Path) -> Parity:
     """Compare the checkpoint with a graph run by ONNX Runtime on the CPU. Raises GraphError, ParityError."""
     reference = scores_of_network(checkpoint.network)
@@ -39,11 +43,7 @@ def verify(bundle: Path, checkpoint: Checkpoint | None = None) -> dict[Precision
     Raises BundleError, GraphError, ParityError.
     """
     manifest = read_bundle(bundle)
-    if checkpoint:
-        _require_same_inputs(manifest, checkpoint)
-        name, reference = "the checkpoint", scores_of_network(checkpoint.network)
-    else:
-        name, reference = "the fp32 graph", scores_of_graph(bundle / manifest.graphs["fp32"])
+    name, reference = reference_of(bundle, manifest, checkpoint)
     tokenizer = Tokenizer.from_file(str(bundle / manifest.lyrics.tokenizer))
     return {
         precision: _compare(
@@ -51,10 +51,21 @@ def verify(bundle: Path, checkpoint: Checkpoint | None = None) -> dict[Precision
             reference,
             bundle / file,
             parity_cases(manifest.audio, manifest.lyrics.max_tokens, tokenizer.get_vocab_size()),
-            LARGEST_DIFFERENCE if precision == "fp32" else ROUNDED_DIFFERENCE,
+            allowed_difference(precision),
         )
         for precision, file in manifest.graphs.items()
     }
+
+
+def reference_of(bundle: Path, manifest: BundleManifest, checkpoint: Checkpoint | None) -> tuple[str, Scores]:
+    """What a bundle is compared with, and its name: its checkpoint, else its fp32 graph.
+
+    Raises GraphError, and ParityError where the checkpoint is another's.
+    """
+    if checkpoint is None:
+        return "the fp32 graph", scores_of_graph(bundle / manifest.graphs["fp32"])
+    _require_same_inputs(manifest, checkpoint)
+    return "the checkpoint", scores_of_network(checkpoint.network)
 
 
 def _require_same_inputs(manifest: BundleManifest, checkpoint: Checkpoint) -> None:

@@ -103,6 +103,14 @@ class Parity(_Part):
     cases: int = Field(gt=0, description="Batch and token sizes compared.")
 
 
+class ProductParity(_Part):
+    """How far `cogenre classify` is from the checkpoint, run on encoded files and raw lyrics."""
+
+    max_probability_difference: float = Field(ge=0)
+    files: int = Field(gt=0)
+    providers: tuple[str, ...] = Field(min_length=1, description="Execution providers it ran on.")
+
+
 class PrecisionCost(_Part):
     """What the graph of another precision changes, beside the fp32 one."""
 
@@ -138,6 +146,9 @@ class BundleManifest(_Part):
     files: dict[str, Sha256] = Field(description="SHA-256 of every file of the bundle but the manifest.")
     measurements: tuple[Measurement, ...]
     parity: Parity
+    product_parity: dict[Precision, ProductParity] = Field(
+        default={}, description="From file to labels: precision to how far it is from the checkpoint."
+    )
     precision_cost: dict[Precision, PrecisionCost] = Field(
         default={}, description="Of every graph but fp32: precision to what it changes."
     )

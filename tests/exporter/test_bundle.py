@@ -26,10 +26,17 @@ def test_the_manifest_carries_the_checkpoint(bundle_folder: Path, checkpoint: Ch
     assert manifest.embedding_width == 16
     assert manifest.lyrics.buckets == (16, 32, 40)
     assert manifest.parity.max_probability_difference <= LARGEST_DIFFERENCE
-    assert manifest.parity.cases == 22
+    assert manifest.parity.cases == 23
     assert manifest.made_with["torch"]
-    assert manifest.graphs == {"fp32": "model.fp32.onnx", "int8": "model.int8.onnx"}
-    assert manifest.precision_cost.keys() == {"int8"}
+    assert manifest.graphs == {
+        "fp32": "model.fp32.onnx",
+        "fp16": "model.fp16.onnx",
+        "int8": "model.int8.onnx",
+    }
+    assert manifest.precision_cost.keys() == {"fp16", "int8"}
+    assert manifest.product_parity.keys() == manifest.graphs.keys()
+    assert manifest.product_parity["fp32"].max_probability_difference <= LARGEST_DIFFERENCE
+    assert manifest.product_parity["fp32"].providers == ("cpu",)
 
 
 def test_every_file_is_in_the_manifest(bundle_folder: Path) -> None:

@@ -26,7 +26,7 @@ def test_bundle_then_verify(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     # An export takes seconds: the one that the tests share is its result.
-    def export(_: object, file: Path) -> None:
+    def export(_: object, file: Path, once: bool = True) -> None:
         shutil.copyfile(bundle_folder / file.name, file)
 
     monkeypatch.setattr("exporter.bundle.export_graph", export)
@@ -35,14 +35,15 @@ def test_bundle_then_verify(
     assert run(monkeypatch, "bundle", checkpoint_folder, out, *label, "--precision", "fp32,int8") == 0
     said = capfd.readouterr().out
     assert "tiny:0.1.0 written to" in said
-    assert "int8: changes 0.00% of the label decisions (noise, 84)" in said
+    assert "int8: changes 0.00% of the label decisions (noise, 91)" in said
     assert read_bundle(out).label == "tiny:0.1.0"
     assert run(monkeypatch, "verify", out, checkpoint_folder) == 0
     said = capfd.readouterr().out
     assert "fp32: probabilities within" in said
-    assert "of the checkpoint's in 22 cases\nint8: probabilities within" in said
+    assert "of the checkpoint's in 23 cases, " in said
+    assert "from file to labels in 12 files on cpu\nint8: probabilities within" in said
     assert run(monkeypatch, "verify", out) == 0
-    assert "fp32: probabilities within 0.0e+00 of the fp32 graph's in 22 cases" in capfd.readouterr().out
+    assert "fp32: probabilities within 0.0e+00 of the fp32 graph's in 23 cases" in capfd.readouterr().out
 
 
 LABEL = ("--name", "tiny", "--version", "1")
@@ -55,6 +56,7 @@ LABEL = ("--name", "tiny", "--version", "1")
         (("bundle", "{checkpoint}", "out", "--name", "No Name", "--version", "1"), "name 'No Name'"),
         (("bundle", "{checkpoint}", "{checkpoint}", *LABEL), "exists"),
         (("bundle", "{checkpoint}", "out", *LABEL, "--precision", "fp32,int4"), "--precision fp32,int4"),
+        (("bundle", "{checkpoint}", "out", *LABEL, "--measure", "no.jsonl"), "cannot read no.jsonl"),
         (("push", "nowhere", "s3://bucket"), "no bundle at nowhere"),
         (("push", "{bundle}", "bucket"), "write s3://bucket/prefix"),
         (("pull", "bucket/x", "out"), "write s3://bucket/prefix"),

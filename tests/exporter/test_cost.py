@@ -1,5 +1,6 @@
 """What a precision costs is measured, and too much is refused."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,11 +8,16 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from exporter.bundle import GRAPH_FILE, INT8_FILE, Int8, write_bundle
-from exporter.cost import refuse_loss
+from exporter.bundle import GRAPH_FILE, INT8_FILE, Rounded, write_bundle
+from exporter.cost import Labelled, costs_on_tracks, refuse_loss
 from exporter.errors import LossError
 from schemas.bundle import PrecisionCost, read_bundle
+from tests.sounds import encode, tone
 from trainer.checkpoint import Checkpoint
+from trainer.data import read_library
+from trainer.errors import ManifestError
+
+INT8 = Rounded(("int8",))
 
 
 def negated(graph: Path, out: Path) -> None:
@@ -24,10 +30,11 @@ def negated(graph: Path, out: Path) -> None:
 
 @pytest.fixture
 def exported(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An export takes seconds: the one that the tests share is its result."""
+    """An export takes seconds: the one that the tests share is its result. Files are classified elsewhere."""
     monkeypatch.setattr(
         "exporter.bundle.export_graph", lambda _, file: shutil.copyfile(bundle_folder / GRAPH_FILE, file)
     )
+    monkeypatch.setattr("exporter.bundle.measure_product", lambda *_: {})
 
 
 @pytest.mark.parametrize(
@@ -49,9 +56,9 @@ def test_no_bundle_of_a_precision_that_changes_labels_unless_told_so(
 ) -> None:
     monkeypatch.setattr("exporter.bundle.quantise", negated)
     with pytest.raises(LossError, match="label decisions on noise"):
-        write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Int8())
+        write_bundle(checkpoint, tmp_path / "out", "tiny", "1", INT8)
     assert not list(tmp_path.iterdir())
-    write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Int8(allow_loss=True))
+    write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Rounded(("int8",), allow_loss=True))
     assert read_bundle(tmp_path / "out").precision_cost["int8"].changed_decisions > 0.1
 
 
@@ -61,3 +68,73 @@ def test_fp32_alone_has_no_cost(checkpoint: Checkpoint, tmp_path: Path) -> None:
     assert manifest.graphs.keys() == {"fp32"}
     assert manifest.precision_cost == {}
     assert INT8_FILE not in manifest.files
+
+
+def labelled(folder: Path, checkpoint: Checkpoint, more: str | None = None) -> Labelled:
+    """Tracks of each split: techno with lyrics, folk without, and in `valid` one whose file is no audio."""
+    lines = []
+    for number, split in enumerate(("train", "valid", "valid", "valid", "valid", "test")):
+        techno = number % 2 == 0
+        audio = encode(tone(2.5, 8_000, hertz=300 + 500 * number), 8_000)
+        (folder / f"{number}.flac").write_bytes(audio if number != 4 else b"no audio at all")
+        lines.append(
+            {
+                "track_id": str(number),
+                "audio": f"{number}.flac",
+                "lyrics": "love me tonight" if techno else None,
+                "genres": [more or ("techno" if techno else "folk")],
+                "artist": None,
+                "language": None,
+                "split": split,
+            }
+        )
+    (folder / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    library = read_library(folder / "manifest.jsonl", checkpoint.description.genres)
+    return Labelled(library, "tones")
+
+
+def test_tracks_of_the_validation_split_are_labelled_by_both(
+    bundle_folder: Path,
+    checkpoint: Checkpoint,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tracks = labelled(tmp_path, checkpoint)
+    fp32, opposite = bundle_folder / GRAPH_FILE, tmp_path / "negated.onnx"
+    negated(fp32, opposite)
+    said: list[str] = []
+    found = costs_on_tracks(checkpoint, tracks, fp32, {"fp16": fp32, "int8": opposite}, said.append)
+    assert found["fp16"] == PrecisionCost(data_set="tones, valid", inputs=3, changed_decisions=0, map_loss=0)
+    assert found["int8"].changed_decisions > 0.3
+    (back,) = costs_on_tracks(checkpoint, tracks, opposite, {"fp16": fp32}).values()
+    assert found["int8"].map_loss
+    assert back.map_loss == -found["int8"].map_loss
+    assert said[-1] == "measuring precisions, track 3 of 4"
+    assert "track 4 is left out" in caplog.text
+
+
+def test_genres_that_the_checkpoint_does_not_know_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="polka is not a genre of the checkpoint"):
+        labelled(tmp_path, checkpoint, more="polka")
+
+
+def test_a_split_that_cannot_be_read_is_refused(
+    bundle_folder: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    tracks = labelled(tmp_path, checkpoint)
+    for file in tmp_path.glob("*.flac"):
+        file.unlink()
+    fp32 = bundle_folder / GRAPH_FILE
+    with pytest.raises(ManifestError, match="no track of split valid can be read"):
+        costs_on_tracks(checkpoint, tracks, fp32, {"int8": fp32})
+
+
+@pytest.mark.usefixtures("exported")
+def test_a_bundle_says_what_its_precisions_cost_on_tracks(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "music").mkdir()
+    tracks = labelled(tmp_path / "music", checkpoint)
+    write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Rounded(("int8",), tracks))
+    cost = read_bundle(tmp_path / "out").precision_cost["int8"]
+    assert (cost.data_set, cost.inputs) == ("tones, valid", 3)
+    assert cost.map_loss is not None
+    assert f"costs {cost.map_loss:.4f} mAP (tones, valid, 3)" in (tmp_path / "out/README.md").read_text()

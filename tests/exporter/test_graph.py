@@ -9,8 +9,12 @@ import pytest
 import torch
 
 from exporter.bundle import GRAPH_FILE
+from exporter.graph import export_graph
 from schemas.bundle import INPUTS, OUTPUTS
+from tests.exporter.conftest import CONFIG, LITTLE
 from trainer.checkpoint import Checkpoint
+from trainer.lyrics_model import train_little_bert
+from trainer.network import Network
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +76,24 @@ def test_logits_and_embedding_are_the_networks(
     feed = dict(zip(INPUTS, (waveform.numpy(), ids.numpy(), mask.numpy()), strict=True))
     for served, wanted in zip(session.run(OUTPUTS, feed), expected, strict=True):
         np.testing.assert_allclose(served, wanted.numpy(), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_one_export_takes_1_to_64_windows_and_8_to_512_tokens(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = train_little_bert(LITTLE, ["love me tonight"], 512, seed=0).encoder
+    config = CONFIG.network.model_copy(update={"max_tokens": 512})
+    network = Network(config, encoder, torch.randn(3, 16), torch.rand(3, 3)).eval()
+    export_graph(network, tmp_path / "graph.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "graph.onnx", providers=["CPUExecutionProvider"])
+    for batch in (1, 2, 3, 7, 16, 33, 64):
+        for tokens in (8, 13, 64, 100, 512):
+            chance = torch.Generator().manual_seed(batch)
+            waveform = torch.randn(batch, 8_000, generator=chance)
+            ids = torch.randint(5, 9, (batch, tokens), generator=chance)
+            mask = (torch.arange(tokens) < torch.randint(tokens + 1, (batch, 1), generator=chance)).long()
+            with torch.no_grad():
+                expected, _ = network(waveform, ids, mask)
+            feed = dict(zip(INPUTS, (waveform.numpy(), ids.numpy(), mask.numpy()), strict=True))
+            (served,) = session.run(OUTPUTS[:1], feed)
+            np.testing.assert_allclose(served, expected.numpy(), atol=1e-4)
