@@ -2,14 +2,18 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from schemas.bundle import sha256_of
+from schemas.errors import BundleError
 from tests.conftest import DEMO_BUNDLE
 from tests.sounds import encode, tone
+from worker.errors import ConfigError
 from worker.model import Model, ModelInput, open_bundle
 from worker.settings import ModelSettings
 
@@ -76,3 +80,47 @@ def test_windows_can_be_set(model: Model) -> None:
     fewer = Model(ModelSettings(bundle=DEMO_BUNDLE, windows=1))
     assert model.classify(encoded, None).heard_seconds == pytest.approx(30)
     assert fewer.classify(encoded, None).heard_seconds == pytest.approx(10)
+
+
+def changed_byte(folder: Path) -> None:
+    content = bytearray((folder / "model.fp32.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "model.fp32.onnx").write_bytes(content)
+
+
+def truncated(folder: Path) -> None:
+    content = (folder / "model.fp32.onnx").read_bytes()
+    (folder / "model.fp32.onnx").write_bytes(content[: len(content) // 2])
+
+
+def edited(folder: Path, **changes: Any) -> None:
+    manifest = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps(manifest | changes))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (truncated, "model.fp32.onnx is not the file that was exported"),
+        (changed_byte, "model.fp32.onnx is not the file that was exported"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "lacks tokenizer.json"),
+        (lambda folder: edited(folder, manifest_version=2), "manifest version 2; this release reads 1"),
+        (lambda folder: edited(folder, thresholds=[0.5]), "1 thresholds for 16 genres"),
+    ],
+)
+def test_a_bundle_that_is_not_whole_is_refused_at_load(
+    tmp_path: Path, spoil: Callable[[Path], None], complaint: str
+) -> None:
+    folder = Path(shutil.copytree(DEMO_BUNDLE, tmp_path / "bundle"))
+    spoil(folder)
+    with pytest.raises(BundleError, match=complaint):
+        open_bundle(folder)
+
+
+def test_a_graph_that_was_exported_truncated_is_refused_at_load(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(DEMO_BUNDLE, tmp_path / "bundle"))
+    truncated(folder)
+    files = json.loads((folder / "bundle.json").read_text())["files"]
+    edited(folder, files=files | {"model.fp32.onnx": sha256_of(folder / "model.fp32.onnx")})
+    with pytest.raises(ConfigError, match=r"model.fp32.onnx does not load"):
+        open_bundle(folder)
