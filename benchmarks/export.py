@@ -1,34 +1,206 @@
-"""A bundle of the `paper` preset with random weights, to measure with.
+"""The exporter, measured: how fast graphs of the `paper` preset run on a CPU, and how fast bundles load.
 
-.venv/bin/python benchmarks/export.py bundle OUT
+    .venv/bin/python benchmarks/export.py bundle OUT
+    .venv/bin/python benchmarks/export.py table OUT
+
+`bundle` writes the preset with random weights. `table` runs it and the network that it was made of, in
+turns, on tracks of one and of three windows with lyrics that fill the token limit, and writes
+benchmarks/results/export.md. Ratios come from medians of such turns, so that a busy machine slows all alike;
+CPU-seconds count what all threads used.
 """
 
+import os
+import re
+import statistics
+import subprocess
+import sys
 import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+import onnx
+import onnxruntime
+import torch
 import typer
 from paper_checkpoint import write_paper_checkpoint
 
-from exporter.bundle import Int8, write_bundle
+from exporter.bundle import Rounded, write_bundle
+from exporter.half import frontend_nodes
+from schemas.bundle import read_bundle
 from trainer.checkpoint import load_checkpoint
+from worker.model import Model, ModelInput
+from worker.session import available_cpus, open_session
+from worker.settings import DEMO_DATA, ModelSettings
+
+RESULTS = Path(__file__).parent / "results" / "export.md"
+FP32_BOUND, INT8_BOUND = 2.5, 5.0
+"""Times the tracks a second of torch eager."""
+FRONTEND_BOUND = 0.1
+LOAD_BOUND = 3.0
+"""Seconds, for the preset `small`."""
+
+LOAD = """
+import sys, time
+from pathlib import Path
+from worker.model import open_bundle
+def resident():
+    return int(next(line for line in Path("/proc/self/status").read_text().splitlines()
+                    if line.startswith("VmRSS")).split()[1]) / 1024
+before, started = resident(), time.perf_counter()
+model = open_bundle(Path(sys.argv[1]))
+print(time.perf_counter() - started, resident() - before)
+"""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
-@app.callback()
-def _measure() -> None:
-    """The exporter, measured."""
+class Cost(NamedTuple):
+    """Of a run."""
+
+    seconds: float
+    cpu_seconds: float
 
 
 @app.command()
 def bundle(out: Path) -> None:
-    """Write the bundle, fp32 and int8, about 0.7 GB. Takes minutes: graphs are compared with the network."""
+    """Write the bundle, fp32 and int8, about 0.6 GB. Takes minutes: graphs are compared with the network."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder, "checkpoint")
         write_paper_checkpoint(checkpoint)
         # Random weights decide by chance: rounding them changes more labels than it may.
-        write_bundle(load_checkpoint(checkpoint), out, "paper-random", "0.0.1", Int8(allow_loss=True))
+        rounded = Rounded(("int8",), allow_loss=True)
+        write_bundle(load_checkpoint(checkpoint), out, "paper-random", "0.0.1", rounded, print)
     print(f"{out} written")
+
+
+@app.command()
+def table(bundle: Path, rounds: int = 7) -> None:
+    """Measure that bundle, and write benchmarks/results/export.md."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_paper_checkpoint(Path(folder, "checkpoint"))
+        network = load_checkpoint(Path(folder, "checkpoint")).network
+        frontend = _frontend_alone(bundle, Path(folder, "frontend.onnx"))
+    torch.set_num_threads(available_cpus())
+    models = {name: Model(ModelSettings(bundle=bundle, precision=name)) for name in ("fp32", "int8")}
+    config = network.config
+    chance = np.random.default_rng(0)
+    ids = chance.integers(5, 100, config.max_tokens)
+    lines = []
+    for windows in (1, config.audio.windows):
+        heard = chance.normal(0, 0.1, (windows, config.audio.window_samples)).astype(np.float32)
+        track = [ModelInput(heard, tuple(ids.tolist()))]
+        tensors = (
+            torch.from_numpy(heard),
+            torch.from_numpy(ids).repeat(windows, 1),
+            torch.ones(windows, len(ids), dtype=torch.int64),
+        )
+        runs: dict[str, Callable[[], object]] = {
+            "torch eager": lambda tensors=tensors: _eager(network, tensors),
+            **{
+                f"ONNX Runtime {name}": lambda model=model, track=track: model.predict(track)
+                for name, model in models.items()
+            },
+            "frontend alone": lambda heard=heard: frontend.run(None, {"waveform": heard}),
+        }
+        lines += _rows(windows, _interleaved(runs, rounds))
+    loads = {
+        "`small` (deploy/demo/bundle)": _loaded(DEMO_DATA / "bundle"),
+        "`paper`": _loaded(bundle),
+    }
+    RESULTS.write_text(_page(lines, loads, rounds))
+    print(RESULTS.read_text())
+
+
+def _eager(network: torch.nn.Module, tensors: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    with torch.inference_mode():
+        logits: torch.Tensor = network(*tensors)[0]
+    return logits
+
+
+def _frontend_alone(bundle: Path, file: Path) -> onnxruntime.InferenceSession:
+    """The fp32 graph up to the log-mels."""
+    graph = bundle / read_bundle(bundle).graphs["fp32"]
+    model = onnx.load(graph)
+    names = set(frontend_nodes(model.graph))
+    last = [node for node in model.graph.node if node.name in names][-1]
+    onnx.utils.extract_model(graph, file, ["waveform"], [last.output[0]])
+    return open_session(file, "cpu", None)
+
+
+def _interleaved(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, Cost]:
+    """Medians of each, after a turn that does not count."""
+    costs: dict[str, list[Cost]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            run()
+            cost = Cost(time.perf_counter() - wall, time.process_time() - cpu)
+            if turn:
+                costs[name].append(cost)
+        print(f"turn {turn} of {rounds}", flush=True)
+    return {
+        name: Cost(*(statistics.median(column) for column in zip(*found, strict=True)))
+        for name, found in costs.items()
+    }
+
+
+def _rows(windows: int, medians: dict[str, Cost]) -> list[str]:
+    eager = medians["torch eager"]
+    return [
+        f"| {windows} | {name} | {1 / cost.seconds:.2f} | {eager.seconds / cost.seconds:.2f} | "
+        f"{cost.cpu_seconds:.3f} | {eager.cpu_seconds / cost.cpu_seconds:.2f} | "
+        f"{cost.seconds / medians['ONNX Runtime fp32'].seconds:.2f} |"
+        for name, cost in medians.items()
+    ]
+
+
+def _loaded(bundle: Path) -> tuple[float, float]:
+    """Seconds, and MiB of memory, to open and warm a bundle in a process of its own: medians of three."""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", LOAD, str(bundle)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for _ in range(3)
+    ]
+    seconds, memory = (statistics.median(map(float, column)) for column in zip(*found, strict=True))
+    return seconds, memory
+
+
+def _page(lines: list[str], loads: dict[str, tuple[float, float]], rounds: int) -> str:
+    processor = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    return "\n".join(
+        [
+            "# The exported graphs, measured",
+            "",
+            f"`python benchmarks/export.py table OUT --rounds {rounds}`, {datetime.now(UTC):%Y-%m-%d}, "
+            f"{available_cpus()} cores of {processor[1] if processor else 'an unknown processor'}, "
+            f"load {os.getloadavg()[0]:.1f}; torch {torch.__version__}, "
+            f"onnxruntime {onnxruntime.__version__}.",
+            "",
+            "The `paper` preset with an encoder of BERT-base's size, random weights, lyrics of 256 tokens. "
+            f"Medians of {rounds} turns, in which all take part.",
+            "",
+            f"Bounds: fp32 {FP32_BOUND} and int8 {INT8_BOUND} times torch eager, in tracks a second; the "
+            f"frontend {FRONTEND_BOUND:g} of fp32's time.",
+            "",
+            "| windows a track | | tracks/s | × eager | CPU-seconds | × eager, CPU | of fp32's time |",
+            "|--:|---|--:|--:|--:|--:|--:|",
+            *lines,
+            "",
+            f"## Loading, bound {LOAD_BOUND:g} s for `small`",
+            "",
+            "Opened and warmed in a process of its own; memory is what that adds.",
+            "",
+            "| bundle | s | MiB |",
+            "|---|--:|--:|",
+            *(f"| {name} | {seconds:.2f} | {memory:.0f} |" for name, (seconds, memory) in loads.items()),
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":
