@@ -23,6 +23,8 @@ ENCODER = ("BatchNormalization", "Conv")
 def halve(graph: Path, out: Path) -> None:
     """Write the fp16 graph of an fp32 one."""
     model = onnx.load(graph)
+    # It also lists weights, which the converter would then take for values to be cast.
+    del model.graph.value_info[:]
     own = {node.name for node in model.graph.node}
     kept = [*frontend_nodes(model.graph), *(node.name for node in model.graph.node if LAST in node.output)]
     halved = convert_float_to_float16(

@@ -1,0 +1,77 @@
+"""Would convolutions of eight-bit integers, calibrated beforehand, make the int8 graph faster?
+
+    .venv/bin/python benchmarks/static_int8.py OUT
+
+OUT is what `benchmarks/export.py bundle` wrote. The audio encoder's convolutions are cut out of its fp32
+graph, quantised statically (QDQ, weights by channel), and take turns with what they were made of, on the
+windows of one track.
+"""
+
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from exporter.half import frontend_nodes
+from schemas.bundle import read_bundle
+from worker.session import open_session
+
+WINDOWS, MELS, FRAMES = 3, 128, 1292
+"""Of the preset `paper`."""
+ROUNDS = 7
+
+
+class LogMels(CalibrationDataReader):
+    def __init__(self, name: str, log_mels: NDArray[np.float32]) -> None:
+        self._feeds: Iterator[dict[str, NDArray[np.float32]]] = iter(
+            [{name: window[None]} for window in log_mels]
+        )
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        return next(self._feeds, None)
+
+
+def main(bundle: Path) -> None:
+    logging.getLogger().setLevel(logging.ERROR)
+    graph = bundle / read_bundle(bundle).graphs["fp32"]
+    nodes = onnx.load(graph).graph
+    frontend = set(frontend_nodes(nodes))
+    heard = [node.output[0] for node in nodes.node if node.name in frontend][-1]
+    pooled = [node.output[0] for node in nodes.node if node.op_type == "MaxPool"][-1]
+    power = np.random.default_rng(0).normal(size=(WINDOWS, MELS, FRAMES)) ** 2
+    log_mels = np.log10(1 + 10_000 * power).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
+        onnx.utils.extract_model(graph, files[0], [heard], [pooled])
+        quantize_static(
+            *files,
+            LogMels(heard, log_mels),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "MaxPool", "Relu"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            reduce_range=True,
+        )
+        sessions = {file.stem: open_session(file, "cpu", None) for file in files}
+    cpu_seconds: dict[str, list[float]] = {name: [] for name in sessions}
+    for turn in range(ROUNDS + 1):
+        for name, session in sessions.items():
+            started = time.process_time()
+            session.run(None, {heard: log_mels})
+            if turn:
+                cpu_seconds[name].append(time.process_time() - started)
+    for name, found in cpu_seconds.items():
+        print(f"convolutions of {WINDOWS} windows, {name}: {statistics.median(found):.3f} CPU-seconds")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
