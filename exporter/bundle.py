@@ -69,8 +69,9 @@ def write_bundle(
         export_graph(checkpoint.network, folder / GRAPH_FILE)
         say("comparing the graph with the checkpoint")
         parity = measure_parity(checkpoint, folder / GRAPH_FILE)
-        graphs: dict[Precision, str] = {"fp32": GRAPH_FILE} | _round(checkpoint, folder, rounded.precisions)
-        costs = _costs(checkpoint, folder, graphs, rounded, say)
+        smaller = _round(checkpoint, folder, rounded.precisions)
+        graphs: dict[Precision, str] = {"fp32": GRAPH_FILE, **smaller}
+        costs = _costs(checkpoint, folder, smaller, rounded, say)
         shutil.copyfile(checkpoint.tokenizer_file, folder / TOKENIZER_FILE)
         draft = BundleManifest(
             manifest_version=1,
@@ -119,20 +120,20 @@ def _round(checkpoint: Checkpoint, folder: Path, precisions: tuple[Precision, ..
 
 
 def _costs(
-    checkpoint: Checkpoint, folder: Path, graphs: dict[Precision, str], rounded: Rounded, say: Say
+    checkpoint: Checkpoint, folder: Path, smaller: dict[Precision, str], rounded: Rounded, say: Say
 ) -> dict[Precision, PrecisionCost]:
     """Raises LossError where one costs too much."""
-    fp32, others = folder / graphs["fp32"], {key: folder / graphs[key] for key in graphs if key != "fp32"}
-    if not others:
+    if not smaller:
         return {}
     say("measuring precisions")
+    others = {precision: folder / file for precision, file in smaller.items()}
     if rounded.labelled is None:
-        costs = costs_on_noise(checkpoint, fp32, others)
+        costs = costs_on_noise(checkpoint, folder / GRAPH_FILE, others)
     else:
-        costs = costs_on_tracks(checkpoint, rounded.labelled, fp32, others, say)
+        costs = costs_on_tracks(checkpoint, rounded.labelled, folder / GRAPH_FILE, others, say)
     if not rounded.allow_loss:
         for precision, cost in costs.items():
-            refuse_loss(graphs[precision], cost)
+            refuse_loss(smaller[precision], cost)
     return costs
 
 

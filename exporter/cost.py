@@ -13,7 +13,7 @@ from torch import Tensor
 from exporter.buckets import padded
 from exporter.cases import Feed
 from exporter.errors import LossError
-from exporter.scores import Scores, scores_of_graph
+from exporter.scores import scores_of_graph
 from exporter.verify import checkpoint_cases
 from media.errors import MediaError
 from schemas.bundle import INPUTS, Precision, PrecisionCost
@@ -78,9 +78,8 @@ def costs_on_tracks(
     A track whose files are bad is reported and left out. Raises GraphError, and ManifestError where none
     can be read.
     """
-    graphs: dict[Precision, Scores] = {
-        precision: scores_of_graph(graph) for precision, graph in {"fp32": fp32, **others}.items()
-    }
+    every: dict[Precision, Path] = {"fp32": fp32, **others}
+    graphs = {precision: scores_of_graph(graph) for precision, graph in every.items()}
     means: dict[Precision, list[NDArray[np.float64]]] = {precision: [] for precision in graphs}
     kept: list[Track] = []
     tracks = labelled.library.of(SPLIT)

@@ -8,6 +8,7 @@ import pytest
 
 from exporter.cli import main
 from schemas.bundle import read_bundle
+from tests.exporter.tracks import write_tracks
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -32,10 +33,14 @@ def test_bundle_then_verify(
     monkeypatch.setattr("exporter.bundle.export_graph", export)
     out = tmp_path / "bundle"
     label = ("--name", "tiny", "--version", "0.1.0")
-    assert run(monkeypatch, "bundle", checkpoint_folder, out, *label, "--precision", "fp32,int8") == 0
+    (tmp_path / "music").mkdir()
+    measured = ("--measure", write_tracks(tmp_path / "music"))
+    precision = ("--precision", "fp32,int8", *measured)
+    assert run(monkeypatch, "bundle", checkpoint_folder, out, *label, *precision) == 0
     said = capfd.readouterr().out
     assert "tiny:0.1.0 written to" in said
-    assert "int8: changes 0.00% of the label decisions (noise, 91)" in said
+    assert "int8: changes 0.00% of the label decisions, costs" in said
+    assert "mAP (music, valid, 3)" in said
     assert read_bundle(out).label == "tiny:0.1.0"
     assert run(monkeypatch, "verify", out, checkpoint_folder) == 0
     said = capfd.readouterr().out

@@ -1,6 +1,5 @@
 """What a precision costs is measured, and too much is refused."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from exporter.bundle import GRAPH_FILE, INT8_FILE, Rounded, write_bundle
 from exporter.cost import Labelled, costs_on_tracks, refuse_loss
 from exporter.errors import LossError
 from schemas.bundle import PrecisionCost, read_bundle
-from tests.sounds import encode, tone
+from tests.exporter.tracks import write_tracks
 from trainer.checkpoint import Checkpoint
 from trainer.data import read_library
 from trainer.errors import ManifestError
@@ -70,27 +69,8 @@ def test_fp32_alone_has_no_cost(checkpoint: Checkpoint, tmp_path: Path) -> None:
     assert INT8_FILE not in manifest.files
 
 
-def labelled(folder: Path, checkpoint: Checkpoint, more: str | None = None) -> Labelled:
-    """Tracks of each split: techno with lyrics, folk without, and in `valid` one whose file is no audio."""
-    lines = []
-    for number, split in enumerate(("train", "valid", "valid", "valid", "valid", "test")):
-        techno = number % 2 == 0
-        audio = encode(tone(2.5, 8_000, hertz=300 + 500 * number), 8_000)
-        (folder / f"{number}.flac").write_bytes(audio if number != 4 else b"no audio at all")
-        lines.append(
-            {
-                "track_id": str(number),
-                "audio": f"{number}.flac",
-                "lyrics": "love me tonight" if techno else None,
-                "genres": [more or ("techno" if techno else "folk")],
-                "artist": None,
-                "language": None,
-                "split": split,
-            }
-        )
-    (folder / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    library = read_library(folder / "manifest.jsonl", checkpoint.description.genres)
-    return Labelled(library, "tones")
+def labelled(folder: Path, checkpoint: Checkpoint) -> Labelled:
+    return Labelled(read_library(write_tracks(folder), checkpoint.description.genres), "tones")
 
 
 def test_tracks_of_the_validation_split_are_labelled_by_both(
@@ -115,7 +95,7 @@ def test_tracks_of_the_validation_split_are_labelled_by_both(
 
 def test_genres_that_the_checkpoint_does_not_know_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="polka is not a genre of the checkpoint"):
-        labelled(tmp_path, checkpoint, more="polka")
+        read_library(write_tracks(tmp_path, "polka"), checkpoint.description.genres)
 
 
 def test_a_split_that_cannot_be_read_is_refused(
