@@ -18,7 +18,7 @@ from exporter.verify import checkpoint_cases
 from media.errors import MediaError
 from schemas.bundle import INPUTS, Precision, PrecisionCost
 from trainer.checkpoint import Checkpoint
-from trainer.data import Library, Track
+from trainer.data import Library, Split, Track
 from trainer.errors import ManifestError, UnreadableFile
 from trainer.metrics import decide, measure
 
@@ -26,7 +26,7 @@ MAP_LOSS = 0.005
 CHANGED_DECISIONS = 0.005
 """What a precision may cost at most, unless told otherwise."""
 
-SPLIT = "valid"
+SPLIT: Split = "valid"
 """On which costs are measured: thresholds were fitted on it."""
 
 Say = Callable[[str], None]
@@ -120,8 +120,8 @@ def _feeds(checkpoint: Checkpoint, library: Library, tracks: list[Track]) -> Ite
         except (MediaError, UnreadableFile) as error:
             log.warning("track %s is left out: %s", track.track_id, error)
             continue
-        rows = (windows, *(np.repeat(row, len(windows), axis=0) for row in (ids, mask)))
-        yield track, dict(zip(INPUTS, rows, strict=True))
+        lyrics = [np.repeat(row, len(windows), axis=0) for row in (ids, mask)]
+        yield track, dict(zip(INPUTS, (windows, *lyrics), strict=True))
 
 
 def _changed(checkpoint: Checkpoint, before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
