@@ -129,7 +129,6 @@ class Labeller:
             input_hash = self._input_hash(job, audio, lyrics)
         with self._said(models, input_hash, job, audio, lyrics, clock) as verdicts:
             if not verdicts:
-                self._patiently(lambda: self._catalog.settle(job.track_id))
                 return "skipped"
             with clock.stage("commit"):
                 commits = [
@@ -162,6 +161,9 @@ class Labeller:
             yield self._classify(models, job, audio, lyrics, clock)
             return
         known = self._known(models, job, input_hash)
+        for model, said in known.items():
+            if said.own:
+                self._patiently(partial(model.catalog.confirm, job, input_hash))
         others = {model: said.verdict for model, said in known.items() if not said.own}
         unknown = [model for model in models if model not in known]
         if not unknown:

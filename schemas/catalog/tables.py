@@ -148,6 +148,8 @@ class Track(Base):
     __table_args__ = (
         Index(None, "registered_at"),
         Index("track_due_idx", "due_at", postgresql_where=text("due_at is not null")),
+        Index("track_isrc_idx", "isrc", postgresql_where=text("isrc is not null")),
+        Index("track_artist_idx", "artist", postgresql_where=text("artist is not null")),
         {"comment": "Tracks that a producer registered or a worker received."},
     )
 
@@ -209,7 +211,9 @@ class Classification(Base):
         "foreign (a language that the model does not know).",
     )
     timings: Mapped[Any] = mapped_column(JSONB, comment="Milliseconds a stage.")
-    enqueued_at: Mapped[datetime] = mapped_column(Timestamp, comment="When the job was enqueued.")
+    enqueued_at: Mapped[datetime] = mapped_column(
+        Timestamp, comment="When the newest job with this input was enqueued."
+    )
     classified_at: Mapped[datetime] = mapped_column(
         Timestamp, server_default=func.now(), comment="When the result was committed."
     )
@@ -301,6 +305,9 @@ class IngestFailure(Base):
     error_class: Mapped[str] = mapped_column(Text, comment="The error's name, such as CorruptAudio.")
     reason: Mapped[str] = mapped_column(Text, comment="One line for whoever has to mend it.")
     payload: Mapped[str] = mapped_column(Text, comment="The job as it was received, JSON.")
+    enqueued_at: Mapped[datetime | None] = mapped_column(
+        Timestamp, comment="When the job was enqueued; null = the message was no job."
+    )
     failed_at: Mapped[datetime] = mapped_column(
         Timestamp, server_default=func.now(), comment="When the job ended."
     )

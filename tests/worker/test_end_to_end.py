@@ -2,6 +2,7 @@
 
 import json
 import signal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -128,6 +129,22 @@ def test_the_same_job_twice_leaves_one_classification_and_force_renews_it(
         push(once | {"force": True})
         wait_until(lambda: classified_at() > first)
     assert count(catalog, "classification") == 2
+
+
+def test_audio_that_is_put_back_is_shown_again(environment: dict[str, str], catalog: Engine, s3: Any) -> None:
+    masters = [encode(tone(3, hertz=hertz), 22_050) for hertz in (300, 900)]
+
+    def is_labelled(track_id: str) -> bool:
+        return count(catalog, f"track_current where track_id = '{track_id}'") == 1
+
+    with running_worker(COGENRE_CONCURRENCY="1"):
+        for at, content in enumerate((*masters, masters[0])):
+            after = f"after{at}"
+            push(job("back", put_audio(s3, "back.flac", content)), job(after, put_audio(s3, "after.flac")))
+            wait_until(partial(is_labelled, after))
+    assert count(catalog, "classification where track_id = 'back'") == 2
+    first = "(select min(id) from classification where track_id = 'back')"
+    assert count(catalog, f"track_current where track_id = 'back' and classification_id = {first}") == 1
 
 
 def test_a_mended_track_closes_its_failure(

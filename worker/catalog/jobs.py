@@ -12,7 +12,7 @@
 Nothing else is needed to get back a job that Redis or a worker lost.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,8 +54,11 @@ GIVE_UP = text("""
     returning attempts
 """)
 
+# A job that comes to its end late says nothing of a newer one for the same track, which is still expected.
 SETTLE = text("""
-    update track set attempts = 0, due_at = null where id = any(:track_id) and due_at is not null
+    update track set attempts = 0, due_at = null
+    from unnest(cast(:track_id as text[]), cast(:enqueued_at as timestamptz[])) as ended (id, enqueued_at)
+    where track.id = ended.id and track.due_at is not null and track.enqueued_at <= ended.enqueued_at
 """)
 
 TAKE_DUE = text("""
@@ -75,13 +78,18 @@ COUNT_DUE = text("""
     where due_at < now() and (cast(:before as timestamptz) is null or enqueued_at < :before)
 """)
 
+# Nor does it mend what a newer one failed of. A message that was no job has no time of its own: any job
+# mends it, and it takes the place of its like only.
 RESOLVE_FAILURES = text("""
-    update ingest_failure set resolved_at = now() where track_id = any(:track_id) and resolved_at is null
+    update ingest_failure f set resolved_at = now()
+    from unnest(cast(:track_id as text[]), cast(:enqueued_at as timestamptz[])) as ended (id, enqueued_at)
+    where f.track_id = ended.id and f.resolved_at is null
+      and (f.enqueued_at is null or f.enqueued_at <= ended.enqueued_at)
 """)
 
 INSERT_FAILURE = text("""
-    insert into ingest_failure (track_id, stage, error_class, reason, payload)
-    values (:track_id, :stage, :error_class, :reason, :payload)
+    insert into ingest_failure (track_id, stage, error_class, reason, payload, enqueued_at)
+    values (:track_id, :stage, :error_class, :reason, :payload, :enqueued_at)
 """)
 
 
@@ -112,19 +120,19 @@ class JobCatalog:
             upsert_tracks(connection, [job])
             return int(connection.execute(GIVE_UP, {"id": job.track_id, **waits}).scalar_one())
 
-    def settle(self, track_id: str) -> None:
-        """The track needs nothing more: it is not due."""
-        with self._engine.begin() as connection:
-            connection.execute(SETTLE, {"track_id": [track_id]})
-
     def record_failure(self, failure: Failure) -> None:
-        """Keep a job that failed. It takes the place of the track's earlier open failure."""
+        """Keep a job that failed. It takes the place of the track's earlier open failure.
+
+        The track first, then its failures, as all who write both: else two of them could deadlock.
+        """
+        enqueued_at = failure.job.enqueued_at if failure.job else None
         with self._engine.begin() as connection:
             if failure.job is not None:
                 upsert_tracks(connection, [failure.job])
+                settle(connection, {failure.job.track_id: failure.job.enqueued_at})
             if failure.track_id is not None:
-                connection.execute(RESOLVE_FAILURES, {"track_id": [failure.track_id]})
-                connection.execute(SETTLE, {"track_id": [failure.track_id]})
+                ended = {"track_id": [failure.track_id], "enqueued_at": [enqueued_at]}
+                connection.execute(RESOLVE_FAILURES, ended)
             connection.execute(
                 INSERT_FAILURE,
                 {
@@ -133,8 +141,20 @@ class JobCatalog:
                     "error_class": failure.error_class,
                     "reason": failure.reason,
                     "payload": failure.payload,
+                    "enqueued_at": enqueued_at,
                 },
             )
+
+
+def settle(connection: Connection, ended: Mapping[str, datetime]) -> None:
+    """These tracks need nothing more for jobs that were enqueued by then: they are not due."""
+    connection.execute(SETTLE, {"track_id": list(ended), "enqueued_at": list(ended.values())})
+
+
+def mended(connection: Connection, ended: Mapping[str, datetime]) -> None:
+    """As `settle`, and what jobs enqueued by then failed of is resolved: the tracks have their labels."""
+    settle(connection, ended)
+    connection.execute(RESOLVE_FAILURES, {"track_id": list(ended), "enqueued_at": list(ended.values())})
 
 
 def upsert_tracks(connection: Connection, jobs: Iterable[TrackJob]) -> None:

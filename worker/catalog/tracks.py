@@ -8,13 +8,14 @@ that write the same tracks from deadlocking.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Engine, text
 
 from schemas.jobs import TrackJob
-from worker.catalog.jobs import RESOLVE_FAILURES, SETTLE, upsert_tracks
+from worker.catalog.jobs import mended, upsert_tracks
 from worker.catalog.models import RegisteredModel
 from worker.labels import Label
 from worker.model import Prediction, Scores, Verdict
@@ -46,7 +47,7 @@ UPSERT_CLASSIFICATIONS = text("""
     set scores = excluded.scores, embedding = excluded.embedding, provider = excluded.provider,
         precision = excluded.precision, track_seconds = excluded.track_seconds,
         heard_seconds = excluded.heard_seconds, lyrics = excluded.lyrics, timings = excluded.timings,
-        enqueued_at = excluded.enqueued_at, classified_at = now()
+        enqueued_at = greatest(classification.enqueued_at, excluded.enqueued_at), classified_at = now()
     returning id, track_id, input_hash
 """)
 
@@ -72,6 +73,14 @@ POINT_AT_CURRENT = text("""
     set classification_id = excluded.classification_id, rank = excluded.rank,
         enqueued_at = excluded.enqueued_at
     where (excluded.rank, excluded.enqueued_at) >= (track_current.rank, track_current.enqueued_at)
+""")
+
+# `enqueued_at` is that of the newest job with this input: the pointer goes by it.
+CONFIRM = text("""
+    update classification set enqueued_at = :enqueued_at
+    where track_id = :track_id and model_id = :model and input_hash = :input_hash
+      and enqueued_at < :enqueued_at
+    returning id
 """)
 
 # The track's own result before those of others with the same input.
@@ -152,10 +161,22 @@ class TrackCatalog:
                     "score": [label[2] for label in labels],
                 },
             )
-            tracks = {"track_id": sorted({track_id for track_id, _ in newest})}
-            connection.execute(RESOLVE_FAILURES, tracks)
-            connection.execute(SETTLE, tracks)
+            ended: dict[str, datetime] = {}
+            for track in newest.values():
+                job = track.job
+                ended[job.track_id] = max(job.enqueued_at, ended.get(job.track_id, job.enqueued_at))
+            mended(connection, ended)
         return [None] * len(group)
+
+    def confirm(self, job: TrackJob, input_hash: bytes) -> None:
+        """A job with an input of this very track that the model knows: what it said then is shown again."""
+        key = {"track_id": job.track_id, "model": self._model.id, "input_hash": input_hash}
+        with self._engine.begin() as connection:
+            connection.execute(HOLD_CURRENT_MODEL)
+            upsert_tracks(connection, [job])
+            raised = connection.execute(CONFIRM, key | {"enqueued_at": job.enqueued_at}).scalars()
+            connection.execute(POINT_AT_CURRENT, {"ids": list(raised)})
+            mended(connection, {job.track_id: job.enqueued_at})
 
 
 def _columns(tracks: Iterable[Classified]) -> dict[str, Any]:
