@@ -82,6 +82,22 @@ def test_json_is_for_scripts(
     assert now["catalog"]["failures"] == {"CorruptAudio": 2, "EmptyAudio": 1}
 
 
+def test_tracks_are_counted_while_they_are_few_and_estimated_when_they_are_many(
+    busy: Any, catalog: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with catalog.begin() as connection:
+        connection.execute(
+            text("insert into track (id, job, enqueued_at) values ('a', '{}', now()), ('b', '{}', now())")
+        )
+        connection.execute(text("update pg_class set reltuples = 250000 where relname = 'track_current'"))
+    _, said = status(monkeypatch, capsys, "--json")
+    now = json.loads(said)["catalog"]
+    assert (now["registered"], now["classified"]) == (2, 250_000)
+    _, said = status(monkeypatch, capsys)
+    assert re.search(r"tracks registered +│ 2 ", said)
+    assert re.search(r"tracks classified +│ about 250,000 ", said)
+
+
 def test_watching_goes_on_until_interrupted(
     busy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,9 +71,9 @@ def status_table(now: "Status") -> Table:
         oldest = "" if queue.oldest_seconds is None else f"the oldest for {duration(queue.oldest_seconds)}"
         table.add_row(f"waiting in {name}", f"{queue.waiting:,}", oldest)
     table.add_row("in flight", f"{now.broker.in_flight:,}")
-    table.add_row("labelled in the last minute", f"{now.catalog.last_minute:,}")
-    table.add_row("tracks registered", f"{now.catalog.registered:,}")
-    table.add_row("tracks labelled", f"{now.catalog.labelled:,}")
+    table.add_row("classified in the last minute", f"{now.catalog.last_minute:,}")
+    table.add_row("tracks registered", _rows(now.catalog.registered))
+    table.add_row("tracks classified", _rows(now.catalog.classified))
     failures = sorted(now.catalog.failures.items(), key=lambda failure: (-failure[1], failure[0]))
     table.add_row(
         "open failures",
@@ -82,6 +82,12 @@ def status_table(now: "Status") -> Table:
     )
     table.add_row("in the dead list", f"{now.broker.dead:,}")
     return table
+
+
+def _rows(count: int) -> str:
+    from worker.catalog.queries import COUNTED_BELOW
+
+    return f"{count:,}" if count < COUNTED_BELOW else f"about {count:,}"
 
 
 def duration(seconds: float) -> str:
