@@ -1,6 +1,7 @@
 """Jobs into the queue: registered in the catalog first, so that one that gets lost is known to be missing."""
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 
 from celery import Celery
 from pydantic import ValidationError
@@ -9,6 +10,7 @@ from sqlalchemy import Engine
 from schemas.jobs import QUEUE_TRACKS, TASK_NAME, TrackJob
 from worker.catalog.failures import OpenFailure
 from worker.catalog.jobs import expect, upsert_tracks
+from worker.observe.delivery import PUBLISHED_AT
 
 PAGE = 500
 """Jobs registered in one transaction, then published."""
@@ -61,4 +63,10 @@ def publish_jobs(app: Celery, jobs: Iterable[TrackJob], queue: str) -> None:
     """Push jobs that the catalog knows."""
     with app.producer_or_acquire() as producer:
         for job in jobs:
-            app.send_task(TASK_NAME, kwargs=job.model_dump(mode="json"), queue=queue, producer=producer)
+            app.send_task(
+                TASK_NAME,
+                kwargs=job.model_dump(mode="json"),
+                queue=queue,
+                producer=producer,
+                headers={PUBLISHED_AT: datetime.now(UTC).isoformat()},
+            )

@@ -130,11 +130,10 @@ class Labeller:
         with self._said(models, input_hash, job, audio, lyrics, clock) as verdicts:
             if not verdicts:
                 return "skipped"
+            timings = clock.milliseconds() | {"wait": round(delivery.waited(job.enqueued_at) * 1000, 3)}
             with clock.stage("commit"):
                 commits = [
-                    model.commit(
-                        Classified(job, input_hash, verdict, _labels(model, verdict), clock.milliseconds())
-                    )
+                    model.commit(Classified(job, input_hash, verdict, _labels(model, verdict), timings))
                     for model, verdict in verdicts.items()
                 ]
                 for commit in commits:

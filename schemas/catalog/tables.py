@@ -210,7 +210,11 @@ class Classification(Base):
         comment="used; or why not: absent (none delivered), instrumental, short (too few words), "
         "foreign (a language that the model does not know).",
     )
-    timings: Mapped[Any] = mapped_column(JSONB, comment="Milliseconds a stage.")
+    timings: Mapped[Any] = mapped_column(
+        JSONB,
+        comment="Milliseconds a stage; wait: from the job being published until its labels were ready to "
+        "commit.",
+    )
     enqueued_at: Mapped[datetime] = mapped_column(
         Timestamp, comment="When the newest job with this input was enqueued."
     )

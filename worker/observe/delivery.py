@@ -15,6 +15,11 @@ Value = TypeVar("Value")
 
 QUEUE: ContextVar[str] = ContextVar("queue", default="none")
 
+PUBLISHED_AT = "published_at"
+"""The header that says when a message was published: a job that comes again keeps its `enqueued_at`."""
+
+_published_at: ContextVar[datetime | None] = ContextVar("published_at", default=None)
+
 
 @contextmanager
 def delivered(request: Any, message: Mapping[str, Any]) -> Iterator[None]:
@@ -23,26 +28,36 @@ def delivered(request: Any, message: Mapping[str, Any]) -> Iterator[None]:
     if info.get("redelivered"):
         REDELIVERIES.inc()
     queue = info.get("routing_key")
+    headers = request.headers or {}
     track_id = str(message.get("track_id"))[:255]
     with (
-        job_span(track_id, (request.headers or {}).get("traceparent")) as trace_id,
+        job_span(track_id, headers.get("traceparent")) as trace_id,
         IN_FLIGHT.track_inprogress(),
         _set(TRACK_ID, track_id),
         _set(TRACE_ID, trace_id),
         # Producers write the routing key: only ours may become a label.
         _set(QUEUE, queue if queue in (QUEUE_TRACKS, QUEUE_BACKFILL) else "none"),
+        _set(_published_at, _moment(headers.get(PUBLISHED_AT))),
     ):
         yield
 
 
 def started(enqueued_at: datetime) -> None:
     """A job's message was understood, and work on it begins."""
-    QUEUE_WAIT_SECONDS.labels(QUEUE.get()).observe(_age(enqueued_at))
+    QUEUE_WAIT_SECONDS.labels(QUEUE.get()).observe(waited(enqueued_at))
 
 
 def committed(enqueued_at: datetime) -> None:
     """A job's labels are in the catalog."""
-    ENQUEUE_TO_COMMIT_SECONDS.labels(QUEUE.get()).observe(_age(enqueued_at))
+    ENQUEUE_TO_COMMIT_SECONDS.labels(QUEUE.get()).observe(waited(enqueued_at))
+
+
+def waited(enqueued_at: datetime) -> float:
+    """Seconds since the job was published; since its `enqueued_at`, where its producer does not say.
+
+    A producer's clock may be ahead of ours.
+    """
+    return max(0.0, (datetime.now(UTC) - (_published_at.get() or enqueued_at)).total_seconds())
 
 
 @contextmanager
@@ -54,6 +69,10 @@ def _set(variable: ContextVar[Value], value: Value) -> Iterator[None]:
         variable.reset(token)
 
 
-def _age(moment: datetime) -> float:
-    """A producer's clock may be ahead of ours."""
-    return max(0.0, (datetime.now(UTC) - moment).total_seconds())
+def _moment(header: object) -> datetime | None:
+    """None where the header is missing, or no moment: anybody may have written it."""
+    try:
+        moment = datetime.fromisoformat(header) if isinstance(header, str) else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None

@@ -26,13 +26,13 @@ STAGE_SECONDS = Histogram(
 )
 QUEUE_WAIT_SECONDS = Histogram(
     "cogenre_queue_wait_seconds",
-    "Seconds from a job's `enqueued_at` until a worker starts on it, by its queue.",
+    "Seconds from a job being published until a worker starts on it, by its queue.",
     ["queue"],
     buckets=WAITS,
 )
 ENQUEUE_TO_COMMIT_SECONDS = Histogram(
     "cogenre_enqueue_to_commit_seconds",
-    "Seconds from a job's `enqueued_at` until its labels are committed, by its queue.",
+    "Seconds from a job being published until its labels are committed, by its queue.",
     ["queue"],
     buckets=WAITS,
 )

@@ -206,6 +206,35 @@ def test_workers_of_the_release_before_write_while_migrating(empty: Engine) -> N
     ]
 
 
+def test_a_view_whose_column_changes_its_type_is_made_anew(empty: Engine) -> None:
+    migrate(empty)
+    downgrade(empty, "0004")
+    with empty.begin() as connection:
+        connection.execute(text("create schema analytics"))
+        connection.execute(
+            text("""
+                create view analytics.throughput_hour as
+                select date_bin('1 hour', classified_at, '2000-01-01Z') as hour, provider as model,
+                       1::bigint as tracks, 1::float8 as heard_hours, 1::numeric as mean_wait_seconds
+                from classification
+            """)
+        )
+    migrate(empty)
+    assert rows(
+        empty,
+        "select data_type from information_schema.columns "
+        "where table_name = 'throughput_hour' and column_name = 'mean_wait_seconds'",
+    ) == [("double precision",)]
+
+
+def test_a_downgrade_leaves_no_views_that_the_older_release_cannot_replace(empty: Engine) -> None:
+    migrate(empty)
+    downgrade(empty, "0004")
+    assert rows(empty, "select relname from pg_class where relnamespace = to_regnamespace('analytics')") == []
+    migrate(empty)
+    assert rows(empty, "select count(*) from analytics.track_label") == [(0,)]
+
+
 def test_two_migrations_at_once(empty: Engine) -> None:
     ended: list[str] = []
     threads = [threading.Thread(target=lambda: ended.append(migrate(empty).after)) for _ in range(3)]

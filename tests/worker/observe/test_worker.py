@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from celery.contrib.testing.worker import start_worker
 from celery.signals import worker_shutting_down
 from prometheus_client import REGISTRY
 
-from schemas.jobs import QUEUE_BACKFILL, TASK_NAME
+from schemas.jobs import QUEUE_BACKFILL, TASK_NAME, ObjectRef, TrackJob
 from tests.worker.processes import wait_until
 from worker.broker import celery_app
+from worker.enqueue import publish_jobs
 from worker.local import LocalStack
 from worker.observe import event_loop
-from worker.observe.delivery import QUEUE, committed, delivered, started
+from worker.observe.delivery import PUBLISHED_AT, QUEUE, committed, delivered, started, waited
 from worker.observe.health import Health
 from worker.observe.logs import TRACE_ID, TRACK_ID
 from worker.settings import BrokerSettings
@@ -74,6 +76,26 @@ def test_a_job_is_seen_with_its_queue_its_trace_and_its_age(running: Running) ->
     waited = sample("cogenre_enqueue_to_commit_seconds_sum", queue=QUEUE_BACKFILL) - before
     assert 3600 <= waited < 3700
     wait_until(lambda: sample("cogenre_tracks_in_flight") == 0, 5)
+
+
+@pytest.mark.parametrize("published_at", [None, "yesterday", "2026-01-01T00:00:00", 7])
+def test_a_wait_counts_from_the_job_where_no_header_says_more(published_at: object) -> None:
+    request = SimpleNamespace(delivery_info={}, headers={PUBLISHED_AT: published_at})
+    with delivered(request, {}):
+        assert 3600 <= waited(datetime.now(UTC) - timedelta(hours=1)) < 3700
+
+
+def test_a_job_that_comes_again_waits_from_when_it_was_published(running: Running) -> None:
+    before = sample("cogenre_enqueue_to_commit_seconds_sum", queue=QUEUE_BACKFILL)
+    jobs_before = sample("cogenre_enqueue_to_commit_seconds_count", queue=QUEUE_BACKFILL)
+    audio = ObjectRef(bucket="music", key="k")
+    year_ago = datetime.now(UTC) - timedelta(days=365)
+    job = TrackJob(schema_version=1, track_id="t1", audio=audio, enqueued_at=year_ago)
+    publish_jobs(running.app, [job], QUEUE_BACKFILL)
+    wait_until(
+        lambda: sample("cogenre_enqueue_to_commit_seconds_count", queue=QUEUE_BACKFILL) > jobs_before, 20
+    )
+    assert sample("cogenre_enqueue_to_commit_seconds_sum", queue=QUEUE_BACKFILL) - before < 3600
 
 
 def test_the_event_loop_beats_and_a_lost_broker_is_not_its_fault(running: Running, stack: LocalStack) -> None:
