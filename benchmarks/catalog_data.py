@@ -24,6 +24,8 @@ from worker.catalog.models import register_model
 LABEL_SETS = Path(__file__).parents[1] / "trainer" / "corpus" / "labelsets.tsv"
 WIDTH = 128
 """Of the embeddings, as in the `small` preset."""
+NAME_WIDTH = 16
+"""Of the vectors that stand for the genres' names."""
 WEEKS = 26
 DRIFT = 0.03
 """How fast the commonest sets change their weight, a week."""
@@ -40,7 +42,10 @@ def manifest(version: str) -> BundleManifest:
     """Of a model that knows the genres of the label sets."""
     genres, sets, counts = label_sets()
     joint = (sets * counts[:, None]).T @ sets
-    correlations = joint / joint.diagonal()[:, None]
+    # As in the method: belief is half a conditional probability, half how alike the names are.
+    names = np.random.default_rng(0).normal(size=(len(genres), NAME_WIDTH))
+    names /= np.linalg.norm(names, axis=1, keepdims=True)
+    correlations = (joint / joint.diagonal()[:, None] + names @ names.T) / 2
     return BundleManifest.model_validate(
         {
             "manifest_version": 1,

@@ -1,6 +1,8 @@
 -- What analysts see: schema `analytics`. One statement ends with a semicolon at the end of a line.
 -- Views show the catalog as it is now. Materialised views show it as of the last `cogenre catalog refresh`,
--- which goes through them in the order of this file.
+-- which goes through them in the order of this file, all in one snapshot.
+--
+-- Classified: the track shows what a model said of it, be it no genre. Labelled: it shows a genre.
 
 -- Labels ---------------------------------------------------------------------------------------------------
 
@@ -29,7 +31,8 @@ comment on column analytics.track_label.genre_name is 'Display name, such as Hip
 comment on column analytics.track_label.score is 'Probability, 0 to 1.';
 comment on column analytics.track_label.model is 'Name of the model that said it.';
 comment on column analytics.track_label.model_version is 'Its version.';
-comment on column analytics.track_label.lyrics is 'used, absent (none delivered) or instrumental.';
+comment on column analytics.track_label.lyrics is
+    'used; or why not: absent (none delivered), instrumental, short (too few words), foreign (unknown language).';
 comment on column analytics.track_label.classified_at is 'When the label was committed.';
 comment on column analytics.track_label.registered_at is 'When the catalog first heard of the track: its ingest.';
 comment on column analytics.track_label.track_seconds is 'How long the track lasts, in seconds.';
@@ -70,23 +73,24 @@ comment on column analytics.track.classification_id is 'What the labels are of; 
 
 create materialized view analytics.genre_week as
 with shown as (
-    select cur.classification_id, date_trunc('week', t.registered_at, 'UTC')::date as week
+    select cur.classification_id, date_trunc('week', t.registered_at at time zone 'UTC')::date as week
     from public.track_current cur join public.track t on t.id = cur.track_id
-), labelled as (
+), classified as (
     select week, count(*) as tracks from shown group by week
 ), counted as (
     select s.week, l.genre_id, count(*) as tracks, avg(l.score) as mean_score
     from shown s join public.track_genre l using (classification_id)
     group by s.week, l.genre_id
 )
-select c.week, g.slug as genre, c.tracks, c.tracks::float8 / labelled.tracks as share, c.mean_score
-from counted c join labelled using (week) join public.genre g on g.id = c.genre_id;
+select c.week, g.slug as genre, c.tracks, c.tracks::float8 / classified.tracks as share, c.mean_score
+from counted c join classified using (week) join public.genre g on g.id = c.genre_id;
 create unique index if not exists genre_week_key on analytics.genre_week (genre, week);
-comment on materialized view analytics.genre_week is 'Tracks a genre by the week of their ingest. Refreshed.';
+comment on materialized view analytics.genre_week is
+    'Tracks a genre by the week of their ingest; a week without the genre has no row. Refreshed.';
 comment on column analytics.genre_week.week is 'Its Monday, UTC.';
 comment on column analytics.genre_week.genre is 'Stable key, such as hip-hop.';
 comment on column analytics.genre_week.tracks is 'Tracks ingested in the week that carry the genre.';
-comment on column analytics.genre_week.share is 'Of the week''s labelled tracks, 0 to 1.';
+comment on column analytics.genre_week.share is 'Of the week''s classified tracks, those without a genre included, 0 to 1.';
 comment on column analytics.genre_week.mean_score is 'Mean probability of those labels, 0 to 1.';
 
 create or replace view analytics.genre as
@@ -134,13 +138,14 @@ join public.genre ga on ga.id = a
 join public.genre gb on gb.id = b;
 create unique index if not exists genre_cooccurrence_key on analytics.genre_cooccurrence (genre_a, genre_b);
 comment on materialized view analytics.genre_cooccurrence is
-    'How genres go together on labelled tracks, a row for each ordered pair. Refreshed.';
+    'How genres go together on classified tracks, a row for each ordered pair. Refreshed.';
 comment on column analytics.genre_cooccurrence.genre_a is 'Stable key of the first genre.';
 comment on column analytics.genre_cooccurrence.genre_b is 'Stable key of the second; every pair is there both ways.';
 comment on column analytics.genre_cooccurrence.n is 'Tracks that carry both.';
 comment on column analytics.genre_cooccurrence.n_a is 'Tracks that carry genre_a.';
 comment on column analytics.genre_cooccurrence.n_b is 'Tracks that carry genre_b.';
-comment on column analytics.genre_cooccurrence.support is 'n, as a share of all labelled tracks, 0 to 1.';
+comment on column analytics.genre_cooccurrence.support is
+    'n, as a share of all classified tracks, those without a genre included, 0 to 1.';
 comment on column analytics.genre_cooccurrence.b_given_a is 'Share of genre_a''s tracks that carry genre_b, 0 to 1.';
 comment on column analytics.genre_cooccurrence.a_given_b is 'Share of genre_b''s tracks that carry genre_a, 0 to 1.';
 comment on column analytics.genre_cooccurrence.lift is
@@ -160,23 +165,36 @@ comment on column analytics.genre_correlation.model_version is 'Its version.';
 comment on column analytics.genre_correlation.status is 'shadow, current or retired.';
 comment on column analytics.genre_correlation.genre_a is 'Stable key of the genre that speaks.';
 comment on column analytics.genre_correlation.genre_b is 'Stable key of the genre that is spoken for.';
-comment on column analytics.genre_correlation.weight is 'How much: the model''s genre graph, A.';
+comment on column analytics.genre_correlation.weight is
+    'How much, -0.5 to 1: half of P(b given a) in its training set, half the likeness of the names. No probability.';
 
 create or replace view analytics.belief_and_observation as
-select o.genre_a, o.genre_b, k.weight as belief, o.n, o.b_given_a, o.lift, o.phi
+select o.genre_a, o.genre_b, k.weight as belief, o.n, o.b_given_a, o.lift, o.phi,
+       case when k.weight is not null then
+           rank() over (partition by o.genre_a, k.weight is null order by k.weight desc)
+           + (count(*) over (partition by o.genre_a, k.weight is null, k.weight) - 1) / 2.0::float8
+       end as belief_rank,
+       case when k.weight is not null then
+           rank() over (partition by o.genre_a, k.weight is null order by o.b_given_a desc)
+           + (count(*) over (partition by o.genre_a, k.weight is null, o.b_given_a) - 1) / 2.0::float8
+       end as observed_rank
 from analytics.genre_cooccurrence o
 left join analytics.genre_correlation k
        on k.genre_a = o.genre_a and k.genre_b = o.genre_b and k.status = 'current';
 comment on view analytics.belief_and_observation is
-    'What the current model believes of two genres beside what the catalog shows.';
+    'What the current model believes of two genres beside what the catalog shows. Compare the ranks.';
 comment on column analytics.belief_and_observation.genre_a is 'Stable key of the first genre.';
 comment on column analytics.belief_and_observation.genre_b is 'Stable key of the second.';
 comment on column analytics.belief_and_observation.belief is
-    'How much genre_a speaks for genre_b in the model''s graph; null = the model does not know one of them.';
+    'How much genre_a speaks for genre_b in the model''s graph: half of P(b given a) in its training set, half the '
+    'likeness of the names. No probability. Null = the model does not know one of the two.';
 comment on column analytics.belief_and_observation.n is 'Tracks that carry both.';
 comment on column analytics.belief_and_observation.b_given_a is 'Share of genre_a''s tracks that carry genre_b.';
 comment on column analytics.belief_and_observation.lift is 'How much more often than if independent.';
 comment on column analytics.belief_and_observation.phi is 'Correlation of the two labels, -1 to 1.';
+comment on column analytics.belief_and_observation.belief_rank is
+    'Place of genre_b by belief among all that the model knows beside genre_a: 1 = the strongest; ties share their mean.';
+comment on column analytics.belief_and_observation.observed_rank is 'Its place among the same by b_given_a.';
 
 -- What has no labels, and why ------------------------------------------------------------------------------
 
@@ -210,9 +228,10 @@ comment on column analytics.unlabelled.detail is 'Of a failed one: one line for 
 
 create materialized view analytics.coverage_week as
 with registered as (
-    select date_trunc('week', registered_at, 'UTC')::date as week, count(*) as tracks from public.track group by 1
+    select date_trunc('week', registered_at at time zone 'UTC')::date as week, count(*) as tracks
+    from public.track group by 1
 ), missing as (
-    select date_trunc('week', registered_at, 'UTC')::date as week, reason, count(*) as tracks
+    select date_trunc('week', registered_at at time zone 'UTC')::date as week, reason, count(*) as tracks
     from analytics.unlabelled group by 1, 2
 )
 select r.week, r.tracks as registered,
@@ -228,7 +247,7 @@ comment on materialized view analytics.coverage_week is
     'How many tracks have labels, by the week of their ingest. Refreshed.';
 comment on column analytics.coverage_week.week is 'Its Monday, UTC.';
 comment on column analytics.coverage_week.registered is 'Tracks ingested in the week.';
-comment on column analytics.coverage_week.labelled is 'Of these, tracks with a label.';
+comment on column analytics.coverage_week.labelled is 'Of these, tracks with a genre.';
 comment on column analytics.coverage_week.no_genre is 'Classified, and no genre reached its threshold.';
 comment on column analytics.coverage_week.failed is 'Ended as a failure that is still open.';
 comment on column analytics.coverage_week.not_shown is 'Classified by a shadow or retired model only.';
@@ -242,7 +261,7 @@ select coalesce(sum(registered), 0)::bigint as registered, coalesce(sum(labelled
 from analytics.coverage_week;
 comment on view analytics.coverage is 'How many tracks have labels, in one row, as of the last refresh.';
 comment on column analytics.coverage.registered is 'Tracks that the catalog knows.';
-comment on column analytics.coverage.labelled is 'Of these, tracks with a label.';
+comment on column analytics.coverage.labelled is 'Of these, tracks with a genre.';
 comment on column analytics.coverage.share is 'labelled of registered, 0 to 1; null = no tracks.';
 comment on column analytics.coverage.no_genre is 'Classified, and no genre reached its threshold.';
 comment on column analytics.coverage.failed is 'Ended as a failure that is still open.';
@@ -264,11 +283,20 @@ comment on column analytics.failure.failed_at is 'When the job ended.';
 -- Models ---------------------------------------------------------------------------------------------------
 
 create materialized view analytics.model_coverage as
-select model_id, count(distinct track_id) as tracks from public.classification group by model_id;
+select c.model_id, count(distinct c.track_id) as tracks,
+       count(distinct c.track_id) filter (
+           where c.input_hash = shown.input_hash or c.enqueued_at >= cur.enqueued_at
+       ) as shown_tracks
+from public.classification c
+left join public.track_current cur on cur.track_id = c.track_id
+left join public.classification shown on shown.id = cur.classification_id
+group by c.model_id;
 create unique index if not exists model_coverage_key on analytics.model_coverage (model_id);
 comment on materialized view analytics.model_coverage is 'Tracks that each model has classified. Refreshed.';
 comment on column analytics.model_coverage.model_id is 'The catalog''s own key of the model.';
 comment on column analytics.model_coverage.tracks is 'Tracks that it has classified.';
+comment on column analytics.model_coverage.shown_tracks is
+    'Of these, tracks that show what some model said of the same audio and lyrics, or of older ones.';
 
 create or replace view analytics.compared_track as
 with current as (
@@ -371,7 +399,8 @@ comment on column analytics.model_comparison.lost is 'Tracks to which only from_
 
 create or replace view analytics.model as
 select m.name || ':' || m.version as model, m.status, m.rank, m.registered_at,
-       coalesce(seen.tracks, 0) as tracks, seen.tracks::float8 / nullif(cov.registered, 0) as coverage,
+       coalesce(seen.tracks, 0) as tracks,
+       coalesce(seen.shown_tracks, 0)::float8 / nullif(cov.labelled + cov.no_genre, 0) as coverage,
        (select sum(kept)::float8 / nullif(sum(kept + gained + lost), 0)
         from analytics.model_comparison x
         where (x.from_model, x.to_model) = (m.name || ':' || m.version, shown.model)
@@ -386,7 +415,8 @@ comment on column analytics.model.status is 'shadow = classifies, not shown; cur
 comment on column analytics.model.rank is 'The current model has the highest but for shadows that came later.';
 comment on column analytics.model.registered_at is 'When the catalog first heard of the model.';
 comment on column analytics.model.tracks is 'Tracks that it has classified.';
-comment on column analytics.model.coverage is 'These, as a share of all registered tracks, 0 to 1.';
+comment on column analytics.model.coverage is
+    'Of all classified tracks, those of which it has classified what is shown: the coverage that promote asks for.';
 comment on column analytics.model.agreement is
     'With the current model, on tracks that both classified: labels in common of all labels, 0 to 1.';
 
@@ -394,7 +424,7 @@ create or replace view analytics.throughput_hour as
 select date_bin('01:00:00'::interval, c.classified_at, '2000-01-01 00:00:00+00'::timestamptz) as hour,
        m.name || ':' || m.version as model, count(*) as tracks,
        sum(c.heard_seconds) / 3600 as heard_hours,
-       avg(extract(epoch from c.classified_at - c.enqueued_at)) as mean_wait_seconds
+       avg((c.timings ->> 'wait')::float8) / 1000 as mean_wait_seconds
 from public.classification c join public.model m on m.id = c.model_id
 group by hour, m.name, m.version;
 comment on view analytics.throughput_hour is 'Tracks classified, hour by hour and model by model.';
@@ -402,7 +432,8 @@ comment on column analytics.throughput_hour.hour is 'Its beginning.';
 comment on column analytics.throughput_hour.model is 'name:version.';
 comment on column analytics.throughput_hour.tracks is 'Tracks classified in the hour.';
 comment on column analytics.throughput_hour.heard_hours is 'Hours of sound that the model heard.';
-comment on column analytics.throughput_hour.mean_wait_seconds is 'From the job being enqueued to its labels.';
+comment on column analytics.throughput_hour.mean_wait_seconds is
+    'From the job being published, last, until its labels were ready to commit; null = not known.';
 
 -- Feedback -------------------------------------------------------------------------------------------------
 
@@ -447,3 +478,33 @@ create unique index if not exists refreshed_key on analytics.refreshed (id);
 comment on materialized view analytics.refreshed is 'When the materialised views were last refreshed.';
 comment on column analytics.refreshed.id is 'Always 1: there is one row.';
 comment on column analytics.refreshed.at is 'When.';
+
+-- Growth ---------------------------------------------------------------------------------------------------
+
+create or replace view analytics.genre_growth as
+with this as (
+    select date_trunc('week', at at time zone 'UTC')::date as week from analytics.refreshed
+), chosen as (
+    select w.week, w.labelled + w.no_genre as tracks, w.week >= this.week - 28 as is_late
+    from analytics.coverage_week w cross join this
+    where w.week >= this.week - 56 and w.week < this.week
+), total as (
+    select sum(tracks) filter (where is_late) as lately, sum(tracks) filter (where not is_late) as before
+    from chosen
+), counted as (
+    select g.genre, sum(g.tracks) filter (where is_late) as lately, sum(g.tracks) filter (where not is_late) as before
+    from analytics.genre_week g join chosen using (week)
+    group by g.genre
+), share as (
+    select genre, coalesce(counted.lately, 0)::float8 / nullif(total.lately, 0)::float8 as lately,
+           coalesce(counted.before, 0)::float8 / nullif(total.before, 0)::float8 as before
+    from counted cross join total
+)
+select genre, before, lately, lately - before as change from share;
+comment on view analytics.genre_growth is
+    'Each genre in the last four whole weeks of ingest and in the four before, as of the last refresh.';
+comment on column analytics.genre_growth.genre is 'Stable key, such as hip-hop. Without tracks in the eight weeks: not here.';
+comment on column analytics.genre_growth.before is
+    'Its share of the tracks that were ingested in the four weeks before and are classified; null = there are none.';
+comment on column analytics.genre_growth.lately is 'Its share in the last four weeks; null = there are no tracks.';
+comment on column analytics.genre_growth.change is 'lately less before.';

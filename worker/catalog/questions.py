@@ -18,7 +18,7 @@ GENRES = text(
 )
 
 NEIGHBOURS = text("""
-    select genre_b as genre, n as tracks, b_given_a as share, lift, phi, belief
+    select genre_b as genre, n as tracks, b_given_a as share, lift, phi, belief, belief_rank, observed_rank
     from analytics.belief_and_observation
     where genre_a = :genre
     order by phi desc nulls last, genre_b

@@ -77,7 +77,8 @@ def correlations(
     """Which genres go together: in the catalog, and in the current model's belief. As of the last refresh.
 
     share: of the genre's tracks, those that carry the neighbour too; lift: how much more often than if the
-    two were independent; phi: their correlation, -1 to 1; belief: the weight in the model's genre graph.
+    two were independent; phi: their correlation, -1 to 1; belief: the weight in the model's genre graph, no
+    probability; belief_rank and observed_rank: the neighbour's place by belief and by share, 1 = the first.
     """
     from worker.catalog.questions import correlations
 

@@ -2,13 +2,16 @@
 
 import math
 import threading
+from dataclasses import replace
+from datetime import date
 
 import pytest
 from sqlalchemy import Engine, text
 
 from schemas.catalog import views
 from schemas.catalog.views import materialised_views, replace_views
-from tests.worker.catalog.labels import model, rows
+from tests.worker.catalog.labels import job, model, rows
+from worker.catalog.jobs import Failure, JobCatalog, upsert_tracks
 from worker.catalog.refresh import refresh
 
 
@@ -63,13 +66,44 @@ def test_cooccurrence_is_what_the_formulas_say(catalog: Engine) -> None:
     ) == [(0, 0.0)]
 
 
-def test_belief_stands_beside_observation(catalog: Engine) -> None:
-    model(catalog).label("t1", rock=0.9, pop=0.8)
+def test_belief_stands_beside_observation_by_its_order(catalog: Engine) -> None:
+    """Rock's neighbours: pop on three tracks, metal on two, jazz on none and believed the most."""
+    said = model(catalog)
+    model(catalog, "2", ("rock", "pop", "polka"))
+    for at in range(3):
+        said.label(f"pop{at}", rock=0.9, pop=0.8, metal=0.8 if at else 0.1)
+    said.label("jazz", jazz=0.9)
+    with catalog.begin() as connection:
+        connection.execute(
+            text("""
+                update genre_correlation set weight = 0.5 from genre a, genre b
+                where a.id = genre_a and b.id = genre_b and a.slug = 'rock' and b.slug = 'jazz'
+            """)
+        )
+        # A genre that the current model does not know.
+        connection.execute(
+            text("""
+                insert into track_genre (classification_id, genre_id, score, genre, current)
+                select cur.classification_id, g.id, 1, g.slug, true
+                from track_current cur cross join genre g where g.slug = 'polka'
+            """)
+        )
     refresh(catalog)
     assert rows(
         catalog,
-        "select belief, n from analytics.belief_and_observation where genre_a = 'rock' and genre_b = 'pop'",
-    ) == [(0.25, 1)]
+        "select genre_b, belief, n, belief_rank, observed_rank from analytics.belief_and_observation "
+        "where genre_a = 'rock' order by observed_rank, genre_b",
+    ) == [
+        ("pop", 0.25, 3, 2.5, 1.0),
+        ("metal", 0.25, 2, 2.5, 2.0),
+        ("jazz", 0.5, 0, 1.0, 3.0),
+        ("polka", None, 3, None, None),
+    ]
+    assert rows(
+        catalog,
+        "select distinct observed_rank from analytics.belief_and_observation "
+        "where genre_a = 'jazz' and genre_b <> 'polka'",
+    ) == [(2.0,)], "all three on none of its tracks"
 
 
 def test_what_people_built_on_the_views_outlives_another_definition(
@@ -119,6 +153,114 @@ def test_a_materialised_view_is_made_anew_when_its_definition_changes(
     refresh(catalog)
 
 
+@pytest.mark.parametrize("view", materialised_views()[:-1])
+def test_a_refresh_shows_one_moment(catalog: Engine, view: str) -> None:
+    """Whatever is committed while it is under way, here after each of its views."""
+    said, shadow = model(catalog), model(catalog, "2")
+    for at in range(4):
+        said.label(f"t{at}", rock=0.9)
+    shadow.label("t0", rock=0.9)
+
+    def meanwhile(refreshed: str, _: float) -> None:
+        if refreshed == view:
+            for at in range(4):
+                shadow.label(f"t{at}", day=1, jazz=0.9)
+                said.label(f"new{at}", pop=0.9)
+            with catalog.begin() as connection:
+                upsert_tracks(connection, [job(f"waits{at}") for at in range(90)])
+
+    refresh(catalog, meanwhile)
+    assert rows(catalog, "select registered, labelled, waiting from analytics.coverage") == [(4, 4, 0)]
+    assert rows(catalog, "select genre, tracks from analytics.genre_week") == [("rock", 4)]
+    assert rows(catalog, "select genre, kept, gained, lost from analytics.model_comparison") == [
+        ("rock", 1, 0, 0)
+    ]
+    assert rows(catalog, "select agreement from analytics.model where model = 'small:2'") == [(1.0,)]
+
+
+def test_shares_are_of_classified_tracks_and_agree_with_coverage(catalog: Engine) -> None:
+    said = model(catalog)
+    said.label("rock", rock=0.9, pop=0.9)
+    said.label("jazz", jazz=0.9)
+    for at in range(2):
+        said.label(f"quiet{at}")
+    with catalog.begin() as connection:
+        upsert_tracks(connection, [job("new")])
+    refresh(catalog)
+    assert rows(catalog, "select labelled, no_genre from analytics.coverage") == [(2, 2)]
+    assert rows(catalog, "select share from analytics.genre_week where genre = 'rock'") == [(1 / 4,)]
+    assert rows(
+        catalog,
+        "select support from analytics.genre_cooccurrence where genre_a = 'rock' and genre_b = 'pop'",
+    ) == [(1 / 4,)]
+
+
+def test_coverage_of_a_model_is_of_what_is_shown(catalog: Engine) -> None:
+    """Not of tracks that show nothing, nor of audio that was replaced."""
+    said, shadow = model(catalog), model(catalog, "2")
+    for track in ("same", "quiet", "replaced", "newer", "not seen"):
+        said.label(track, rock=0.1 if track == "quiet" else 0.9)
+    for track in ("same", "quiet", "replaced", "only here"):
+        shadow.label(track, rock=0.9)
+    shadow.catalog.write([shadow.classified("newer", {"jazz": 0.9}, day=1, input_hash=b"new master")])
+    said.catalog.write([said.classified("replaced", {"jazz": 0.9}, day=1, input_hash=b"new master")])
+    with catalog.begin() as connection:
+        upsert_tracks(connection, [job("waits")])
+    refresh(catalog)
+    assert rows(catalog, "select model, tracks, coverage from analytics.model order by rank") == [
+        ("small:1", 5, 1.0),
+        ("small:2", 5, 0.6),
+    ]
+
+
+def test_weeks_begin_on_monday_by_utc_wherever_the_refresh_runs(catalog: Engine) -> None:
+    said = model(catalog)
+    said.label("t1", rock=0.9)
+    said.label("quiet")
+    with catalog.begin() as connection:
+        connection.execute(text("update track set registered_at = '2026-01-05 00:30Z'"))
+        database = connection.engine.url.database
+        connection.execute(text(f"alter database {database} set timezone = 'America/New_York'"))
+    catalog.dispose()
+    refresh(catalog)
+    monday = [(date(2026, 1, 5),)]
+    assert rows(catalog, "select week from analytics.genre_week") == monday
+    assert rows(catalog, "select week from analytics.coverage_week") == monday
+
+
+def test_no_column_is_numeric(catalog: Engine) -> None:
+    """It would be a string in JSON lines and an object in a data frame."""
+    assert not rows(
+        catalog,
+        "select table_name, column_name from information_schema.columns "
+        "where table_schema = 'analytics' and data_type = 'numeric'",
+    )
+
+
+def test_the_wait_is_that_of_the_jobs_which_know_it(catalog: Engine) -> None:
+    said = model(catalog)
+    for track, wait in {"a": {"wait": 2000.0}, "b": {"wait": 4000.0}, "old": {}}.items():
+        said.catalog.write([replace(said.classified(track, {"rock": 0.9}), timings=wait)])
+    assert rows(catalog, "select tracks, mean_wait_seconds from analytics.throughput_hour") == [(3, 3.0)]
+
+
+@pytest.mark.parametrize("column", ["artist", "isrc"])
+def test_tracks_are_found_by_artist_and_isrc_without_reading_all(catalog: Engine, column: str) -> None:
+    with catalog.begin() as connection:
+        connection.execute(
+            text(
+                "insert into track (id, artist, isrc, job, enqueued_at) "
+                "select n, 'artist ' || n, 'isrc ' || n, '{}', now() from generate_series(1, 5000) n"
+            )
+        )
+        connection.execute(text("analyze track"))
+        for view in ("track", "track_label"):
+            plan = connection.scalar(
+                text(f"explain (format json) select * from analytics.{view} where {column} = '{column} 7'")
+            )
+            assert f"track_{column}_idx" in str(plan)
+
+
 def test_a_reader_is_not_blocked_by_a_refresh(catalog: Engine) -> None:
     model(catalog).label("t1", rock=0.9)
     with catalog.connect() as reader:
@@ -131,9 +273,6 @@ def test_a_reader_is_not_blocked_by_a_refresh(catalog: Engine) -> None:
 
 
 def test_why_a_track_has_no_labels(catalog: Engine) -> None:
-    from tests.worker.catalog.labels import job
-    from worker.catalog.jobs import Failure, JobCatalog, upsert_tracks
-
     said = model(catalog)
     shadow = model(catalog, "2")
     said.label("labelled", rock=0.9)

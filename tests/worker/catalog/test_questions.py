@@ -93,6 +93,58 @@ def test_a_genre_over_time(catalog: Engine, said: Labelling) -> None:
     ]
 
 
+@pytest.fixture
+def weeks(catalog: Engine, said: Labelling) -> Engine:
+    """Of eight whole weeks: rock in all but one, jazz in the last three; and today."""
+
+    def ingested(weeks_ago: int, **scores: float) -> None:
+        track = f"{weeks_ago} {' '.join(scores)}"
+        said.label(track, **scores)
+        with catalog.begin() as connection:
+            connection.execute(
+                text("""
+                    update track set registered_at = date_trunc('week', now() at time zone 'UTC')
+                        at time zone 'UTC' - make_interval(weeks => :weeks) + interval '2 hours'
+                    where id = :track
+                """),
+                {"weeks": weeks_ago, "track": track},
+            )
+
+    with catalog.begin() as connection:
+        connection.execute(text("update track set registered_at = now() - interval '1 year'"))
+    for weeks_ago in (8, 7, 6, 5, 4, 2, 1):
+        ingested(weeks_ago, rock=0.9)
+    for weeks_ago in (3, 2, 1):
+        ingested(weeks_ago, jazz=0.9)
+    ingested(7, pop=0.9)
+    ingested(4)
+    ingested(0, metal=0.9)
+    refresh(catalog)
+    return catalog
+
+
+def test_growth_counts_tracks_and_knows_zeros(weeks: Engine) -> None:
+    """Rock 4 of 5, then 3 of 7; jazz 0, then 3 of 7; pop 1 of 5, then 0. The week under way is left out."""
+    with weeks.connect() as connection:
+        grown = connection.execute(
+            text("select genre, before, lately, change from analytics.genre_growth order by change desc")
+        ).all()
+    assert [row.genre for row in grown] == ["jazz", "pop", "rock"]
+    assert [row.before for row in grown] == pytest.approx([0, 1 / 5, 4 / 5])
+    assert [row.lately for row in grown] == pytest.approx([3 / 7, 0, 3 / 7])
+    assert [row.change for row in grown] == pytest.approx([3 / 7, -1 / 5, 3 / 7 - 4 / 5])
+
+
+def test_growth_since_nothing_is_not_known(catalog: Engine, said: Labelling) -> None:
+    with catalog.begin() as connection:
+        connection.execute(text("update track set registered_at = now() - interval '8 days'"))
+    refresh(catalog)
+    with catalog.connect() as connection:
+        grown = connection.execute(text("select before, lately, change from analytics.genre_growth")).all()
+    assert {(row.before, row.change) for row in grown} == {(None, None)}
+    assert {row.lately for row in grown} == {1 / 5, 3 / 5, 1}
+
+
 def test_what_has_no_labels_by_reason(catalog: Engine, said: Labelling) -> None:
     said.label("quiet")
     refresh(catalog)
