@@ -1,8 +1,11 @@
 """Charts of the catalog's report, drawn by matplotlib as SVG that goes straight into the page."""
 
+import html
 import io
 import math
 from collections.abc import Sequence
+from datetime import timedelta
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 INK, FAINT, ACCENT = "#222222", "#b8b8b8", "#1f6f8b"
+SERIES = (ACCENT, "#d9a441", "#b5302a", "#6b4c9a", "#4f8a3d")
 DIVERGING = "RdBu_r"
 NETWORK_PHI = 0.03
 """Pairs less correlated than this are no line in the network."""
@@ -47,7 +51,7 @@ def distribution(genres: Sequence[Row]) -> str:
     axes.set_xlabel("tracks")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.margins(x=0.12)
-    return _svg(figure)
+    return _svg(figure, "Bars: tracks of each genre.")
 
 
 def heat_map(genres: Sequence[str], pairs: Sequence[Row]) -> str:
@@ -64,7 +68,7 @@ def heat_map(genres: Sequence[str], pairs: Sequence[Row]) -> str:
     axes.invert_yaxis()
     axes.set_aspect("equal")
     figure.colorbar(drawn, ax=axes, shrink=0.6, label="phi")
-    return _svg(figure)
+    return _svg(figure, "Heat map: correlation of every two genres.")
 
 
 def network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
@@ -93,56 +97,54 @@ def network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.margins(0.25)
-    return _svg(figure)
+    return _svg(figure, "Network: genres on a circle, joined where they go together.")
 
 
 def belief(pairs: Sequence[Row]) -> str:
-    """What the model believes of two genres against what the catalog shows."""
+    """A neighbour's place by what the model believes, against its place in the catalog.
+
+    Places, since belief is no probability. Pairs are named in the table below: names in here would overlap.
+    """
     known = [pair for pair in pairs if pair["belief"] is not None]
     figure, axes = _figure(7, 5)
     axes.scatter(
-        [pair["belief"] for pair in known],
-        [pair["b_given_a"] for pair in known],
+        [pair["belief_rank"] for pair in known],
+        [pair["observed_rank"] for pair in known],
         s=14,
         color=ACCENT,
-        alpha=0.6,
+        alpha=0.4,
     )
-    axes.axline((0, 0), slope=1, color=FAINT, linewidth=1)
-    farthest = sorted(known, key=lambda pair: -abs(pair["belief"] - pair["b_given_a"]))[:8]
-    for pair in farthest:
-        axes.annotate(
-            f"{pair['genre_a']} → {pair['genre_b']}",
-            (pair["belief"], pair["b_given_a"]),
-            xytext=(4, 3),
-            textcoords="offset points",
-            fontsize=7,
-        )
-    axes.set_xlabel("the model's belief that the first speaks for the second")
-    axes.set_ylabel("share of the first's tracks that carry the second")
-    return _svg(figure)
+    axes.axline((1, 1), slope=1, color=FAINT, linewidth=1)
+    axes.invert_xaxis()
+    axes.invert_yaxis()
+    axes.set_xlabel("place by the model's belief, 1 = first")
+    axes.set_ylabel("place in the catalog, 1 = first")
+    return _svg(figure, "Points: each genre's neighbours, by the model's order and by the catalog's.")
 
 
 def calibration(bins: Sequence[Row]) -> str:
-    """How often people found a label right, by its score."""
-    ordered = sorted(bins, key=lambda row: row["mean_score"])
+    """How often people found a label right, by its score, model by model."""
     figure, axes = _figure(7, 5)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-    scores = [row["mean_score"] for row in ordered]
-    shares = [row["share_right"] for row in ordered]
-    axes.plot(scores, shares, color=ACCENT, marker="o")
-    for row in ordered:
-        axes.annotate(
-            f"{row['verdicts']:,}",
-            (row["mean_score"], row["share_right"]),
-            xytext=(5, -10),
-            textcoords="offset points",
-            fontsize=7,
-        )
+    for colour, model in zip(cycle(SERIES), sorted({row["model"] for row in bins})):
+        own = sorted((row for row in bins if row["model"] == model), key=lambda row: row["mean_score"])
+        scores = [row["mean_score"] for row in own]
+        axes.plot(scores, [row["share_right"] for row in own], color=colour, marker="o", label=model)
+        for row in own:
+            axes.annotate(
+                f"{row['verdicts']:,}",
+                (row["mean_score"], row["share_right"]),
+                xytext=(5, -10),
+                textcoords="offset points",
+                fontsize=7,
+                color=colour,
+            )
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
     axes.set_xlabel("score by the model")
     axes.set_ylabel("found right by people")
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    return _svg(figure)
+    return _svg(figure, "Lines, one a model: share of labels found right by people, by score.")
 
 
 def coverage(weeks: Sequence[Row]) -> str:
@@ -164,26 +166,32 @@ def coverage(weeks: Sequence[Row]) -> str:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_ylabel("tracks ingested a week")
     axes.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.12))
-    return _svg(figure)
+    return _svg(figure, "Bars: tracks ingested each week, by what became of them.")
 
 
 def drift(weeks: Sequence[Row], genres: Sequence[str]) -> str:
-    """Each genre's share of the tracks ingested, week on week: small charts of one scale each."""
+    """Each genre's share of the tracks ingested, week on week: small charts of one scale each.
+
+    `weeks` has a row for every genre and week; where a week is missing, the lines have a gap.
+    """
     columns = 4
     lines = max(1, math.ceil(len(genres) / columns))
     figure = Figure(figsize=(7, 1.2 * lines), layout="constrained")
-    grid = np.atleast_1d(figure.subplots(lines, columns, sharex=True)).ravel()
+    grid = np.atleast_1d(figure.subplots(lines, columns)).ravel()
+    first, last = weeks[0]["week"], weeks[-1]["week"]
+    days = [first + timedelta(days=at) for at in range(0, (last - first).days + 1, 7)]
+    shares = {(row["genre"], row["week"]): row["share"] for row in weeks}
     for axes, genre in zip(grid, genres, strict=False):
-        own = [row for row in weeks if row["genre"] == genre]
-        axes.plot([row["week"] for row in own], [row["share"] for row in own], color=ACCENT, linewidth=1.2)
+        own = [shares.get((genre, day), math.nan) for day in days]
+        axes.plot(days, own, color=ACCENT, linewidth=1.2, marker="." if len(days) == 1 else None)
         axes.set_title(genre, fontsize=8)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
         axes.tick_params(labelsize=6)
-        axes.set_xticks([])
+        axes.set_xticks(sorted({first, last}), [f"{day:%d %b %y}" for day in sorted({first, last})])
         axes.set_ylim(bottom=0)
     for axes in grid[len(genres) :]:
         axes.set_axis_off()
-    return _svg(figure)
+    return _svg(figure, "Small lines, one a genre: its share of the tracks ingested, week by week.")
 
 
 def _matrix(genres: Sequence[str], pairs: Sequence[Row], value: str) -> Any:
@@ -212,10 +220,11 @@ def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
     return figure, figure.subplots()
 
 
-def _svg(figure: Figure) -> str:
-    """The drawing as an element of a page; it takes the page's width."""
+def _svg(figure: Figure, label: str) -> str:
+    """The drawing as an element of a page; it takes the page's width. `label` is what is read aloud."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawing = file.getvalue()
     start = drawing.index("<svg")
-    return drawing[start:].replace("<svg ", '<svg role="img" class="chart" ', 1)
+    attributes = f'role="img" aria-label="{html.escape(label)}" class="chart"'
+    return drawing[start:].replace("<svg ", f"<svg {attributes} ", 1)

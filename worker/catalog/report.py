@@ -3,6 +3,7 @@
 import html
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,28 @@ QUESTIONS = {
     "weeks": "select * from analytics.coverage_week order by week",
     "genres": "select genre, tracks from analytics.genre where tracks > 0 order by tracks desc, genre",
     "pairs": "select * from analytics.belief_and_observation order by n desc, genre_a, genre_b",
-    "drift": "select week, genre, share from analytics.genre_week order by week",
+    "surprises": """
+        select genre_a, genre_b, trim_scale(belief_rank::numeric) as belief_rank,
+               trim_scale(observed_rank::numeric) as observed_rank, belief, b_given_a, n
+        from analytics.belief_and_observation k
+        where belief is not null
+        order by abs(k.belief_rank - k.observed_rank) desc, n desc, genre_a, genre_b limit 10
+    """,
+    # The catalog's first week and the one under way are not whole; a genre that a week lacks has 0 of it.
+    "drift": """
+        select w.week, g.genre, coalesce(s.share, 0) as share
+        from analytics.coverage_week w
+        cross join analytics.genre g
+        left join analytics.genre_week s on s.week = w.week and s.genre = g.genre
+        where w.labelled + w.no_genre > 0 and g.tracks > 0
+          and w.week > (select min(week) from analytics.coverage_week)
+          and w.week < (select date_trunc('week', at at time zone 'UTC')::date from analytics.refreshed)
+        order by w.week, g.genre
+    """,
+    "growth": """
+        select genre, before, lately, change from analytics.genre_growth
+        where change is not null order by abs(change) desc, genre limit 8
+    """,
     "models": "select model, status, tracks, coverage, agreement from analytics.model order by rank desc",
     "calibration": "select * from analytics.calibration order by mean_score",
     "failures": """
@@ -30,8 +52,6 @@ QUESTIONS = {
 
 MOST_GENRES = 40
 """In the heat map and the drift: the commonest."""
-NOTABLE_WEEKS = 4
-"""Drift compares so many last weeks with as many before."""
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -67,7 +87,8 @@ td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; }
 
 def write_report(engine: Engine, file: Path) -> None:
     """Write the page. Raises ConfigError where it cannot be written, or the charts' library is missing."""
-    with engine.connect() as connection:
+    # One moment: a refresh may come to its end between two questions.
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         answers = {name: _rows(connection, question) for name, question in QUESTIONS.items()}
     try:
         page = render(answers, datetime.now(UTC))
@@ -96,7 +117,7 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
             ),
             _section(
                 "Genres that go together",
-                "Phi, the correlation of two labels over all labelled tracks: red together more often "
+                "Phi, the correlation of two labels over all classified tracks: red together more often "
                 "than if they were independent, blue less often.",
                 charts.heat_map(commonest, pairs),
                 charts.network(
@@ -104,7 +125,7 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
                 ),
                 _table(
                     [p for p in pairs if p["genre_a"] < p["genre_b"] and p["n"]][:15],
-                    ["genre_a", "genre_b", "n", "lift", "phi", "belief"],
+                    ["genre_a", "genre_b", "n", "lift", "phi"],
                 ),
             ),
         ]
@@ -112,9 +133,15 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
         parts.append(
             _section(
                 "What the model believes, and what the catalog shows",
-                "A point is an ordered pair of genres. Far above the line: more often together than the "
-                "model's genre graph says; far below: less often.",
+                "A point is an ordered pair of genres: the second's place among the first's neighbours, by "
+                "the model's genre graph and by the share of the first's tracks that carry it. Above the "
+                "line the catalog puts it higher than the model does, below it lower. The table has the "
+                "farthest.",
                 charts.belief(pairs),
+                _table(
+                    answers["surprises"],
+                    ["genre_a", "genre_b", "belief_rank", "observed_rank", "belief", "b_given_a", "n"],
+                ),
             )
         )
     parts.append(_calibration(answers["calibration"]))
@@ -129,19 +156,20 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
                 ),
             )
         )
-    if genres and answers["drift"]:
+    if answers["drift"]:
         parts.append(
             _section(
                 "Drift, week on week",
-                "Each genre's share of the tracks ingested, on a scale of its own. The table has the largest "
-                f"changes between the last {NOTABLE_WEEKS} weeks and the {NOTABLE_WEEKS} before.",
+                "Each genre's share of the tracks ingested in each whole week, on a scale of its own. The "
+                "table has the largest changes between the last four weeks and the four before.",
                 charts.drift(answers["drift"], commonest),
-                _table(_changes(answers["drift"]), ["genre", "before", "now", "change"], "Too few weeks."),
+                _table(answers["growth"], ["genre", "before", "lately", "change"], "Too few weeks."),
             )
         )
     parts.append(
         _section(
             "Models",
+            "Coverage: of the classified tracks, those of which the model has heard what is shown. "
             "Agreement: labels in common with the current model, of all on tracks that both classified.",
             _table(answers["models"], ["model", "status", "tracks", "coverage", "agreement"]),
         )
@@ -162,23 +190,6 @@ def _calibration(bins: Sequence[Row]) -> str:
         "On the line, a score of 0.8 is right eight times of ten. The numbers are verdicts.",
         charts.calibration(bins),
     )
-
-
-def _changes(weeks: Sequence[Row]) -> list[Row]:
-    """The genres whose mean share changed most. The week under way is left out: it is not whole."""
-    days = sorted({row["week"] for row in weeks})[:-1]
-    now, before = set(days[-NOTABLE_WEEKS:]), set(days[-2 * NOTABLE_WEEKS : -NOTABLE_WEEKS])
-    if len(before) < NOTABLE_WEEKS:
-        return []
-    rows = []
-    for genre in sorted({row["genre"] for row in weeks}):
-        then, lately = (
-            sum(row["share"] for row in weeks if row["genre"] == genre and row["week"] in chosen)
-            / NOTABLE_WEEKS
-            for chosen in (before, now)
-        )
-        rows.append({"genre": genre, "before": then, "now": lately, "change": lately - then})
-    return sorted(rows, key=lambda row: -abs(row["change"]))[:8]
 
 
 def _figures(coverage: Row, genres: int) -> str:
@@ -203,7 +214,7 @@ def _section(title: str, note: str, *parts: str) -> str:
 def _table(rows: Sequence[Row], columns: Sequence[str], empty: str = "None.") -> str:
     if not rows:
         return f"<p>{html.escape(empty)}</p>"
-    numbers = {column for column in columns if any(isinstance(row[column], int | float) for row in rows)}
+    numbers = {column for column in columns if any(isinstance(row[column], Number) for row in rows)}
     kind = {column: ' class="number"' if column in numbers else "" for column in columns}
     head = "".join(f"<th{kind[column]}>{html.escape(column.replace('_', ' '))}</th>" for column in columns)
     lines = "".join(

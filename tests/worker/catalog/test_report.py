@@ -1,20 +1,25 @@
 """The report: whole, self-contained, and drawn by a real browser."""
 
+import math
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
+from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from sqlalchemy import Engine, text
 
 from tests.worker.catalog.labels import model
+from worker.catalog import charts
 from worker.catalog.feedback import add_feedback
 from worker.catalog.refresh import refresh
-from worker.catalog.report import write_report
+from worker.catalog.report import QUESTIONS, write_report
 from worker.errors import ConfigError
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -91,6 +96,81 @@ def test_the_page_has_all_its_parts_and_fetches_nothing(page: Path) -> None:
     assert "@import" not in source
     assert not re.search(r"url\((?!['\"]?#)", source)
     assert len(source) < 1_000_000
+
+
+def test_every_chart_says_what_it_is(page: Path) -> None:
+    labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', page.read_text())
+    assert len(set(labels)) == 7
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, chart: Callable[[], str]) -> list[Axes]:
+    """The axes of a chart that is not empty."""
+    kept: list[Axes] = []
+    monkeypatch.setattr(charts, "_svg", lambda figure, _: kept.extend(figure.axes) or "")
+    chart()
+    return [axes for axes in kept if axes.has_data()]
+
+
+def test_calibration_has_a_line_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    bins = [
+        {"model": model, "mean_score": score, "share_right": score / 2, "verdicts": 3}
+        for score in (0.9, 0.5)
+        for model in ("b:1", "a:1")
+    ]
+    (axes,) = drawn(monkeypatch, lambda: charts.calibration(bins))
+    lines = {str(line.get_label()): list(line.get_xdata()) for line in axes.get_lines()[1:]}
+    assert lines == {"a:1": [0.5, 0.9], "b:1": [0.5, 0.9]}
+    assert len({line.get_color() for line in axes.get_lines()}) == 3
+
+
+def test_drift_has_dates_zeros_and_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    days = [date(2026, 1, 5) + timedelta(weeks=at) for at in (0, 1, 3)]
+    rock = [0.5, 0.0, 0.25]
+    weeks = [{"week": day, "genre": "rock", "share": share} for day, share in zip(days, rock, strict=True)]
+    (axes,) = drawn(monkeypatch, lambda: charts.drift(weeks, ["rock"]))
+    (line,) = axes.get_lines()
+    np.testing.assert_equal(list(line.get_ydata()), [0.5, 0.0, math.nan, 0.25])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["05 Jan 26", "26 Jan 26"]
+
+
+def test_drift_is_of_whole_weeks_and_counts_zeros(labelled: Engine) -> None:
+    """The fixture's tracks came every four days, the last of them now; every fifth is jazz."""
+    with labelled.connect() as connection:
+        weeks = connection.execute(text(QUESTIONS["drift"])).all()
+        first, last = connection.execute(
+            text("select min(week), max(week) from analytics.coverage_week")
+        ).one()
+    days = sorted({row.week for row in weeks})
+    assert days == [first + timedelta(weeks=at) for at in range(1, (last - first).days // 7)]
+    assert {row.genre for row in weeks} == {"rock", "pop", "jazz"}
+    assert len(weeks) == 3 * len(days)
+    shares = {row.share for row in weeks if row.genre == "jazz"}
+    assert 0 in shares
+    assert len(shares) > 1
+
+
+def test_growth_is_that_of_the_view(labelled: Engine) -> None:
+    with labelled.connect() as connection:
+        reported = connection.execute(text(QUESTIONS["growth"])).all()
+        view = connection.execute(text("select * from analytics.genre_growth")).all()
+    assert sorted(map(tuple, reported)) == sorted(map(tuple, view))
+    assert [abs(row.change) for row in reported] == sorted((abs(row.change) for row in view), reverse=True)
+
+
+def test_surprises_are_by_places(page: Path) -> None:
+    """The model believes the same of pop and of jazz; more of rock's tracks are pop."""
+    row = '<td>rock</td><td>pop</td><td class="number">1.5</td><td class="number">1</td>'
+    assert row in page.read_text()
+
+
+def test_belief_is_drawn_by_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [
+        {"belief": 0.4, "belief_rank": 1.0, "observed_rank": 2.0},
+        {"belief": None, "belief_rank": None, "observed_rank": None},
+    ]
+    (axes,) = drawn(monkeypatch, lambda: charts.belief(pairs))
+    assert np.asarray(axes.collections[0].get_offsets()).tolist() == [[1.0, 2.0]]
+    assert not axes.texts
 
 
 def test_what_others_wrote_is_escaped(page: Path) -> None:
