@@ -202,6 +202,7 @@ def test_coverage_of_a_model_is_of_what_is_shown(catalog: Engine) -> None:
         said.label(track, rock=0.1 if track == "quiet" else 0.9)
     for track in ("same", "quiet", "replaced", "only here"):
         shadow.label(track, rock=0.9)
+    said.label("same", day=2, rock=0.9)
     shadow.catalog.write([shadow.classified("newer", {"jazz": 0.9}, day=1, input_hash=b"new master")])
     said.catalog.write([said.classified("replaced", {"jazz": 0.9}, day=1, input_hash=b"new master")])
     with catalog.begin() as connection:
@@ -223,9 +224,9 @@ def test_weeks_begin_on_monday_by_utc_wherever_the_refresh_runs(catalog: Engine)
         connection.execute(text(f"alter database {database} set timezone = 'America/New_York'"))
     catalog.dispose()
     refresh(catalog)
-    monday = [(date(2026, 1, 5),)]
-    assert rows(catalog, "select week from analytics.genre_week") == monday
-    assert rows(catalog, "select week from analytics.coverage_week") == monday
+    monday = date(2026, 1, 5)
+    assert rows(catalog, "select week from analytics.genre_week") == [(monday,)]
+    assert rows(catalog, "select week, labelled, no_genre from analytics.coverage_week") == [(monday, 1, 1)]
 
 
 def test_no_column_is_numeric(catalog: Engine) -> None:

@@ -59,11 +59,10 @@ def test_a_late_job_with_an_older_input_shows_nothing_else(catalog: Engine, said
     assert shown(catalog, "t1") == {"jazz"}
 
 
-def test_what_was_put_back_stays_after_a_late_result_and_a_promotion(
-    catalog: Engine, said: Labelling
-) -> None:
+def test_what_was_put_back_stays_after_late_jobs_and_a_promotion(catalog: Engine, said: Labelling) -> None:
     said.catalog.confirm(job("t1", day=2), b"old master")
     said.catalog.write([said.classified("t1", {"rock": 0.9}, day=0, input_hash=b"old master")])
+    said.catalog.confirm(job("t1", day=0.5), b"old master")
     shadow = model(catalog, "2")
     shadow.catalog.write([shadow.classified("t1", {"pop": 0.9}, day=2, input_hash=b"old master")])
     promote(catalog, "small:2", least_coverage=0)
