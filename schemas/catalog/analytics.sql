@@ -209,7 +209,8 @@ from public.track t
 left join public.track_current cur on cur.track_id = t.id
 left join (
     select distinct on (track_id) track_id, id, stage, error_class, reason
-    from public.ingest_failure where resolved_at is null order by track_id, id desc
+    from public.ingest_failure where resolved_at is null
+    order by track_id, enqueued_at desc nulls last, id desc
 ) f on f.track_id = t.id
 where cur.track_id is null
    or not exists (select from public.track_genre l where l.classification_id = cur.classification_id);

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable
 
+from psycopg.errors import SerializationFailure
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from schemas.catalog.views import materialised_views
 from worker.catalog.similarity import index_embeddings
@@ -20,8 +21,8 @@ def refresh(engine: Engine, done: Callable[[str, float], None] = lambda *_: None
     """Refresh every materialised view, and the embeddings' index where there is pgvector.
 
     All views are of one moment: some are made from others, and workers write meanwhile.
-    `done` hears of each, with its seconds. Raises ConfigError where another refresh is under way, or where
-    the login does not own the catalog.
+    `done` hears of each, with its seconds. Raises ConfigError where another refresh is under way, or came in
+    between, and where the login does not own the catalog.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if not connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": REFRESH_LOCK}):
@@ -31,6 +32,10 @@ def refresh(engine: Engine, done: Callable[[str, float], None] = lambda *_: None
             started = time.monotonic()
             if index_embeddings(connection):
                 done("similarity.track_vector", time.monotonic() - started)
+        except OperationalError as error:
+            if not isinstance(error.orig, SerializationFailure):
+                raise
+            raise ConfigError("a view was refreshed by other means meanwhile: refresh again") from None
         except ProgrammingError as error:
             raise ConfigError(
                 f"cannot refresh: {str(error.orig).splitlines()[0]} (refresh as the login that migrates)"

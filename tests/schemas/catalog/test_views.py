@@ -13,6 +13,7 @@ from schemas.catalog.views import materialised_views, replace_views
 from tests.worker.catalog.labels import job, model, rows
 from worker.catalog.jobs import Failure, JobCatalog, upsert_tracks
 from worker.catalog.refresh import refresh
+from worker.errors import ConfigError
 
 
 def test_every_table_view_and_column_has_a_comment(catalog: Engine) -> None:
@@ -178,6 +179,25 @@ def test_a_refresh_shows_one_moment(catalog: Engine, view: str) -> None:
     assert rows(catalog, "select agreement from analytics.model where model = 'small:2'") == [(1.0,)]
 
 
+def test_a_refresh_by_hand_that_comes_in_between(catalog: Engine) -> None:
+    said = model(catalog)
+    said.label("t1", rock=0.9)
+    refresh(catalog)
+    said.label("t2", pop=0.9)
+
+    def by_hand(refreshed: str, _: float) -> None:
+        if refreshed == "analytics.genre_week":
+            with catalog.begin() as connection:
+                connection.execute(text("refresh materialized view concurrently analytics.coverage_week"))
+                connection.execute(text("refresh materialized view concurrently analytics.refreshed"))
+
+    with pytest.raises(ConfigError, match="meanwhile: refresh again"):
+        refresh(catalog, by_hand)
+    assert rows(catalog, "select genre from analytics.genre_week") == [("rock",)]
+    refresh(catalog)
+    assert rows(catalog, "select genre from analytics.genre_week order by 1") == [("pop",), ("rock",)]
+
+
 def test_shares_are_of_classified_tracks_and_agree_with_coverage(catalog: Engine) -> None:
     said = model(catalog)
     said.label("rock", rock=0.9, pop=0.9)
@@ -282,6 +302,8 @@ def test_why_a_track_has_no_labels(catalog: Engine) -> None:
     JobCatalog(catalog).record_failure(
         Failure(job("broken"), "broken", "decode", "CorruptAudio", "why", "{}")
     )
+    late = job("broken", day=-1)
+    JobCatalog(catalog).record_failure(Failure(late, "broken", "fetch", "ObjectMissing", "late", "{}"))
     with catalog.begin() as connection:
         upsert_tracks(connection, [job("new")])
     refresh(catalog)
