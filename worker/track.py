@@ -129,6 +129,7 @@ class Labeller:
             input_hash = self._input_hash(job, audio, lyrics)
         with self._said(models, input_hash, job, audio, lyrics, clock) as verdicts:
             if not verdicts:
+                self._patiently(lambda: self._catalog.settle(job))
                 return "skipped"
             timings = clock.milliseconds() | {"wait": round(delivery.waited(job.enqueued_at) * 1000, 3)}
             with clock.stage("commit"):

@@ -120,6 +120,12 @@ class JobCatalog:
             upsert_tracks(connection, [job])
             return int(connection.execute(GIVE_UP, {"id": job.track_id, **waits}).scalar_one())
 
+    def settle(self, job: TrackJob) -> None:
+        """The job has nothing left to do: its track has its labels."""
+        with self._engine.begin() as connection:
+            upsert_tracks(connection, [job])
+            mend(connection, {job.track_id: job.enqueued_at})
+
     def record_failure(self, failure: Failure) -> None:
         """Keep a job that failed. It takes the place of the track's earlier open failure.
 
@@ -151,7 +157,7 @@ def settle(connection: Connection, ended: Mapping[str, datetime]) -> None:
     connection.execute(SETTLE, {"track_id": list(ended), "enqueued_at": list(ended.values())})
 
 
-def mended(connection: Connection, ended: Mapping[str, datetime]) -> None:
+def mend(connection: Connection, ended: Mapping[str, datetime]) -> None:
     """As `settle`, and what jobs enqueued by then failed of is resolved: the tracks have their labels."""
     settle(connection, ended)
     connection.execute(RESOLVE_FAILURES, {"track_id": list(ended), "enqueued_at": list(ended.values())})

@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import Engine, text
 
 from schemas.jobs import TrackJob
-from worker.catalog.jobs import mended, upsert_tracks
+from worker.catalog.jobs import mend, upsert_tracks
 from worker.catalog.models import RegisteredModel
 from worker.labels import Label
 from worker.model import Prediction, Scores, Verdict
@@ -165,18 +165,19 @@ class TrackCatalog:
             for track in newest.values():
                 job = track.job
                 ended[job.track_id] = max(job.enqueued_at, ended.get(job.track_id, job.enqueued_at))
-            mended(connection, ended)
+            mend(connection, ended)
         return [None] * len(group)
 
     def confirm(self, job: TrackJob, input_hash: bytes) -> None:
-        """A job with an input of this very track that the model knows: what it said then is shown again."""
+        """A job with an input of this very track that the model knows: what it said then is shown again.
+
+        The job goes on: other models may not know the input.
+        """
         key = {"track_id": job.track_id, "model": self._model.id, "input_hash": input_hash}
         with self._engine.begin() as connection:
             connection.execute(HOLD_CURRENT_MODEL)
-            upsert_tracks(connection, [job])
             raised = connection.execute(CONFIRM, key | {"enqueued_at": job.enqueued_at}).scalars()
             connection.execute(POINT_AT_CURRENT, {"ids": list(raised)})
-            mended(connection, {job.track_id: job.enqueued_at})
 
 
 def _columns(tracks: Iterable[Classified]) -> dict[str, Any]:
