@@ -161,8 +161,8 @@ class Labeller:
             yield self._classify(models, job, audio, lyrics, clock)
             return
         known = self._known(models, job, input_hash)
-        for model, said in known.items():
-            if said.own:
+        for model, before in known.items():
+            if before.own:
                 self._patiently(partial(model.catalog.confirm, job, input_hash))
         others = {model: said.verdict for model, said in known.items() if not said.own}
         unknown = [model for model in models if model not in known]

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from sqlalchemy import Engine, text
 
 from tests.worker.catalog.labels import model
@@ -106,9 +108,14 @@ def test_every_chart_says_what_it_is(page: Path) -> None:
 def drawn(monkeypatch: pytest.MonkeyPatch, chart: Callable[[], str]) -> list[Axes]:
     """The axes of a chart that is not empty."""
     kept: list[Axes] = []
-    monkeypatch.setattr(charts, "_svg", lambda figure, _: kept.extend(figure.axes) or "")
+
+    def keep(figure: Figure, _: str) -> str:
+        kept.extend(axes for axes in figure.axes if axes.has_data())
+        return ""
+
+    monkeypatch.setattr(charts, "_svg", keep)
     chart()
-    return [axes for axes in kept if axes.has_data()]
+    return kept
 
 
 def test_calibration_has_a_line_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +125,7 @@ def test_calibration_has_a_line_a_model(monkeypatch: pytest.MonkeyPatch) -> None
         for model in ("b:1", "a:1")
     ]
     (axes,) = drawn(monkeypatch, lambda: charts.calibration(bins))
-    lines = {str(line.get_label()): list(line.get_xdata()) for line in axes.get_lines()[1:]}
+    lines = {str(line.get_label()): np.asarray(line.get_xdata()).tolist() for line in axes.get_lines()[1:]}
     assert lines == {"a:1": [0.5, 0.9], "b:1": [0.5, 0.9]}
     assert len({line.get_color() for line in axes.get_lines()}) == 3
 
@@ -129,7 +136,7 @@ def test_drift_has_dates_zeros_and_gaps(monkeypatch: pytest.MonkeyPatch) -> None
     weeks = [{"week": day, "genre": "rock", "share": share} for day, share in zip(days, rock, strict=True)]
     (axes,) = drawn(monkeypatch, lambda: charts.drift(weeks, ["rock"]))
     (line,) = axes.get_lines()
-    np.testing.assert_equal(list(line.get_ydata()), [0.5, 0.0, math.nan, 0.25])
+    np.testing.assert_equal(np.asarray(line.get_ydata()), [0.5, 0.0, math.nan, 0.25])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["05 Jan 26", "26 Jan 26"]
 
 
@@ -164,7 +171,7 @@ def test_surprises_are_by_places(page: Path) -> None:
 
 
 def test_belief_is_drawn_by_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = [
+    pairs: list[dict[str, Any]] = [
         {"belief": 0.4, "belief_rank": 1.0, "observed_rank": 2.0},
         {"belief": None, "belief_rank": None, "observed_rank": None},
     ]
