@@ -51,8 +51,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Leaves no views: the older release's `cogenre catalog migrate` makes its own, with fewer columns."""
     with op.get_context().autocommit_block():
+        at_once("drop schema if exists analytics cascade")
         op.execute("drop index concurrently if exists track_artist_idx")
         op.execute("drop index concurrently if exists track_isrc_idx")
         if has_column("ingest_failure", "enqueued_at"):
             at_once(SHRINK)
-        at_once("drop schema if exists analytics cascade")
