@@ -2,10 +2,14 @@
 
 | group | may | may not |
 |---|---|---|
-| `cogenre_analyst` | read schema `analytics` | see the tables, write, run long |
+| `cogenre_analyst` | read schema `analytics`, and the catalog's revision | see the tables, write |
 | `cogenre_writer` | read all; add and change rows; delete labels | change the schema, delete tracks |
 
 The login that runs `cogenre catalog migrate` owns everything.
+
+Analysts' limits keep accidents short: whoever means to can lift them for a session of their own. Any login of a
+database may do some harm, such as hold the advisory lock that a refresh wants. Writers are trusted with what
+workers and operators do: register, promote and retire models, replace labels.
 """
 
 from typing import Literal
@@ -43,7 +47,7 @@ grant usage on schema analytics to cogenre_analyst, cogenre_writer;
 grant select on all tables in schema analytics to cogenre_analyst, cogenre_writer;
 alter default privileges in schema analytics grant select on tables to cogenre_analyst, cogenre_writer;
 grant usage on schema public to cogenre_writer;
-grant select on public.alembic_version to cogenre_writer;
+grant select on public.alembic_version to cogenre_analyst, cogenre_writer;
 grant select, insert, update on {TABLES} to cogenre_writer;
 grant delete on public.{TrackGenre.__tablename__} to cogenre_writer;
 """

@@ -1,6 +1,8 @@
 """A connection pool to a catalog that is there and migrated."""
 
-from sqlalchemy import Engine, create_engine
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
@@ -28,6 +30,7 @@ def connect(settings: CatalogSettings, connections: int = 2) -> Engine:
         pool_pre_ping=True,
         connect_args={"connect_timeout": 5, "application_name": "cogenre"},
     )
+    event.listen(engine, "connect", _tables_first)
     try:
         engine.connect().close()
     except OperationalError as error:
@@ -37,6 +40,12 @@ def connect(settings: CatalogSettings, connections: int = 2) -> Engine:
             f"the catalog at {where} cannot be used: {reason} (check COGENRE_CATALOG_URL)"
         ) from None
     return engine
+
+
+def _tables_first(connection: Any, _: object) -> None:
+    """Analysts' logins find views first: `model` has to be the table in whatever login's hands."""
+    connection.execute("set search_path = public")
+    connection.commit()
 
 
 def connect_migrated(settings: CatalogSettings, connections: int = 2) -> Engine:

@@ -57,9 +57,11 @@ ADD = text("""
     set classification_id = excluded.classification_id, embedding = excluded.embedding
 """)
 
+# By its name: analysts may not look an object of schema `similarity` up.
 LISTS = text("""
     select (select option_value::int from pg_options_to_table(c.reloptions) where option_name = 'lists')
-    from pg_class c where c.oid = to_regclass('similarity.track_vector_embedding_idx')
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'similarity' and c.relname = 'track_vector_embedding_idx'
 """)
 
 NEAREST = text("""

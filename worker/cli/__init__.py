@@ -3,7 +3,7 @@
 import logging
 import sys
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -24,6 +24,9 @@ from worker.cli import (
     service,
 )
 from worker.errors import ConfigError
+
+DENIED = ("42501", "25006")
+"""PostgreSQL's insufficient_privilege and read_only_sql_transaction."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -76,10 +79,27 @@ def main() -> None:
         sys.stderr.write(_wrong_usage(error))
         sys.exit(2)
     except (ConfigError, ContractError, MediaError) as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"cogenre: {error}", markup=False)
-        sys.exit(2)
+        _end(str(error))
     except BrokenPipeError:  # the reader, such as `head`, has enough
         sys.stderr.close()
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if (reason := _denied(error)) is None:
+            raise
+        _end(
+            f"this login of the catalog may not do that: {reason} "
+            "(workers and operators use a writer's: `cogenre catalog grant`)"
+        )
+
+
+def _end(problem: str) -> NoReturn:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"cogenre: {problem}", markup=False)
+    sys.exit(2)
+
+
+def _denied(error: Exception) -> str | None:
+    """What the catalog refused the login; None where it did not. Asked without importing its driver."""
+    cause = getattr(error, "orig", None)
+    return str(cause).splitlines()[0] if getattr(cause, "sqlstate", None) in DENIED else None

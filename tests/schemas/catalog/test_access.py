@@ -68,7 +68,6 @@ def test_an_analyst_reads_every_view(catalog: Engine, login: Login) -> None:
         "select payload from public.ingest_failure",
         "select embedding from public.classification",
         "select * from public.feedback",
-        "select * from public.alembic_version",
     ],
 )
 def test_an_analyst_does_not_see_the_tables(login: Login, statement: str) -> None:

@@ -2,14 +2,17 @@
 
 import json
 import sys
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
+from schemas.catalog.access import grant
 from tests.worker.catalog.labels import Labelling, model
+from worker.catalog.refresh import refresh
 from worker.cli import main
 
 
@@ -34,6 +37,28 @@ def cogenre(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return Ended(int(end.value.code or 0), *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def analyst(catalog: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The commands connect as an analyst."""
+    name = f"analyst_{uuid.uuid4().hex}"
+    with catalog.begin() as connection:
+        connection.execute(text(f"create role {name} login"))
+    with catalog.connect() as connection:
+        grant(connection, "analyst", name)
+    url = catalog.url.set(drivername="postgresql", username=name)
+    monkeypatch.setenv("COGENRE_CATALOG_URL", url.render_as_string(hide_password=False))
+    yield
+    with catalog.begin() as connection:
+        connection.execute(text(f"drop owned by {name}; drop role {name}"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Files of no path are written here."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture
@@ -87,6 +112,60 @@ def test_feedback_export_and_report(
     assert cogenre("catalog", "export", "track", str(tmp_path / "tracks.csv")).stdout.startswith("2 rows in")
     assert cogenre("catalog", "report", str(tmp_path / "catalog.html")).returncode == 0
     assert (tmp_path / "catalog.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["catalog", "search", "--genre", "rock"],
+        ["catalog", "genres"],
+        ["catalog", "correlations", "rock"],
+        ["catalog", "changes", "small:1", "small:2"],
+        ["catalog", "trend", "rock"],
+        ["catalog", "unlabelled"],
+        ["catalog", "similar", "t1"],
+        ["catalog", "dictionary"],
+        ["catalog", "export", "track", "tracks.csv"],
+        ["catalog", "report", "catalog.html"],
+        ["models", "list"],
+    ],
+    ids=" ".join,
+)
+def test_an_analyst_asks_every_question(
+    catalog: Engine, labelled: Labelling, analyst: None, cogenre: Command, command: list[str], folder: Path
+) -> None:
+    with catalog.begin() as connection:
+        connection.execute(text("create extension vector"))
+    model(catalog, "2").label("t1", rock=0.9)
+    refresh(catalog)
+    done = cogenre(*command)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["catalog", "refresh"],
+        ["catalog", "grant", "writer", "cogenre_analyst"],
+        ["models", "promote", "small:1"],
+        ["models", "retire", "small:1"],
+        ["backfill", "--model", "small:1"],
+        ["feedback", "add", "t1", "rock", "right", "--by", "ann"],
+        ["feedback", "export", "manifest.jsonl"],
+        ["failures", "list"],
+        ["status"],
+    ],
+    ids=" ".join,
+)
+def test_an_analyst_is_told_in_one_line_what_a_login_may_not_do(
+    labelled: Labelling, analyst: None, cogenre: Command, command: list[str], folder: Path
+) -> None:
+    done = cogenre(*command)
+    assert done.returncode == 2
+    assert done.stderr.startswith("cogenre: ")
+    assert done.stderr.count("\n") == 1
+    assert "permission denied" in done.stderr or "read-only" in done.stderr or "must be" in done.stderr
 
 
 @pytest.mark.parametrize(
