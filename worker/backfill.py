@@ -1,8 +1,8 @@
 """`cogenre backfill`: jobs for the tracks that a model has not classified, in the queue that is served last.
 
-Pages go by track id. A track that the model has classified meanwhile is passed over, so that a run which was
-broken off is taken up by the next; `after` spares it the pages that are done. Tracks whose failure is open
-are left to `cogenre failures replay`.
+A track of which it knows an older master only is one of them. Pages go by track id. What the model has
+classified meanwhile is passed over, so that a run which was broken off is taken up by the next; `after`
+spares it the pages that are done. Tracks whose failure is open are left to `cogenre failures replay`.
 """
 
 import time
@@ -13,24 +13,24 @@ from pydantic import ValidationError
 from sqlalchemy import Engine, text
 
 from schemas.jobs import QUEUE_BACKFILL, TrackJob
-from worker.catalog.lifecycle import model_id
+from worker.catalog.lifecycle import SEES_WHAT_IS_SHOWN, model_id
 from worker.enqueue import PAGE, publish_jobs
 
-REMAINING = text("""
-    select count(*) from track t
+UNSEEN = f"""
+    from track t
+    left join track_current cur on cur.track_id = t.id
+    left join classification shown on shown.id = cur.classification_id
     where t.id > :after
-      and not exists (select from classification c where c.track_id = t.id and c.model_id = :model)
+      and not exists (
+          select from classification c
+          where c.track_id = t.id and c.model_id = :model and {SEES_WHAT_IS_SHOWN}
+      )
       and not exists (select from ingest_failure f where f.track_id = t.id and f.resolved_at is null)
-""")
+"""  # noqa: S608 - a constant
 
-NEXT_PAGE = text("""
-    select t.id, t.job from track t
-    where t.id > :after
-      and not exists (select from classification c where c.track_id = t.id and c.model_id = :model)
-      and not exists (select from ingest_failure f where f.track_id = t.id and f.resolved_at is null)
-    order by t.id
-    limit :page
-""")
+REMAINING = text(f"select count(*) {UNSEEN}")
+
+NEXT_PAGE = text(f"select t.id, t.job {UNSEEN} order by t.id limit :page")
 
 LOOK_AGAIN_SECONDS = 0.5
 """While the queue is full."""

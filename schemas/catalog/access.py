@@ -7,9 +7,9 @@
 
 The login that runs `cogenre catalog migrate` owns everything.
 
-Analysts' limits keep accidents short: whoever means to can lift them for a session of their own. Any login of a
-database may do some harm, such as hold the advisory lock that a refresh wants. Writers are trusted with what
-workers and operators do: register, promote and retire models, replace labels.
+Analysts' limits keep accidents short: whoever means to can lift them for a session of their own. Any login
+may do some harm, such as hold the advisory lock that a refresh wants. Writers are trusted with what workers
+and operators do: register, promote and retire models, replace labels.
 """
 
 from typing import Literal

@@ -300,35 +300,41 @@ comment on column analytics.model_coverage.shown_tracks is
     'Of these, tracks that show what some model said of the same audio and lyrics, or of older ones.';
 
 create or replace view analytics.compared_track as
+-- Of the same input; or of the same job, where the way from files to inputs has changed in between.
 with current as (
     select id, rank from public.model where status = 'current'
 ), other as (
     select m.id, m.rank > current.rank as newer
     from public.model m cross join current
     where m.status = 'shadow'
-       or m.rank = (select max(rank) from public.model where status = 'retired' and rank < current.rank)
-), latest as (
-    select distinct on (model_id, track_id) model_id, track_id, id
-    from public.classification
-    where model_id in (select id from current union select id from other)
-    order by model_id, track_id, enqueued_at desc
+       or m.id = (select id from public.model where status = 'retired' and promoted_at is not null
+                  order by promoted_at desc limit 1)
+), mine as (
+    select c.id, c.track_id, c.model_id, c.input_hash, c.enqueued_at
+    from public.track_current cur join public.classification c on c.id = cur.classification_id
+    where c.model_id = (select id from current)
+), theirs as (
+    select distinct on (c.model_id, c.track_id) c.id, c.track_id, c.model_id
+    from public.classification c join mine using (track_id)
+    where c.model_id in (select id from other)
+      and (c.input_hash = mine.input_hash or c.enqueued_at = mine.enqueued_at)
+    order by c.model_id, c.track_id, c.input_hash = mine.input_hash desc, c.id desc
 )
 select case when other.newer then mine.model_id else theirs.model_id end as from_model_id,
        case when other.newer then theirs.model_id else mine.model_id end as to_model_id,
        mine.track_id,
        case when other.newer then mine.id else theirs.id end as from_classification_id,
        case when other.newer then theirs.id else mine.id end as to_classification_id
-from latest theirs
+from theirs
 join other on other.id = theirs.model_id
-join latest mine on mine.track_id = theirs.track_id
-join current on current.id = mine.model_id;
+join mine on mine.track_id = theirs.track_id;
 comment on view analytics.compared_track is
-    'Tracks that both the current model and another have classified: each shadow, and the one before. Slow.';
+    'Inputs that both the current model and another have classified: each shadow, and the one before. Slow.';
 comment on column analytics.compared_track.from_model_id is 'Key of the model of the lower rank.';
 comment on column analytics.compared_track.to_model_id is 'Key of the model of the higher rank.';
 comment on column analytics.compared_track.track_id is 'The platform''s own id.';
-comment on column analytics.compared_track.from_classification_id is 'What the first model said last.';
-comment on column analytics.compared_track.to_classification_id is 'What the second model said last.';
+comment on column analytics.compared_track.from_classification_id is 'What the first model said of it.';
+comment on column analytics.compared_track.to_classification_id is 'What the second model said of it.';
 
 create materialized view analytics.label_change as
 with changed as (

@@ -113,6 +113,18 @@ class Model(Base):
     registered_at: Mapped[datetime] = mapped_column(
         Timestamp, server_default=func.now(), comment="When the catalog first heard of the model."
     )
+    promoted_at: Mapped[datetime | None] = mapped_column(
+        Timestamp, comment="When it became the current model; null = never, or before it was noted."
+    )
+    served_at: Mapped[datetime | None] = mapped_column(
+        Timestamp, comment="When a worker last had it loaded, to the minute; null = never."
+    )
+    genre_names: Mapped[list[str] | None] = mapped_column(
+        ARRAY(Text), comment="Display names of genre_ids, shown from its promotion on; null = not noted."
+    )
+    genre_parents: Mapped[list[int | None] | None] = mapped_column(
+        ARRAY(SmallInteger), comment="Parents of genre_ids, shown from its promotion on; null = not noted."
+    )
 
 
 class ModelThreshold(Base):

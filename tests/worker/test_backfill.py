@@ -59,6 +59,18 @@ def test_enqueues_what_the_model_has_not_classified(
     assert queued(environment, QUEUE_TRACKS) == []
 
 
+def test_enqueues_what_the_model_knows_an_older_master_of(
+    catalog: Engine, environment: dict[str, str], shadow: Labelling
+) -> None:
+    for track in TRACKS:
+        shadow.label(track, jazz=0.9)
+    current = model(catalog, "1")
+    current.catalog.write([current.classified("t05", {"rock": 0.9}, day=1, input_hash=b"new master")])
+    assert backfill(catalog).remaining() == 1
+    backfill(catalog).run(1000, lambda: 0, 1000)
+    assert [sent["track_id"] for sent in queued(environment)] == ["t05"]
+
+
 def test_goes_on_after_the_track_that_was_last(
     catalog: Engine, environment: dict[str, str], shadow: Labelling
 ) -> None:

@@ -8,20 +8,39 @@ shadow ─────────────► current ───────�
    retire                     promote: back to it
 ```
 
-A promotion moves `track_current` to what the model said of every track that it has classified. The others
-keep the labels that they have, by an older model. It gives the model the highest rank: from then on its
-labels, and no other model's, replace those shown.
+A promotion gives the model the highest rank: from then on its labels, and no other model's, replace those
+shown. Writers wait for that moment only. Then, in one transaction and beside the writers, it moves
+`track_current` to what the model said of every track. A track whose newest input it has not seen keeps the
+labels of the older model. What was broken off in between is taken up by another promotion of the same model.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
+import tenacity
+from psycopg.errors import DeadlockDetected
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
+from worker.catalog.models import show_genres
 from worker.errors import ConfigError
 
-# Workers finish what they are committing, and begin nothing new until the promotion is through.
+MOST_MOVES = 5
+"""How often the move is tried: it deadlocks with a worker that says once more of a track what it said."""
+
+# No other model is registered, promoted or retired meanwhile: it would want the same rank or place.
+LOCK_MODELS = text("lock table model in share row exclusive mode")
+
+# Workers finish what they are committing; what they begin after the commit sees the other current model.
 STOP_WRITERS = text("lock table track_current in share row exclusive mode")
+
+# While the labels move, and as long as no other promotion may begin. Workers go on.
+LOCK_PROMOTIONS = text("lock table model in share update exclusive mode")
+
+SEES_WHAT_IS_SHOWN = """(
+    cur.track_id is null or c.input_hash = shown.input_hash or c.enqueued_at >= cur.enqueued_at
+)"""
+"""Whether a classification `c` is of the input of `shown`, which `cur` points at, or of a newer job."""
 
 MODEL = text("""
     select id, status from model where name || ':' || version = :label
@@ -29,34 +48,40 @@ MODEL = text("""
 
 LABELS = text("select name || ':' || version from model order by rank")
 
-COVERAGE = text("""
-    select count(*) filter (where exists (
-               select from classification c where c.track_id = t.id and c.model_id = :model
-           )) as classified,
-           count(*) as tracks
-    from track t
-    where exists (select from track_current cur where cur.track_id = t.id)
-""")
+COVERAGE = text(f"""
+    select (select count(distinct c.track_id)
+            from track_current cur
+            join classification shown on shown.id = cur.classification_id
+            join classification c on c.track_id = cur.track_id and c.model_id = :model
+            where {SEES_WHAT_IS_SHOWN}) as classified,
+           (select count(*) from track_current) as tracks
+""")  # noqa: S608 - a constant
 
 RETIRE_CURRENT = text("update model set status = 'retired' where status = 'current'")
 
 MAKE_CURRENT = text("""
-    update model set status = 'current', rank = (select max(rank) + 1 from model)
+    update model set status = 'current', rank = (select max(rank) + 1 from model), promoted_at = now()
     where id = :model
 """)
 
-MOVE = text("""
+MOVE = text(f"""
     insert into track_current (track_id, classification_id, rank, enqueued_at)
-    select distinct on (c.track_id) c.track_id, c.id, m.rank, c.enqueued_at
-    from classification c join model m on m.id = c.model_id
-    where c.model_id = :model
+    select distinct on (c.track_id) c.track_id, c.id, m.rank, greatest(c.enqueued_at, cur.enqueued_at)
+    from classification c
+    join model m on m.id = c.model_id
+    left join track_current cur on cur.track_id = c.track_id
+    left join classification shown on shown.id = cur.classification_id
+    where c.model_id = :model and m.status = 'current' and {SEES_WHAT_IS_SHOWN}
     order by c.track_id, c.enqueued_at desc, c.id desc
     on conflict (track_id) do update
     set classification_id = excluded.classification_id, rank = excluded.rank,
         enqueued_at = excluded.enqueued_at
-""")
+    where (excluded.rank, excluded.enqueued_at) >= (track_current.rank, track_current.enqueued_at)
+      and excluded.classification_id <> track_current.classification_id
+""")  # noqa: S608 - a constant
 
-RETIRE = text("update model set status = 'retired' where id = :model")
+# Asked of the row as it is when it is written: a promotion may have come in between.
+RETIRE = text("update model set status = 'retired' where id = :model and status <> 'current'")
 
 MODELS = text("select model, status, tracks, coverage, agreement from analytics.model order by rank desc")
 
@@ -72,27 +97,45 @@ class Promotion:
 
 
 def promote(engine: Engine, label: str, least_coverage: float) -> Promotion:
-    """Show a model's labels, in one transaction.
+    """Show a model's labels, all at once.
 
-    Raises ConfigError where the model has classified less than `least_coverage` of the tracks that show
-    labels, where it is current already, and where there is no such model.
+    Raises ConfigError where the model has not classified what is shown of at least the share `least_coverage`
+    of the labelled tracks, where it is current already, and where there is no such model.
     """
-    with engine.begin() as connection:
-        connection.execute(STOP_WRITERS)
+    with engine.connect() as connection:
         model = _model(connection, label)
-        if model.status == "current":
-            raise ConfigError(f"{label} is the current model already")
         classified, tracks = connection.execute(COVERAGE, {"model": model.id}).one()
-        if tracks and classified / tracks < least_coverage:
-            raise ConfigError(
-                f"{label} has classified {classified:,} of {tracks:,} labelled tracks "
-                f"({classified / tracks:.1%}), less than {least_coverage:.1%}: "
-                f"run `cogenre backfill --model {label}`, or set --least-coverage"
-            )
-        connection.execute(RETIRE_CURRENT)
-        connection.execute(MAKE_CURRENT, {"model": model.id})
-        moved = connection.execute(MOVE, {"model": model.id}).rowcount
-        return Promotion(moved, tracks - classified)
+    if model.status != "current" and tracks and classified / tracks < least_coverage:
+        raise ConfigError(
+            f"{label} has classified {classified:,} of {tracks:,} labelled tracks "
+            f"({classified / tracks:.1%}), less than {least_coverage:.1%}: "
+            f"run `cogenre backfill --model {label}`, or set --least-coverage"
+        )
+    with engine.begin() as connection:
+        connection.execute(LOCK_MODELS)
+        connection.execute(STOP_WRITERS)
+        if _model(connection, label).status != "current":
+            connection.execute(RETIRE_CURRENT)
+            connection.execute(MAKE_CURRENT, {"model": model.id})
+            show_genres(connection, model.id)
+    moved = _move(engine, model.id)
+    if model.status == "current" and not moved:
+        raise ConfigError(f"{label} is the current model already")
+    return Promotion(moved, tracks - classified)
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(
+        lambda error: isinstance(error, OperationalError) and isinstance(error.orig, DeadlockDetected)
+    ),
+    stop=tenacity.stop_after_attempt(MOST_MOVES),
+    reraise=True,
+)
+def _move(engine: Engine, model: int) -> int:
+    """Point at what the current model said; nothing where another has become it. Returns the tracks moved."""
+    with engine.begin() as connection:
+        connection.execute(LOCK_PROMOTIONS)
+        return connection.execute(MOVE, {"model": model}).rowcount
 
 
 def retire(engine: Engine, label: str) -> None:
@@ -102,9 +145,8 @@ def retire(engine: Engine, label: str) -> None:
     """
     with engine.begin() as connection:
         model = _model(connection, label)
-        if model.status == "current":
+        if not connection.execute(RETIRE, {"model": model.id}).rowcount:
             raise ConfigError(f"{label} is the current model: promote another, and it is retired")
-        connection.execute(RETIRE, {"model": model.id})
 
 
 def models(engine: Engine) -> list[dict[str, Any]]:

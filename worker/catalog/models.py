@@ -22,7 +22,8 @@ class RegisteredModel:
 def register_model(engine: Engine, manifest: BundleManifest, artefact_sha256: str) -> RegisteredModel:
     """Make a bundle known to the catalog, with the highest rank; nothing changes if it is.
 
-    The first model of a catalog becomes the current one; any later one is a shadow until it is promoted.
+    The first model of a catalog becomes the current one; any later one is a shadow until it is promoted, and
+    what it calls the genres is not shown before that.
     Raises ConfigError where the same name and version stand for another artefact.
     """
     with engine.begin() as connection:
@@ -54,12 +55,18 @@ def _known(connection: Connection, manifest: BundleManifest, artefact_sha256: st
 
 
 def _insert(connection: Connection, manifest: BundleManifest, artefact_sha256: str) -> RegisteredModel:
-    genre_ids = _insert_genres(connection, manifest)
+    ids = _insert_genres(connection, manifest)
+    genre_ids = tuple(ids[genre.slug] for genre in manifest.genres)
     inserted = connection.execute(
         text("""
-            insert into model (name, version, rank, artefact_sha256, status, genre_ids)
+            insert into model (
+                name, version, rank, artefact_sha256, status, promoted_at,
+                genre_ids, genre_names, genre_parents
+            )
             select :name, :version, coalesce(max(rank), 0) + 1, :sha256,
-                   case when bool_or(status = 'current') then 'shadow' else 'current' end, :genre_ids
+                   case when count(*) = 0 then 'current' else 'shadow' end,
+                   case when count(*) = 0 then now() end,
+                   :genre_ids, :genre_names, cast(:genre_parents as smallint[])
             from model
             returning id, status
         """),
@@ -68,9 +75,13 @@ def _insert(connection: Connection, manifest: BundleManifest, artefact_sha256: s
             "version": manifest.version,
             "sha256": artefact_sha256,
             "genre_ids": list(genre_ids),
+            "genre_names": [genre.name for genre in manifest.genres],
+            "genre_parents": [genre.parent and ids[genre.parent] for genre in manifest.genres],
         },
     ).one()
     model_id = inserted.id
+    if inserted.status == "current":
+        show_genres(connection, model_id)
     connection.execute(
         text("""
             insert into model_threshold (model_id, genre_id, threshold)
@@ -100,30 +111,29 @@ def _insert(connection: Connection, manifest: BundleManifest, artefact_sha256: s
     return RegisteredModel(model_id, inserted.status, genre_ids)
 
 
-def _insert_genres(connection: Connection, manifest: BundleManifest) -> tuple[int, ...]:
-    """The ids of the manifest's genres. A genre's name and parent are those of the model registered last."""
+def _insert_genres(connection: Connection, manifest: BundleManifest) -> dict[str, int]:
+    """The catalog's genres, those of the manifest included, by slug."""
     connection.execute(
         text("""
             insert into genre (slug, name)
             select * from unnest(cast(:slugs as text[]), cast(:names as text[]))
-            on conflict (slug) do update set name = excluded.name
+            on conflict (slug) do nothing
         """),
         {
             "slugs": [genre.slug for genre in manifest.genres],
             "names": [genre.name for genre in manifest.genres],
         },
     )
+    return {row.slug: row.id for row in connection.execute(text("select slug, id from genre"))}
+
+
+def show_genres(connection: Connection, model_id: int) -> None:
+    """Call its genres, and order them below their parents, as the model does."""
     connection.execute(
         text("""
-            update genre set parent_id = parent.id
-            from unnest(cast(:slugs as text[]), cast(:parents as text[])) as given (slug, parent)
-            left join genre parent on parent.slug = given.parent
-            where genre.slug = given.slug
+            update genre set name = given.name, parent_id = given.parent
+            from model, unnest(genre_ids, genre_names, genre_parents) as given (id, name, parent)
+            where model.id = :model and genre_names is not null and genre.id = given.id
         """),
-        {
-            "slugs": [genre.slug for genre in manifest.genres],
-            "parents": [genre.parent for genre in manifest.genres],
-        },
+        {"model": model_id},
     )
-    ids = {row.slug: row.id for row in connection.execute(text("select slug, id from genre"))}
-    return tuple(ids[genre.slug] for genre in manifest.genres)

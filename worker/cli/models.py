@@ -53,12 +53,14 @@ def promote(
     model: Model,
     least_coverage: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Share of the labelled tracks that it must have classified."),
+        typer.Option(
+            min=0, max=1, help="Share of the labelled tracks that it must have classified as they are now."
+        ),
     ] = 0.95,
 ) -> None:
     """Show a model's labels instead of the current one's: all at once, in one transaction.
 
-    Workers wait meanwhile. Tracks that the model has not classified keep the labels that they have.
+    Workers go on meanwhile. A track of which the model has not classified the newest master keeps its labels.
     """
     from worker.catalog.connect import connect_migrated
     from worker.catalog.lifecycle import promote

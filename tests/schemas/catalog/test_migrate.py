@@ -135,6 +135,21 @@ def test_an_empty_catalog_goes_back_and_forth(empty: Engine, revision: str) -> N
     assert migrate(empty).before is None
 
 
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_full_catalog_has_its_views_after_going_back_and_forth(catalog: Engine, revision: str) -> None:
+    model(catalog).label("t1", rock=0.9)
+    views = (
+        "select relname from pg_class "
+        "where relnamespace = 'analytics'::regnamespace and relkind in ('v', 'm') order by 1"
+    )
+    before = rows(catalog, views)
+    downgrade(catalog, revision)
+    migrate(catalog)
+    assert rows(catalog, views) == before
+    assert shown(catalog, "t1") == {"rock"}
+    assert rows(catalog, "select status from model where promoted_at is not null") == [("current",)]
+
+
 def test_labels_of_the_first_release_are_shown_after_migrating(empty: Engine) -> None:
     upgrade(empty, "0001")
     with empty.begin() as connection:

@@ -2,12 +2,16 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
-from tests.worker.catalog.labels import Labelling, model, rows, shown
+from tests.worker.catalog.labels import GENRES, Labelling, manifest, model, rows, shown
+from tests.worker.processes import wait_until
 from worker.catalog.lifecycle import models, promote, retire
+from worker.catalog.models import register_model
 from worker.catalog.refresh import refresh
 from worker.errors import ConfigError
 
@@ -143,6 +147,143 @@ def test_results_committed_while_a_promotion_is_under_way(
     worker.join()
     assert 0 < before < len(written)
     assert all(shown(catalog, track) == {"pop"} for track in written)
+
+
+def test_labels_of_an_old_master_are_not_promoted(
+    catalog: Engine, current: Labelling, shadow: Labelling
+) -> None:
+    for said in (current, shadow):
+        said.catalog.write([said.classified("t1", {"rock": 0.9}, input_hash=b"old master")])
+        said.catalog.write([said.classified("t2", {"rock": 0.9}, input_hash=b"kept master")])
+    current.catalog.write([current.classified("t1", {"jazz": 0.9}, day=9, input_hash=b"new master")])
+    current.catalog.write([current.classified("t2", {"rock": 0.9}, day=9, input_hash=b"kept master")])
+    refresh(catalog)
+    assert rows(catalog, "select track_id from analytics.compared_track") == [("t2",)]
+    with pytest.raises(ConfigError, match=r"1 of 2 labelled tracks \(50.0%\)"):
+        promote(catalog, "small:2", least_coverage=1)
+    done = promote(catalog, "small:2", least_coverage=0.5)
+    assert (done.moved, done.left) == (1, 1)
+    assert (shown(catalog, "t1"), shown(catalog, "t2")) == ({"jazz"}, {"rock"})
+    # The pointer keeps the newer job's time: what a job in between says comes too late.
+    shadow.catalog.write([shadow.classified("t2", {"pop": 0.9}, day=5, input_hash=b"master in between")])
+    assert shown(catalog, "t2") == {"rock"}
+    shadow.catalog.write([shadow.classified("t1", {"pop": 0.9}, day=9, input_hash=b"new master")])
+    assert shown(catalog, "t1") == {"pop"}
+
+
+def test_the_same_job_in_another_pipeline_is_seen(
+    catalog: Engine, current: Labelling, shadow: Labelling
+) -> None:
+    """An input's hash changes with the way from files to inputs: a backfill would never come to its end."""
+    current.catalog.write([current.classified("t1", {"rock": 0.9}, input_hash=b"pipeline 1")])
+    shadow.catalog.write([shadow.classified("t1", {"jazz": 0.9}, input_hash=b"pipeline 2")])
+    assert rows(catalog, "select track_id from analytics.compared_track") == [("t1",)]
+    assert promote(catalog, "small:2", least_coverage=1).moved == 1
+    assert shown(catalog, "t1") == {"jazz"}
+
+
+def test_a_shadow_that_is_promoted_cannot_be_retired_at_the_same_time(
+    catalog: Engine, current: Labelling, shadow: Labelling
+) -> None:
+    current.label("t1", rock=0.9)
+    shadow.label("t1", jazz=0.9)
+    with ThreadPoolExecutor() as pool:
+        with catalog.begin() as writer:
+            writer.execute(text("lock table track_current in row exclusive mode"))
+            promoted = pool.submit(promote, catalog, "small:2", 1)
+            wait_until(lambda: waiting(catalog) == 1)
+            retired = pool.submit(retire, catalog, "small:2")
+            wait_until(lambda: waiting(catalog) == 2)
+        assert promoted.result().moved == 1
+        with pytest.raises(ConfigError, match="small:2 is the current model: promote another"):
+            retired.result()
+    assert rows(catalog, "select status from model order by version") == [("retired",), ("current",)]
+
+
+def test_only_the_first_model_becomes_current_by_itself(catalog: Engine, current: Labelling) -> None:
+    with catalog.begin() as connection:
+        connection.execute(text("update model set status = 'retired'"))
+    model(catalog, "2")
+    assert rows(catalog, "select status from model order by version") == [("retired",), ("shadow",)]
+
+
+def test_the_one_before_is_the_model_that_was_shown_before(
+    catalog: Engine, current: Labelling, shadow: Labelling
+) -> None:
+    third = model(catalog, "3")
+    current.label("t1", rock=0.9)
+    shadow.label("t1", pop=0.9)
+    third.label("t1", jazz=0.9)
+    retire(catalog, "small:2")
+    promote(catalog, "small:3", least_coverage=1)
+    refresh(catalog)
+    compared = "select distinct from_model, to_model from analytics.model_comparison"
+    assert rows(catalog, compared) == [("small:1", "small:3")]
+    promote(catalog, "small:1", least_coverage=1)
+    refresh(catalog)
+    assert rows(catalog, compared) == [("small:3", "small:1")]
+
+
+def test_a_shadows_names_and_parents_are_shown_from_its_promotion_on(
+    catalog: Engine, current: Labelling
+) -> None:
+    described = manifest("2", (*GENRES, "polka"))
+    parents = {"metal": "jazz", "polka": "pop"}
+    genres = [
+        genre.model_copy(update={"name": genre.name.upper(), "parent": parents.get(genre.slug)})
+        for genre in described.genres
+    ]
+    register_model(catalog, described.model_copy(update={"genres": genres}), "2" * 64)
+    named = "select genre, name, parent from analytics.genre where genre in ('metal', 'polka') order by 1"
+    assert rows(catalog, named) == [("metal", "Metal", "rock"), ("polka", "POLKA", None)]
+    promote(catalog, "small:2", least_coverage=0)
+    assert rows(catalog, named) == [("metal", "METAL", "jazz"), ("polka", "POLKA", "pop")]
+    promote(catalog, "small:1", least_coverage=0)
+    assert rows(catalog, named) == [("metal", "Metal", "rock"), ("polka", "POLKA", "pop")]
+
+
+def test_workers_go_on_while_labels_move(catalog: Engine, current: Labelling, shadow: Labelling) -> None:
+    for said in (current, shadow):
+        said.label("t1", rock=0.9)
+    with ThreadPoolExecutor() as pool:
+        with catalog.begin() as holding:  # which stops the move in its middle
+            holding.execute(text("select from track_current for update"))
+            promoted = pool.submit(promote, catalog, "small:2", 1)
+            wait_until(lambda: waiting(catalog) == 1)
+            shadow.label("new", jazz=0.9)
+            current.label("old model's", jazz=0.9)
+            assert shown(catalog, "new") == {"jazz"}
+            assert not promoted.done()
+        assert promoted.result().moved == 1
+
+
+def test_a_promotion_that_was_broken_off_is_taken_up(
+    catalog: Engine, current: Labelling, shadow: Labelling
+) -> None:
+    current.label("t1", rock=0.9)
+    shadow.label("t1", jazz=0.9)
+    with ThreadPoolExecutor() as pool:
+        with catalog.begin() as holding:
+            holding.execute(text("select from track_current for update"))
+            broken_off = pool.submit(promote, catalog, "small:2", 1)
+            wait_until(lambda: waiting(catalog) == 1)
+            with catalog.connect() as connection:
+                connection.execute(text("select pg_terminate_backend(pid) from pg_locks where not granted"))
+        with pytest.raises(OperationalError):
+            broken_off.result()
+    assert shown(catalog, "t1") == {"rock"}
+    assert promote(catalog, "small:2", least_coverage=1).moved == 1
+    assert shown(catalog, "t1") == {"jazz"}
+
+
+def waiting(catalog: Engine) -> int:
+    """Sessions of this catalog that wait for a lock."""
+    ((count,),) = rows(
+        catalog,
+        "select count(*) from pg_stat_activity "
+        "where datname = current_database() and wait_event_type = 'Lock'",
+    )
+    return int(count)
 
 
 def test_the_flag_follows_the_pointer_whoever_moves_it(catalog: Engine, current: Labelling) -> None:
