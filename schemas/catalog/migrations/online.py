@@ -16,16 +16,18 @@ PATIENCE_SECONDS = 300.0
 LOCK_NOT_AVAILABLE = "55P03"
 
 
-def at_once(statements: str) -> None:
-    """Run statements in one transaction, trying again while a lock cannot be had."""
+def at_once(statements: str, connection: sa.Connection | None = None) -> None:
+    """Run statements in one transaction, trying again while a lock cannot be had.
+
+    `connection`, which commits by itself, is the migration's unless another is given.
+    """
+    bind = op.get_bind() if connection is None else connection
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            op.get_bind().exec_driver_sql(
-                f"begin; set local lock_timeout = '{LOCK_TIMEOUT}'; {statements}; commit"
-            )
+            bind.exec_driver_sql(f"begin; set local lock_timeout = '{LOCK_TIMEOUT}'; {statements}; commit")
         except OperationalError as error:
-            op.get_bind().exec_driver_sql("rollback")
+            bind.exec_driver_sql("rollback")
             unavailable = getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
             if not unavailable or time.monotonic() > deadline:
                 raise
@@ -47,12 +49,19 @@ def build_index(name: str, definition: str) -> None:
 
 def add_checked(table: str, name: str, definition: str) -> None:
     """Add a constraint: for new rows at once, then for the old ones while writers go on."""
-    exists = op.get_bind().scalar(
-        sa.text("select true from pg_constraint where conname = :name"), {"name": name}
-    )
-    if not exists:
-        at_once(f"alter table {table} add constraint {name} {definition} not valid")
+    add_unchecked(table, name, definition)
     op.execute(f"alter table {table} validate constraint {name}")
+
+
+def add_unchecked(table: str, name: str, definition: str) -> None:
+    """Add a constraint for new rows only."""
+    if not has_constraint(table, name):
+        at_once(f"alter table {table} add constraint {name} {definition} not valid")
+
+
+def has_constraint(table: str, name: str) -> bool:
+    found = sa.text("select true from pg_constraint where conrelid = to_regclass(:table) and conname = :name")
+    return bool(op.get_bind().scalar(found, {"table": table, "name": name}))
 
 
 def has_column(table: str, column: str) -> bool:

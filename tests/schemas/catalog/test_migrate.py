@@ -3,13 +3,14 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from schemas.catalog.migrate import (
     alembic_config,
@@ -20,6 +21,7 @@ from schemas.catalog.migrate import (
     newest_revision,
 )
 from tests.worker.catalog.labels import model, rows, shown
+from tests.worker.processes import wait_until
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()][
     ::-1
@@ -148,6 +150,52 @@ def test_a_full_catalog_has_its_views_after_going_back_and_forth(catalog: Engine
     assert rows(catalog, views) == before
     assert shown(catalog, "t1") == {"rock"}
     assert rows(catalog, "select status from model where promoted_at is not null") == [("current",)]
+
+
+def test_a_reader_delays_the_migration_and_no_writer(catalog: Engine) -> None:
+    said = model(catalog)
+    downgrade(catalog, "0003")
+    with ThreadPoolExecutor() as pool:
+        with catalog.connect() as reader:
+            reader.execute(text("select from classification"))  # holds its lock until the end
+            migrated = pool.submit(migrate, catalog)
+            tried = "select from pg_locks where not granted and relation = 'classification'::regclass"
+            wait_until(lambda: rows(catalog, tried) != [])
+            for at in range(5):
+                write_as_the_first_release(catalog, f"t{at}")
+            assert not migrated.done()
+        assert migrated.result().after == newest_revision()
+    said.label("t1", rock=0.9)
+    assert rows(catalog, "select count(*) from track_current") == [(5,)]
+
+
+def test_going_back_leaves_no_row_that_the_older_release_refuses(catalog: Engine) -> None:
+    said = model(catalog)
+    for at in range(3):
+        said.label(f"t{at}", rock=0.9)
+    with catalog.begin() as connection:
+        connection.execute(text("update classification set lyrics = 'short' where track_id <> 't1'"))
+    written = threading.Event()
+    refused: list[Exception] = []
+
+    def write() -> None:
+        """A worker of this release that goes on until it is refused."""
+        while not refused:
+            try:
+                with catalog.begin() as connection:
+                    connection.execute(text("update classification set lyrics = 'foreign'"))
+                written.set()
+            except IntegrityError as error:
+                refused.append(error)
+            except OperationalError:  # deadlocked with the migration
+                pass
+
+    with ThreadPoolExecutor() as pool:
+        worker = pool.submit(write)
+        written.wait()
+        downgrade(catalog, "0003")
+        worker.result()
+    assert rows(catalog, "select distinct lyrics from classification") == [("absent",)]
 
 
 def test_labels_of_the_first_release_are_shown_after_migrating(empty: Engine) -> None:
