@@ -55,16 +55,18 @@ def current_revision(connection: Connection) -> str | None:
 
 
 def migrate(engine: Engine) -> Migration:
-    """Upgrade to the newest revision, views and grants included. Workers may write meanwhile."""
+    """Upgrade to the newest revision, views and grants included. Workers may write meanwhile, analysts read.
+
+    Raises ViewsInUse where people built views on those that have to be made anew.
+    """
     with _alone(engine), engine.connect() as connection:
         before = current_revision(connection)
         connection.rollback()
         command.upgrade(alembic_config(connection), "head")
         connection.commit()
-        with connection.begin():
-            replace_views(connection)
-        notes = grant_groups(connection)
-        return Migration(before, newest_revision(), notes)
+        replace_views(connection.execution_options(isolation_level="AUTOCOMMIT"))
+    with engine.connect() as connection:
+        return Migration(before, newest_revision(), grant_groups(connection))
 
 
 def downgrade(engine: Engine, revision: str) -> None:

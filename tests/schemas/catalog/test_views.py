@@ -2,15 +2,18 @@
 
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
 
 from schemas.catalog import views
-from schemas.catalog.views import materialised_views, replace_views
+from schemas.catalog.views import ViewsInUse, materialised_views, replace_views
 from tests.worker.catalog.labels import job, model, rows
+from tests.worker.processes import wait_until
 from worker.catalog.jobs import Failure, JobCatalog, upsert_tracks
 from worker.catalog.refresh import refresh
 from worker.errors import ConfigError
@@ -123,8 +126,7 @@ def test_what_people_built_on_the_views_outlives_another_definition(
     file.write_text(changed)
     monkeypatch.setattr(views, "SQL", file)
     try:
-        with catalog.begin() as connection:
-            replace_views(connection)
+        renew(catalog)
         assert rows(catalog, "select count(one) from analytics.track_label") == [(0,)]
         assert rows(catalog, "select count(*) from mine union all select count(*) from mine_too") == [
             (0,),
@@ -138,19 +140,25 @@ def test_what_people_built_on_the_views_outlives_another_definition(
             connection.execute(text("drop owned by reader_of_one_view; drop role reader_of_one_view"))
 
 
-def test_a_materialised_view_is_made_anew_when_its_definition_changes(
-    catalog: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: object
-) -> None:
-    changed = views.SQL.read_text().replace("n / n_all as support", "2 * n / n_all as support")
-    file = views.SQL.__class__(str(tmp_path)) / "analytics.sql"
-    file.write_text(changed)
+@pytest.fixture
+def changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Another release's views: `genre_cooccurrence` and `unlabelled`, which `coverage_week` reads, differ."""
+    sql = views.SQL.read_text()
+    for old, new in (("n / n_all as support", "2 * n / n_all as support"), ("else 'waiting'", "else 'due'")):
+        assert old in sql
+        sql = sql.replace(old, new)
+    file = tmp_path / "analytics.sql"
+    file.write_text(sql)
     monkeypatch.setattr(views, "SQL", file)
+
+
+def test_a_materialised_view_is_made_anew_when_its_definition_changes(catalog: Engine, changed: None) -> None:
     model(catalog).label("t1", rock=0.9, pop=0.8)
-    with catalog.begin() as connection:
-        replace_views(connection)
+    renew(catalog)
     support = "select support from analytics.genre_cooccurrence where genre_a = 'rock' and genre_b = 'pop'"
     assert rows(catalog, support) == [(2.0,)]
     assert rows(catalog, "select count(*) from analytics.belief_and_observation") == [(2,)]
+    assert rows(catalog, "select to_regnamespace('analytics_next')") == [(None,)]
     refresh(catalog)
 
 
@@ -280,6 +288,50 @@ def test_tracks_are_found_by_artist_and_isrc_without_reading_all(catalog: Engine
                 text(f"explain (format json) select * from analytics.{view} where {column} = '{column} 7'")
             )
             assert f"track_{column}_idx" in str(plan)
+def test_readers_go_on_while_a_materialised_view_is_made_anew(catalog: Engine, changed: None) -> None:
+    """The swap waits for one who reads the old view for long; whoever comes after is answered at once."""
+    with ThreadPoolExecutor() as pool:
+        with catalog.connect() as reader:
+            reader.execute(text("select * from analytics.coverage"))  # holds its lock until the end
+            renewed = pool.submit(renew, catalog)
+            tried = "select from pg_locks where not granted and mode = 'AccessExclusiveLock'"
+            wait_until(lambda: rows(catalog, tried) != [])
+            for view in materialised_views():
+                rows(catalog, f"select * from {view}")
+            assert not renewed.done()
+        renewed.result()
+    assert rows(catalog, "select support from analytics.genre_cooccurrence") == []
+
+
+def test_grants_outlive_a_view_that_is_made_anew(catalog: Engine, changed: None) -> None:
+    granted = (
+        "select relname, array(select acl::text from unnest(relacl) acl order by 1) from pg_class "
+        "where relnamespace = 'analytics'::regnamespace and relkind in ('v', 'm') order by 1"
+    )
+    with catalog.begin() as connection:
+        connection.execute(text("grant select on analytics.coverage, analytics.unlabelled to public"))
+    before = rows(catalog, granted)
+    renew(catalog)
+    assert rows(catalog, granted) == before
+
+
+def test_what_people_built_is_not_dropped(catalog: Engine, changed: None) -> None:
+    with catalog.begin() as connection:
+        connection.execute(text("create view mine as select waiting from analytics.coverage"))
+        connection.execute(
+            text("create materialized view mine_too as select n from analytics.genre_cooccurrence")
+        )
+    with pytest.raises(ViewsInUse, match=r"^mine, mine_too: built on analytics.genre_cooccurrence, "):
+        renew(catalog)
+    assert rows(catalog, "select waiting from mine") == [(0,)]
+    with catalog.begin() as connection:
+        connection.execute(text("drop view mine; drop materialized view mine_too"))
+    renew(catalog)
+
+
+def renew(catalog: Engine) -> None:
+    with catalog.connect() as connection:
+        replace_views(connection.execution_options(isolation_level="AUTOCOMMIT"))
 
 
 def test_a_reader_is_not_blocked_by_a_refresh(catalog: Engine) -> None:
