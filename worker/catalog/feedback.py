@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Engine, text
 
+from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
 from worker.errors import ConfigError
 
 GENRES_FILE = "genres.json"
@@ -66,17 +69,28 @@ def add_feedback(engine: Engine, track_id: str, genre: str, is_right: bool, give
         )
 
 
-def export_feedback(engine: Engine, manifest: Path) -> int:
-    """Write the judged tracks as a training manifest, `genres.json` beside it; returns how many.
+@dataclass(frozen=True)
+class Exported:
+    """What `export_feedback` wrote."""
+
+    tracks: int
+    without_job: int
+    """Judged tracks that were left out, because the catalog does not know where their audio is."""
+
+
+def export_feedback(engine: Engine, manifest: Path) -> Exported:
+    """Write the judged tracks as a training manifest, `genres.json` beside it.
 
     A track has the genres that the current model gives it, as people corrected them; a rejected genre takes
-    those below it along. A track that has none left is no example of anything, and is left out.
+    those below it along. A track that has none left is no example of anything, and is left out. The file
+    takes its name when it is whole.
     """
-    with engine.connect() as connection:
-        genres = [dict(row) for row in connection.execute(GENRES).mappings()]
-        parents = {genre["slug"]: genre["parent"] for genre in genres}
-        count = 0
-        with manifest.open("w", encoding="utf-8") as file:
+    unfinished = manifest.with_name(manifest.name + ".part")
+    try:
+        with engine.connect() as connection, unfinished.open("w", encoding="utf-8") as file:
+            genres = [dict(row) for row in connection.execute(GENRES).mappings()]
+            parents = {genre["slug"]: genre["parent"] for genre in genres}
+            tracks = without_job = 0
             stream = connection.execution_options(stream_results=True, yield_per=1000).execute(JUDGED)
             for row in stream:
                 rejected = set(row.rejected or ())
@@ -85,11 +99,20 @@ def export_feedback(engine: Engine, manifest: Path) -> int:
                     for genre in {*row.labels, *(row.accepted or ())}
                     if rejected.isdisjoint(_lineage(genre, parents))
                 )
-                if genres_of_track:
-                    file.write(json.dumps(_example(row, genres_of_track), ensure_ascii=False) + "\n")
-                    count += 1
+                if not genres_of_track:
+                    continue
+                try:
+                    job = TrackJob.model_validate(row.job)
+                except ValidationError:  # registered by another hand
+                    without_job += 1
+                    continue
+                file.write(json.dumps(_example(row, job, genres_of_track), ensure_ascii=False) + "\n")
+                tracks += 1
+        unfinished.replace(manifest)
+    finally:
+        unfinished.unlink(missing_ok=True)
     (manifest.parent / GENRES_FILE).write_text(json.dumps(genres, indent=2, ensure_ascii=False) + "\n")
-    return count
+    return Exported(tracks, without_job)
 
 
 def _lineage(genre: str, parents: dict[str, str | None]) -> Iterator[str]:
@@ -100,12 +123,13 @@ def _lineage(genre: str, parents: dict[str, str | None]) -> Iterator[str]:
         above = parents[above]
 
 
-def _example(row: Any, genres: list[str]) -> dict[str, Any]:
-    lyrics = row.job.get("lyrics")
+def _example(row: Any, job: TrackJob, genres: list[str]) -> dict[str, Any]:
     return {
         "track_id": row.track_id,
-        "audio": _url(row.job["audio"]),
-        "lyrics": _url(lyrics) if lyrics and "bucket" in lyrics else None,
+        "audio": _url(job.audio),
+        "lyrics": job.lyrics.text
+        if isinstance(job.lyrics, InlineLyrics)
+        else job.lyrics and _url(job.lyrics),
         "genres": genres,
         "artist": row.artist,
         "language": row.language,
@@ -113,5 +137,5 @@ def _example(row: Any, genres: list[str]) -> dict[str, Any]:
     }
 
 
-def _url(reference: dict[str, str]) -> str:
-    return f"s3://{reference['bucket']}/{reference['key']}"
+def _url(reference: ObjectRef) -> str:
+    return f"s3://{reference.bucket}/{reference.key}"

@@ -31,7 +31,7 @@ def export(
 ) -> None:
     """The tracks that people judged, as a training manifest: labels of the current model, corrected.
 
-    Audio and lyrics are s3:// addresses and `split` is null: download and split before `cogenre-train fit`.
+    `cogenre-train fit` takes it as it is: it reads s3:// addresses and splits the tracks by artist.
     """
     from worker.catalog.connect import connect_migrated
     from worker.catalog.feedback import export_feedback
@@ -40,9 +40,10 @@ def export(
 
     engine = connect_migrated(CatalogSettings.load())
     try:
-        count = export_feedback(engine, manifest)
+        done = export_feedback(engine, manifest)
     except OSError as error:
         raise ConfigError(f"cannot write {error.filename}: {error.strerror}") from None
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        f"{count:,} tracks in {manifest}", markup=False
-    )
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"{done.tracks:,} tracks in {manifest}", markup=False)
+    if done.without_job:
+        console.print(f"{done.without_job:,} left out: the catalog does not know where their audio is")

@@ -1,14 +1,18 @@
 """What people say: kept apart, shown, and exported to train on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import ProgrammingError
 
+from schemas.jobs import InlineLyrics, ObjectRef
 from tests.worker.catalog.labels import Labelling, model, rows
-from worker.catalog.feedback import add_feedback, export_feedback
+from trainer.manifest import read_manifest
+from worker.catalog.feedback import Exported, add_feedback, export_feedback
 from worker.errors import ConfigError
 
 
@@ -74,6 +78,47 @@ def test_the_manifest_has_labels_as_people_corrected_them(
     }
     genres = json.loads((tmp_path / "genres.json").read_text())
     assert {"slug": "metal", "name": "Metal", "parent": "rock"} in genres
+
+
+def test_inline_lyrics_are_in_the_manifest_as_the_trainer_reads_them(
+    catalog: Engine, said: Labelling, tmp_path: Path
+) -> None:
+    result = said.classified("t1", {"rock": 0.9}, day=1)
+    sung = result.job.model_copy(update={"lyrics": InlineLyrics(text="hello words")})
+    said.catalog.write([replace(result, job=sung)])
+    kept = ObjectRef(bucket="masters", key="lyrics/t2.txt")
+    result = said.classified("t2", {"rock": 0.9}, day=1)
+    said.catalog.write([replace(result, job=result.job.model_copy(update={"lyrics": kept}))])
+    for track in ("t1", "t2"):
+        add_feedback(catalog, track, "rock", True, "ann")
+    assert {track: line["lyrics"] for track, line in exported(catalog, tmp_path).items()} == {
+        "t1": "hello words",
+        "t2": "s3://masters/lyrics/t2.txt",
+    }
+    library = read_manifest(tmp_path / "manifest.jsonl")
+    assert [library.lyrics(track) for track in library.tracks if track.track_id == "t1"] == ["hello words"]
+
+
+def test_a_track_without_a_job_is_left_out_and_counted(
+    catalog: Engine, said: Labelling, tmp_path: Path
+) -> None:
+    with catalog.begin() as connection:
+        connection.execute(text("insert into track (id, job, enqueued_at) values ('other', '{}', now())"))
+    for track in ("other", "t1"):
+        add_feedback(catalog, track, "rock", True, "ann")
+    assert export_feedback(catalog, tmp_path / "manifest.jsonl") == Exported(tracks=1, without_job=1)
+
+
+def test_a_manifest_takes_its_name_when_it_is_whole(catalog: Engine, said: Labelling, tmp_path: Path) -> None:
+    add_feedback(catalog, "t1", "rock", True, "ann")
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("the one before\n")
+    with catalog.begin() as connection:
+        connection.execute(text("alter table track rename column job to elsewhere"))
+    with pytest.raises(ProgrammingError):
+        export_feedback(catalog, manifest)
+    assert manifest.read_text() == "the one before\n"
+    assert list(tmp_path.iterdir()) == [manifest]
 
 
 def test_a_rejected_parent_takes_its_children_along(catalog: Engine, said: Labelling, tmp_path: Path) -> None:
