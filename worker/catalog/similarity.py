@@ -2,7 +2,8 @@
 
 Embeddings are written as plain arrays, because an index of vectors would slow the workers down. A refresh
 copies those of the current model into `similarity.track_vector` and indexes them there. Embeddings of
-different models cannot be compared, so that another current model starts it anew.
+different models cannot be compared, so that another current model has a table of its own: it takes the place
+of the other when it is full and indexed.
 """
 
 import math
@@ -10,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from schemas.catalog.migrations.online import at_once
 from worker.errors import ConfigError
 
 INDEXED_FROM = 10_000
@@ -18,20 +20,40 @@ MOST_LISTS = 1000
 BUILD_MEMORY = "512MB"
 """Choosing the centres of so many lists takes half of it; PostgreSQL's default of 64 MB is too little."""
 
-SETUP = """
+CREATE = """
 create schema if not exists similarity;
-create table if not exists similarity.track_vector (
-    track_id text primary key,
-    classification_id bigint not null unique,
+drop table if exists similarity.track_vector_next;
+create table similarity.track_vector_next (
+    track_id text constraint track_vector_next_pkey primary key,
+    classification_id bigint not null constraint track_vector_next_classification_id_key unique,
     model_id smallint not null,
     embedding public.vector({width}) not null
-);
+)
+"""
+
+# A view keeps its columns' types, and a vector's width is part of its type.
+DROP_VIEW = "drop view if exists analytics.track_vector cascade;"
+
+SWAP = """
 create or replace view analytics.track_vector as
-select track_id, embedding from similarity.track_vector;
+select track_id, embedding from similarity.track_vector_next;
 comment on view analytics.track_vector is 'Embeddings of the current model, as of the last refresh.';
 comment on column analytics.track_vector.track_id is 'The platform''s own id.';
 comment on column analytics.track_vector.embedding is 'The fused vector of sound and lyrics.';
+drop table if exists similarity.track_vector;
+alter table similarity.track_vector_next rename to track_vector;
+alter table similarity.track_vector rename constraint track_vector_next_pkey to track_vector_pkey;
+alter table similarity.track_vector
+    rename constraint track_vector_next_classification_id_key to track_vector_classification_id_key;
+alter index if exists similarity.track_vector_next_embedding_idx rename to track_vector_embedding_idx
 """
+
+HELD_WIDTH = text("""
+    select atttypmod from pg_attribute
+    where attrelid = to_regclass('analytics.track_vector') and attname = 'embedding'
+""")
+
+HOLDS_OTHERS = text("select exists (select from similarity.track_vector where model_id <> :model)")
 
 WIDTH = text("""
     select m.id as model_id, cardinality(c.embedding) as width
@@ -46,16 +68,16 @@ FORGET = text("""
     where not exists (select from track_current t where t.classification_id = v.classification_id)
 """)
 
-ADD = text("""
-    insert into similarity.track_vector (track_id, classification_id, model_id, embedding)
+ADD = """
+    insert into similarity.{table} (track_id, classification_id, model_id, embedding)
     select c.track_id, c.id, c.model_id, cast(c.embedding as vector)
     from track_current cur
     join classification c on c.id = cur.classification_id
     where c.model_id = :model
-      and not exists (select from similarity.track_vector v where v.classification_id = c.id)
+      and not exists (select from similarity.{table} v where v.classification_id = c.id)
     on conflict (track_id) do update
     set classification_id = excluded.classification_id, embedding = excluded.embedding
-""")
+"""
 
 # By its name: analysts may not look an object of schema `similarity` up.
 LISTS = text("""
@@ -85,24 +107,35 @@ def index_embeddings(connection: Connection) -> bool:
     model = connection.execute(WIDTH).one_or_none()
     if model is None:
         return False
-    connection.exec_driver_sql(SETUP.format(width=model.width))
-    stale = connection.scalar(
-        text("select exists (select from similarity.track_vector where model_id <> :model)"),
-        {"model": model.model_id},
-    )
-    if stale:
-        connection.exec_driver_sql("drop table similarity.track_vector cascade")
-        connection.exec_driver_sql(SETUP.format(width=model.width))
+    held = connection.scalar(HELD_WIDTH)
+    if held != model.width or connection.scalar(HOLDS_OTHERS, {"model": model.model_id}):
+        _start_anew(connection, model.model_id, model.width, held)
+        return True
     connection.execute(FORGET)
-    connection.execute(ADD, {"model": model.model_id})
+    connection.execute(text(ADD.format(table="track_vector")), {"model": model.model_id})
     connection.exec_driver_sql("analyze similarity.track_vector")
-    tracks = connection.scalar(text("select count(*) from similarity.track_vector")) or 0
-    lists = min(math.isqrt(tracks), MOST_LISTS)
+    lists = _lists(connection, "track_vector")
     built: int | None = connection.scalar(LISTS)
     # The lists' centres are those of the tracks at hand when it was built: twice as many lists, anew.
-    if tracks >= INDEXED_FROM and (built is None or lists >= 2 * built):
-        _build(connection, lists)
+    if lists and (built is None or lists >= 2 * built):
+        _build(connection, "track_vector", "track_vector_next_idx", lists, "concurrently")
+        at_once(
+            "drop index if exists similarity.track_vector_embedding_idx; "
+            "alter index similarity.track_vector_next_idx rename to track_vector_embedding_idx",
+            connection,
+        )
     return True
+
+
+def _start_anew(connection: Connection, model: int, width: int, held: int | None) -> None:
+    """Fill and index another table, then swap: a search finds all tracks of either model."""
+    connection.exec_driver_sql(CREATE.format(width=width))
+    connection.execute(text(ADD.format(table="track_vector_next")), {"model": model})
+    lists = _lists(connection, "track_vector_next")
+    if lists:
+        _build(connection, "track_vector_next", "track_vector_next_embedding_idx", lists)
+    connection.exec_driver_sql("analyze similarity.track_vector_next")
+    at_once((DROP_VIEW if held not in (None, width) else "") + SWAP, connection)
 
 
 def similar(engine: Engine, track_id: str, limit: int) -> list[dict[str, Any]]:
@@ -131,17 +164,18 @@ def probes(lists: int) -> int:
     return max(1, math.isqrt(lists))
 
 
-def _build(connection: Connection, lists: int) -> None:
-    """Built beside the old index, it takes its place."""
+def _lists(connection: Connection, table: str) -> int:
+    """Of an index of the table's tracks; 0 where it does not pay."""
+    tracks = connection.scalar(text(f"select count(*) from similarity.{table}")) or 0  # noqa: S608 - ours
+    return min(math.isqrt(tracks), MOST_LISTS) if tracks >= INDEXED_FROM else 0
+
+
+def _build(connection: Connection, table: str, index: str, lists: int, concurrently: str = "") -> None:
     connection.exec_driver_sql(f"set maintenance_work_mem = '{BUILD_MEMORY}'")
-    connection.exec_driver_sql("drop index concurrently if exists similarity.track_vector_next_idx")
+    connection.exec_driver_sql(f"drop index concurrently if exists similarity.{index}")
     connection.exec_driver_sql(
-        "create index concurrently track_vector_next_idx on similarity.track_vector "
+        f"create index {concurrently} {index} on similarity.{table} "
         f"using ivfflat (embedding vector_cosine_ops) with (lists = {lists})"
-    )
-    connection.exec_driver_sql("drop index if exists similarity.track_vector_embedding_idx")
-    connection.exec_driver_sql(
-        "alter index similarity.track_vector_next_idx rename to track_vector_embedding_idx"
     )
     connection.exec_driver_sql("reset maintenance_work_mem")
 

@@ -1,9 +1,13 @@
 """What analysts ask, on a catalog small enough to know the answers."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.worker.catalog.labels import Labelling, model
+from tests.worker.catalog.labels import Labelling, model, rows
+from tests.worker.processes import wait_until
+from worker.catalog.lifecycle import promote
 from worker.catalog.questions import changes, correlations, genres, search, trend, unlabelled
 from worker.catalog.refresh import refresh
 from worker.catalog.similarity import INDEXED_FROM, similar
@@ -173,6 +177,42 @@ def test_similar_tracks_are_the_nearest_by_the_current_model(catalog: Engine, sa
     model(catalog, "2").label("b", day=2, jazz=0.9)
     refresh(catalog)
     assert [row["track_id"] for row in similar(catalog, "a", 2)] == ["d", "b"]
+
+
+def test_another_models_embeddings_take_the_place_of_the_others_at_once(
+    catalog: Engine, said: Labelling
+) -> None:
+    """Also where they are of another width, and while somebody reads those that go."""
+    with catalog.begin() as connection:
+        connection.execute(text("create extension vector"))
+    refresh(catalog)
+    with catalog.begin() as connection:
+        connection.execute(text("create view mine as select track_id, embedding from analytics.track_vector"))
+    tried = (
+        "select from pg_locks "
+        "where not granted and relation in "
+        "(to_regclass('analytics.track_vector'), to_regclass('similarity.track_vector'))"
+    )
+    for version, width in (("2", 4), ("3", 5)):
+        shadow = model(catalog, version)
+        for track in ("rock", "metal"):
+            shadow.catalog.write([shadow.classified(track, {}, embedding=(1,) * width)])
+        promote(catalog, f"small:{version}", least_coverage=0)
+        with ThreadPoolExecutor() as pool:
+            with catalog.connect() as reader:
+                (before,) = reader.execute(text("select count(*) from analytics.track_vector")).one()
+                refreshed = pool.submit(refresh, catalog)
+                wait_until(lambda: rows(catalog, tried) != [])
+                assert rows(catalog, "select count(*) from analytics.track_vector") == [(before,)]
+                assert not refreshed.done()
+            refreshed.result()
+        assert rows(catalog, "select track_id from analytics.track_vector order by 1") == [
+            ("metal",),
+            ("rock",),
+        ]
+        assert [row["track_id"] for row in similar(catalog, "rock", 9)] == ["metal"]
+        assert rows(catalog, "select to_regclass('mine')") == [("mine" if width == 4 else None,)]
+        refresh(catalog)
 
 
 def test_many_embeddings_are_indexed(catalog: Engine, said: Labelling) -> None:
