@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from schemas.bundle import MANIFEST_FILE, artefact_sha256, read_bundle
 from schemas.errors import BundleError
 from worker.bundle_cache import local_bundle
-from worker.catalog.models import RegisteredModel, register_model
+from worker.catalog.models import RegisteredModel, note_served, register_model
 from worker.catalog.tracks import TrackCatalog
 from worker.errors import ConfigError
 from worker.model import Model
@@ -49,7 +49,18 @@ class BundleFolder:
         """By the bundle's SHA-256. One that is loaded when another fails to is there for the next look."""
 
     def load(self) -> None:
-        """Serve what is wanted. Raises ConfigError, BundleError, where nothing can be served."""
+        """Serve what is wanted, and let the catalog know.
+
+        Raises ConfigError, BundleError, where nothing can be served.
+        """
+        try:
+            self._load()
+        finally:
+            # Also where another bundle cannot be loaded: these serve on.
+            if self._models.serving:
+                note_served(self._engine, self._loaded)
+
+    def _load(self) -> None:
         wanted: dict[str, ServedModel] = {}
         for folder in found_bundles(local_bundle(self._settings)):
             sha256 = artefact_sha256(folder)

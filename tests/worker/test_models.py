@@ -15,6 +15,7 @@ from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
 from worker.bundles import BundleFolder, found_bundles
 from worker.catalog.lifecycle import promote
+from worker.catalog.models import check_served
 from worker.errors import ConfigError
 from worker.local import free_port
 from worker.observe.health import Health
@@ -81,6 +82,7 @@ def test_a_worker_without_a_model_to_serve_says_so(
     models = ServedModels()
     BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
     assert [served.label for served in models.serving] == ["demo:1"]
+    check_served(catalog, "demo:1")
     models.close()
     (bundles.parent / "kept-back" / "demo-2").rename(bundles / "demo-2")
     BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
@@ -89,6 +91,26 @@ def test_a_worker_without_a_model_to_serve_says_so(
     shutil.rmtree(bundles / "demo-2")
     with pytest.raises(ConfigError, match="is retired: promote one"):
         BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+
+
+def test_a_worker_that_cannot_load_a_bundle_is_heard_of_for_those_that_it_serves(
+    environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
+    models = ServedModels()
+    folder = BundleFolder(WorkerSettings.load(), catalog, models, Health())
+    folder.load()
+    with catalog.begin() as connection:
+        connection.execute(text("update model set served_at = null"))
+    with pytest.raises(ConfigError, match="no worker serves demo:1"):
+        check_served(catalog, "demo:1")
+    broken = bundles / "demo-2"
+    (bundles.parent / "kept-back" / "demo-2").rename(broken)
+    next(broken.glob("*.onnx")).write_bytes(b"")
+    with pytest.raises(BundleError):
+        folder.load()
+    check_served(catalog, "demo:1")
+    models.close()
 
 
 def test_a_folder_without_bundles_is_named(tmp_path: Path, bundles: Path) -> None:

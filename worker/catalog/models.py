@@ -1,6 +1,8 @@
 """Models in the catalog."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import Connection, Engine, text
 
@@ -125,6 +127,40 @@ def _insert_genres(connection: Connection, manifest: BundleManifest) -> dict[str
         },
     )
     return {row.slug: row.id for row in connection.execute(text("select slug, id from genre"))}
+
+
+SERVED_WITHIN = timedelta(minutes=2)
+"""Workers look at their models more often, and note it every half minute."""
+
+
+def note_served(engine: Engine, artefacts: Iterable[str]) -> None:
+    """A worker has these bundles loaded. Many workers note it: one a model and half a minute is enough."""
+    with engine.begin() as connection:
+        connection.execute(
+            text("""
+                update model set served_at = now()
+                where artefact_sha256 = any(:artefacts)
+                  and (served_at is null or served_at < now() - interval '30 seconds')
+            """),
+            {"artefacts": list(artefacts)},
+        )
+
+
+def check_served(engine: Engine, label: str) -> None:
+    """Raises ConfigError where no worker has had the model loaded of late; says nothing of unknown models."""
+    with engine.connect() as connection:
+        unserved = connection.scalar(
+            text("""
+                select coalesce(served_at < now() - :within, true) from model
+                where name || ':' || version = :label
+            """),
+            {"label": label, "within": SERVED_WITHIN},
+        )
+    if unserved:
+        raise ConfigError(
+            f"no worker serves {label}: put its bundle where COGENRE_BUNDLE of the workers points, "
+            "or say --unserved"
+        )
 
 
 def show_genres(connection: Connection, model_id: int) -> None:

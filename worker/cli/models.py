@@ -11,6 +11,7 @@ from worker.cli.rows import show
 app = typer.Typer(no_args_is_help=True, help="Models, from shadow to current to retired.")
 
 Model = Annotated[str, typer.Argument(help="NAME:VERSION.", metavar="MODEL")]
+Unserved = Annotated[bool, typer.Option("--unserved", help="Even if no worker serves the model.")]
 
 
 def register(cogenre: typer.Typer) -> None:
@@ -57,6 +58,7 @@ def promote(
             min=0, max=1, help="Share of the labelled tracks that it must have classified as they are now."
         ),
     ] = 0.95,
+    unserved: Unserved = False,
 ) -> None:
     """Show a model's labels instead of the current one's: all at once, in one transaction.
 
@@ -64,9 +66,13 @@ def promote(
     """
     from worker.catalog.connect import connect_migrated
     from worker.catalog.lifecycle import promote
+    from worker.catalog.models import check_served
     from worker.settings import CatalogSettings
 
-    done = promote(connect_migrated(CatalogSettings.load()), model, least_coverage)
+    engine = connect_migrated(CatalogSettings.load())
+    if not unserved:
+        check_served(engine, model)
+    done = promote(engine, model, least_coverage)
     Console(highlight=False, soft_wrap=True).print(
         f"{model} is current: {done.moved:,} tracks show its labels, {done.left:,} those of an older model; "
         "run `cogenre catalog refresh`"
@@ -91,6 +97,7 @@ def backfill(
         int, typer.Option(min=1, help="Pause while as many wait in the queue; the broker's memory is finite.")
     ] = 10_000,
     after: Annotated[str, typer.Option(help="Go on after this track id.")] = "",
+    unserved: Unserved = False,
 ) -> None:
     """Enqueue all tracks that a model has not classified. New tracks are served first, always.
 
@@ -102,12 +109,16 @@ def backfill(
     from worker.backfill import Backfill
     from worker.broker import celery_app
     from worker.catalog.connect import connect_migrated
+    from worker.catalog.models import check_served
     from worker.consume import check_broker
     from worker.settings import BrokerSettings, CatalogSettings
     from worker.status import Broker
 
     settings = BrokerSettings.load()
-    run = Backfill(connect_migrated(CatalogSettings.load()), celery_app(settings), model, after)
+    engine = connect_migrated(CatalogSettings.load())
+    run = Backfill(engine, celery_app(settings), model, after)
+    if not unserved:
+        check_served(engine, model)
     check_broker(settings)
     broker = Broker(settings)
     columns = (TextColumn("enqueued"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 
 from schemas.catalog.access import grant
 from tests.worker.catalog.labels import Labelling, model
+from worker.catalog.models import note_served
 from worker.catalog.refresh import refresh
 from worker.cli import main
 
@@ -71,6 +72,10 @@ def labelled(catalog: Engine) -> Labelling:
 
 def test_a_model_from_shadow_to_current(catalog: Engine, labelled: Labelling, cogenre: Command) -> None:
     shadow = model(catalog, "2")
+    unserved = cogenre("models", "promote", "small:2", "--least-coverage", "0")
+    assert (unserved.returncode, unserved.stderr.count("\n")) == (2, 1)
+    assert "cogenre: no worker serves small:2: put its bundle where" in unserved.stderr
+    note_served(catalog, ["2" * 64])
     refused = cogenre("models", "promote", "small:2")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "cogenre: small:2 has classified 0 of 2 labelled tracks (0.0%)" in refused.stderr
@@ -87,7 +92,13 @@ def test_a_model_from_shadow_to_current(catalog: Engine, labelled: Labelling, co
 
 def test_backfill_enqueues_and_says_how_many(catalog: Engine, labelled: Labelling, cogenre: Command) -> None:
     model(catalog, "2")
-    done = cogenre("backfill", "--model", "small:2", "--rate", "1000")
+    command = ("backfill", "--model", "small:2", "--rate", "1000")
+    with catalog.begin() as connection:
+        connection.execute(text("update model set served_at = now() - interval '1 hour'"))
+    assert "no worker serves small:2" in cogenre(*command).stderr
+    assert "enqueued 2 tracks for small:2" in cogenre(*command, "--unserved").stderr
+    note_served(catalog, ["2" * 64])
+    done = cogenre(*command)
     assert done.returncode == 0
     assert "enqueued 2 tracks for small:2" in done.stderr
 
