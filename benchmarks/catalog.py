@@ -165,7 +165,7 @@ def _variants(session: psycopg.Connection[Any], question: str) -> list[str]:
     ).fetchall()
     genres = [row[0] for row in session.execute("select genre from genre order by tracks desc limit 3")]
     variants = []
-    for a, b in pairs[:: max(1, len(pairs) // PAIRS)]:
+    for a, b in pairs[:: max(1, len(pairs) // PAIRS)][:PAIRS]:
         third = next(genre for genre in genres if genre not in (a, b))
         named = dict(zip(PAIR, (a, b, third), strict=True))
         variants.append(re.sub("|".join(PAIR), lambda found, named=named: f"'{named[found[0]]}'", question))
