@@ -63,6 +63,7 @@ def promote(
     """Show a model's labels instead of the current one's: all at once, in one transaction.
 
     Workers go on meanwhile. A track of which the model has not classified the newest master keeps its labels.
+    If it is broken off, the same command takes it up.
     """
     from worker.catalog.connect import connect_migrated
     from worker.catalog.lifecycle import promote
