@@ -5,7 +5,7 @@ from alembic import op
 from schemas.catalog.migrations.online import at_once, has_column
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
