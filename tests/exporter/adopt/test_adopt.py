@@ -111,7 +111,7 @@ def test_a_softmax_of_one_label_a_track(ast_folder: str, tmp_path: Path) -> None
     got = dict(zip(genres, (1 / (1 + np.exp(-logits))).T, strict=True))
     for slug, label in (("techno", "Electronic---Techno"), ("jazz", "Jazz"), ("speech", "Speech")):
         np.testing.assert_allclose(got[slug], wanted[:, checkpoints.LABELS.index(label)], atol=1e-3)
-    assert strangers(tmp_path / "out" / GRAPH) == set()
+    assert not strangers(tmp_path / "out" / GRAPH)
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "whisper", "wav2vec2, masked"])
@@ -125,8 +125,7 @@ def test_others_that_transformers_loads(kind: str, tmp_path: Path) -> None:
     listening = Listening(seconds=None if kind == "whisper" else 2.0)
     manifest = adopt(source, tmp_path / "out", "other", "1", Taxonomy(), listening)
     assert manifest.parity.max_probability_difference < LARGEST_DIFFERENCE
-    # Where the mask decides how long a result is, a graph for CUDA, not one for TensorRT.
-    assert strangers(tmp_path / "out" / GRAPH) == ({"NonZero"} if kind == "wav2vec2, masked" else set())
+    assert not strangers(tmp_path / "out" / GRAPH)
 
 
 def test_parity_tells_another_network(adopted: Path, ast_folder: str) -> None:

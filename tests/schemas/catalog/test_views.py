@@ -288,6 +288,8 @@ def test_tracks_are_found_by_artist_and_isrc_without_reading_all(catalog: Engine
                 text(f"explain (format json) select * from analytics.{view} where {column} = '{column} 7'")
             )
             assert f"track_{column}_idx" in str(plan)
+
+
 def test_readers_go_on_while_a_materialised_view_is_made_anew(catalog: Engine, changed: None) -> None:
     """The swap waits for one who reads the old view for long; whoever comes after is answered at once."""
     with ThreadPoolExecutor() as pool:
