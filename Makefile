@@ -29,8 +29,9 @@ help: ## this list
 demo: $(LOCAL) ## the whole path on an embedded stack; AUDIO=dir adds the audio files of a folder
 	$(BIN)/cogenre demo $(if $(AUDIO),--audio "$(AUDIO)")
 
+# Three processes share the CPUs: torch's own threads would only wait for each other.
 test: lint ## lint, then every test but the slow ones
-	$(BIN)/pytest -m "not slow" -n 3 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 3 --dist loadfile
 
 test-slow: $(DEV) ## the tests that take minutes
 	$(BIN)/pytest -m slow
