@@ -2,7 +2,8 @@
 
 ```
 submit ──► waiting (bounded) ──► policy takes a group ──► run ──► futures resolve
-              │ past its deadline        ▲                 │ fails: halves, down to the one bad request
+              │ past its deadline        ▲                 │ fails: halves, down to the one bad request;
+              │                          │                 │ TryLater: no request's fault, of all at once
               ▼                          └── next group ◄──┘
             dropped
 ```
@@ -19,7 +20,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from worker.errors import DeadlinePassed
+from worker.errors import DeadlinePassed, TryLater
 from worker.observe.metrics import BATCH_SECONDS, BATCH_WAIT_SECONDS
 
 Request = TypeVar("Request")
@@ -128,6 +129,10 @@ class Batcher(Generic[Request, Result]):
         try:
             with BATCH_SECONDS.labels(self._name).time():
                 results = self._run([waiting.request for waiting in group])
+        except TryLater as error:  # halves would wait for the same, each as long
+            for waiting in group:
+                waiting.future.set_exception(error)
+            return
         except Exception as error:  # whatever it is, it belongs to a request
             if len(group) == 1:
                 group[0].future.set_exception(error)

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 import pytest
 
 from worker.batcher import Batcher
-from worker.errors import DeadlinePassed
+from worker.errors import DeadlinePassed, TryLater
 
 
 def everything(waiting: list[int]) -> list[int]:
@@ -15,8 +15,9 @@ def everything(waiting: list[int]) -> list[int]:
 class Doubler:
     """Doubles numbers; keeps what it ran, refuses `bad`, and waits for `gate` before each run."""
 
-    def __init__(self, bad: int | None = None) -> None:
+    def __init__(self, bad: int | None = None, error: type[Exception] = ValueError) -> None:
         self.bad = bad
+        self.error = error
         self.groups: list[list[int]] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -25,7 +26,7 @@ class Doubler:
         assert self.gate.wait(10)
         self.groups.append(group)
         if self.bad in group:
-            raise ValueError(f"{self.bad} is bad")
+            raise self.error(f"{self.bad} is bad")
         return [2 * number for number in group]
 
 
@@ -63,6 +64,17 @@ def test_one_bad_request_fails_alone() -> None:
     with pytest.raises(ValueError, match="3 is bad"):
         futures[3].result(5)
     assert [futures[at].result(5) for at in (0, 1, 2, 4, 5)] == [0, 2, 4, 8, 10]
+    batcher.close()
+
+
+def test_what_no_request_is_to_blame_for_fails_the_group_in_one_run() -> None:
+    away = Doubler(bad=3, error=TryLater)
+    batcher = Batcher("test", everything, away, capacity=8)
+    futures = held(batcher, away, range(6))
+    for future in futures[1:]:
+        with pytest.raises(TryLater):
+            future.result(5)
+    assert away.groups == [[0], [1, 2, 3, 4, 5]]
     batcher.close()
 
 
