@@ -139,3 +139,5 @@ class Follower:
                 self._look()
             except (ConfigError, BundleError, SQLAlchemyError, OSError) as error:
                 log.warning("models stay as they are: %s", error)
+            except Exception:  # this thread's end would go unseen, and no model would change any more
+                log.exception("models stay as they are")

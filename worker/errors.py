@@ -60,6 +60,10 @@ class DecoderUnavailable(Exception):
     """No process to decode in can be started. Trying later, or elsewhere, helps."""
 
 
+class InferenceFailed(Exception):
+    """The graph did not run: most often its device, or the device's memory. Elsewhere, or later, it may."""
+
+
 class DeadlinePassed(Exception):
     """The request waited too long for its turn. Elsewhere, or later, there may be less to do."""
 

@@ -13,6 +13,7 @@ from media.lyrics import clean_lyrics
 from media.tokens import LyricsTokenizer
 from schemas.bundle import INPUTS, OUTPUTS, BundleManifest, read_bundle
 from worker.bundle_cache import local_bundle
+from worker.errors import ConfigError, InferenceFailed
 from worker.labels import LabelRule, sigmoid
 from worker.session import open_session
 from worker.settings import ModelSettings
@@ -67,7 +68,13 @@ class Model:
         """What it runs on: not always what was asked for."""
         self.rule = LabelRule(self.manifest)
         # A GPU takes its memory, and chooses its kernels, for each size of batch anew.
-        self._warm_up((1,) if self.provider == "cpu" else (1, settings.batch_rows))
+        try:
+            self._warm_up((1,) if self.provider == "cpu" else (1, settings.batch_rows))
+        except InferenceFailed as error:
+            raise ConfigError(
+                f"bundle {self.manifest.label} loads but does not run on {self.provider}: {error} "
+                "(check the bundle with `cogenre-export verify`, and the device's memory)"
+            ) from error
 
     def read(self, lyrics: str | None, language: str | None) -> tuple[tuple[int, ...], LyricsUse]:
         """Token ids of raw lyrics, none where they are not read, and what became of them."""
@@ -101,7 +108,10 @@ class Model:
         return next(length for length in self.manifest.lyrics.buckets if tokens <= length)
 
     def predict(self, inputs: Sequence[ModelInput]) -> list[Prediction]:
-        """One run of the graph for all windows of all inputs, padded to the longest lyrics' bucket."""
+        """One run of the graph for all windows of all inputs, padded to the longest lyrics' bucket.
+
+        Raises InferenceFailed.
+        """
         length = self.bucket(max(len(track.token_ids) for track in inputs))
         counts = [len(track.windows) for track in inputs]
         ids = np.zeros((len(inputs), length), dtype=np.int64)
@@ -114,7 +124,10 @@ class Model:
             np.repeat(ids, counts, axis=0),
             np.repeat(mask, counts, axis=0),
         )
-        logits, embedding = self._session.run(OUTPUTS, dict(zip(INPUTS, feeds, strict=True)))
+        try:
+            logits, embedding = self._session.run(OUTPUTS, dict(zip(INPUTS, feeds, strict=True)))
+        except Exception as error:  # ONNX Runtime's own classes have no common base but this
+            raise InferenceFailed(" ".join(str(error).split())) from error
         ends = np.cumsum(counts)[:-1]
         return [
             Prediction(scores.mean(axis=0), fused.mean(axis=0))

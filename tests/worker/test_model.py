@@ -124,3 +124,8 @@ def test_a_graph_that_was_exported_truncated_is_refused_at_load(tmp_path: Path) 
     edited(folder, files=files | {"model.fp32.onnx": sha256_of(folder / "model.fp32.onnx")})
     with pytest.raises(ConfigError, match=r"model.fp32.onnx does not load"):
         open_bundle(folder)
+
+
+def test_a_bundle_that_loads_and_does_not_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"bundle demo:1\.0\.0 loads but does not run on cpu: .*Expand"):
+        gated(tmp_path, max_tokens=5000, buckets=[5000])  # more tokens than the graph has positions

@@ -13,7 +13,7 @@ from schemas.errors import BundleError
 from tests.conftest import DEMO_BUNDLE
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
-from worker.bundles import BundleFolder, found_bundles
+from worker.bundles import BundleFolder, Follower, found_bundles
 from worker.catalog.lifecycle import promote
 from worker.catalog.models import check_served
 from worker.errors import ConfigError
@@ -111,6 +111,19 @@ def test_a_worker_that_cannot_load_a_bundle_is_heard_of_for_those_that_it_serves
         folder.load()
     check_served(catalog, "demo:1")
     models.close()
+
+
+def test_no_error_ends_the_looking_for_models(caplog: pytest.LogCaptureFixture) -> None:
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(1)
+        raise RuntimeError("of a kind that nobody thought of")
+
+    follower = Follower(look, seconds=0.01)
+    wait_until(lambda: len(looks) > 2)
+    follower.close()
+    assert "of a kind that nobody thought of" in caplog.text
 
 
 def test_a_folder_without_bundles_is_named(tmp_path: Path, bundles: Path) -> None:
