@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -18,25 +18,31 @@ class SingleFlight(Generic[Result]):
 
     @contextmanager
     def shared(self, key: bytes, call: Callable[[], Result]) -> Iterator[Result]:
-        """What `call` returns or raises, here or in the thread that is doing it for this key already.
+        """What `call` returns, here or in the thread that is doing it for this key already.
 
-        The thread that called goes on giving it to others until its context ends.
+        The thread that called goes on giving it to others until its context ends. Errors are not shared:
+        a call may fail for a reason of its own, such as a copy of the audio that is gone. Then each of the
+        others calls for itself.
         """
+        ours: Future[Result] = Future()
         with self._lock:
-            flying = self._flying.get(key)
-            if flying is None:
-                ours = self._flying[key] = Future()
-        if flying is not None:
-            yield flying.result()
+            flying = self._flying.setdefault(key, ours)
+        if flying is not ours:
+            yield flying.result() if _succeeded(flying) else call()
             return
         try:
-            try:
-                result = call()
-            except BaseException as error:
-                ours.set_exception(error)
-                raise
-            ours.set_result(result)
-            yield result
+            ours.set_result(call())
+            yield ours.result()
         finally:
             with self._lock:
                 del self._flying[key]
+            ours.cancel()  # does nothing but where the call failed
+
+
+def _succeeded(flying: Future[Result]) -> bool:
+    """Waits for its end."""
+    try:
+        flying.result()
+    except CancelledError:
+        return False
+    return True
