@@ -40,6 +40,10 @@ class StorageUnavailable(Exception):
     """S3 does not answer, or answers that it cannot now. Trying later helps."""
 
 
+class StorageRefuses(StorageUnavailable):
+    """S3 answers no, as it will in a second too: an operator has to act. Trying much later helps."""
+
+
 class WorkerDied(Exception):
     """A worker took the job and did not bring it to an end. Perhaps the track is to blame."""
 

@@ -15,14 +15,17 @@ from worker.errors import (
     ObjectChanged,
     ObjectMissing,
     ObjectTooLarge,
+    StorageRefuses,
     StorageUnavailable,
 )
 from worker.s3 import s3_client
 from worker.settings import StorageSettings
 
-MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "MethodNotAllowed"})
+# What names a delete marker is not allowed: "405", where the answer has no body that says so.
+MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "405", "MethodNotAllowed"})
 CHANGED = frozenset({"412", "PreconditionFailed"})
 FORBIDDEN = frozenset({"403", "AccessDenied"})
+SERVER_FAULT, TOO_MANY_REQUESTS = 500, 429
 CHUNK_BYTES = 1 << 20
 
 Result = TypeVar("Result")
@@ -64,7 +67,8 @@ class StoredSource:
 class ObjectStore:
     """Reads objects of the allowed buckets. Safe to share between threads.
 
-    Faults that pass are tried again for `patience` seconds, with growing, jittered waits.
+    Faults that pass (no answer, 5xx, 429) are tried again for `patience` seconds, with growing, jittered
+    waits.
     """
 
     def __init__(self, settings: StorageSettings, connections: int, patience: float) -> None:
@@ -138,7 +142,8 @@ class ObjectStore:
 
     def _patiently(self, ref: ObjectRef, call: Callable[[], Result]) -> Result:
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(StorageUnavailable),
+            retry=tenacity.retry_if_exception_type(StorageUnavailable)
+            & tenacity.retry_if_not_exception_type(StorageRefuses),
             stop=tenacity.stop_after_delay(self._patience),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
             reraise=True,
@@ -160,7 +165,12 @@ def _translated(ref: ObjectRef, call: Callable[[], Result]) -> Result:
         if code in CHANGED:
             raise ObjectChanged(f"{where} was replaced while it was read") from error
         if code in FORBIDDEN:
-            raise StorageUnavailable(f"{where}: access denied: check the worker's S3 credentials") from error
-        raise StorageUnavailable(f"{where}: {error}") from error
+            raise StorageRefuses(
+                f"{where}: access denied: check the worker's S3 credentials (without s3:ListBucket, S3 "
+                "says so of a key that does not exist too)"
+            ) from error
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        passes = status >= SERVER_FAULT or status == TOO_MANY_REQUESTS
+        raise (StorageUnavailable if passes else StorageRefuses)(f"{where}: {error}") from error
     except botocore.exceptions.BotoCoreError as error:
         raise StorageUnavailable(f"{where}: {error}") from error

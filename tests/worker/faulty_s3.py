@@ -1,4 +1,4 @@
-"""An S3 server that can be told to answer 503, or that answers late: a proxy in front of the local one."""
+"""An S3 server that can be told to answer errors, or that answers late: a proxy in front of the local one."""
 
 import http.client
 import threading
@@ -13,10 +13,13 @@ KEPT = ("content-type", "content-range", "etag", "last-modified", "x-amz-version
 
 
 class FaultyS3:
-    """Answers 503 SlowDown while `down` is set; anything else `delay` seconds late."""
+    """Answers `status`, 503 SlowDown by default, while `down` is set; anything else `delay` seconds late."""
 
     def __init__(self, upstream: int, delay: float = 0) -> None:
         self.down = threading.Event()
+        self.status = 503
+        self.refused = 0
+        """Requests so answered."""
         faulty = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -24,7 +27,8 @@ class FaultyS3:
 
             def handle_read(self) -> None:
                 if faulty.down.is_set():
-                    self.send_response(503, "Slow Down")
+                    faulty.refused += 1
+                    self.send_response(faulty.status)
                     self.send_header("content-length", "0")
                     self.end_headers()
                     return

@@ -3,7 +3,16 @@ from typing import Any
 import pytest
 
 from schemas.jobs import ObjectRef
-from worker.errors import BucketNotAllowed, ObjectChanged, ObjectMissing, ObjectTooLarge, StorageUnavailable
+from tests.worker.faulty_s3 import FaultyS3
+from worker.errors import (
+    BucketNotAllowed,
+    ObjectChanged,
+    ObjectMissing,
+    ObjectTooLarge,
+    StorageRefuses,
+    StorageUnavailable,
+)
+from worker.local import LocalStack
 from worker.settings import StorageSettings
 from worker.storage import ObjectStore
 
@@ -77,6 +86,37 @@ def test_a_pinned_version_is_read_even_when_there_is_a_newer(
             store.open(ObjectRef(bucket=bucket, key="versioned", version_id="no-such-version"), 10)
     finally:
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+
+
+def test_a_version_that_is_a_delete_marker_is_missing(store: ObjectStore, s3: Any, bucket: str) -> None:
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    try:
+        put(s3, bucket, "deleted", b"x")
+        marker = s3.delete_object(Bucket=bucket, Key="deleted")["VersionId"]
+        with pytest.raises(ObjectMissing, match="in version"):
+            store.open(ObjectRef(bucket=bucket, key="deleted", version_id=marker), 10)
+    finally:
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "least", "most"),
+    [(403, StorageRefuses, 1, 1), (400, StorageRefuses, 1, 2), (503, StorageUnavailable, 4, 99),
+     (429, StorageUnavailable, 2, 99)],
+)  # fmt: skip
+def test_only_what_may_pass_is_tried_again_at_once(
+    stack: LocalStack, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch,
+    status: int, error: type[Exception], least: int, most: int,
+) -> None:  # fmt: skip
+    ref = put(s3, bucket, "refused", b"x")
+    with FaultyS3(stack.s3_port).serving() as faulty:
+        monkeypatch.setenv("COGENRE_S3_ENDPOINT_URL", faulty.url)
+        store = ObjectStore(StorageSettings.load(), connections=1, patience=2)
+        faulty.status = status
+        faulty.down.set()
+        with pytest.raises(error):
+            store.open(ref, 10)
+        assert least <= faulty.refused <= most
 
 
 def test_a_read_that_breaks_off_goes_on_where_it_stopped(
