@@ -7,6 +7,7 @@ promoted later, is noticed: models change without a restart.
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -82,14 +83,15 @@ class BundleFolder:
             self._show()
             self._models.replace(wanted.values())
             for served in gone:
-                self._health.heartbeats.forget(_heart(served.label))
+                for heart in _hearts(served.label):
+                    self._health.heartbeats.forget(heart)
                 log.info("model %s is retired", served.label)
 
     def _served(self, folder: Path, registered: RegisteredModel) -> ServedModel:
         model = Model(self._settings.model_copy(update={"bundle": folder}))
         catalog = TrackCatalog(self._engine, registered, model.provider, model.precision)
-        heart = _heart(model.manifest.label)
-        served = ServedModel(model, catalog, self._limits, lambda: self._health.heartbeats.beat(heart))
+        beats = (partial(self._health.heartbeats.beat, heart) for heart in _hearts(model.manifest.label))
+        served = ServedModel(model, catalog, self._limits, *beats)
         log.info("model %s on %s is warm", served.label, model.provider)
         return served
 
@@ -105,8 +107,8 @@ class BundleFolder:
             ).set(1)
 
 
-def _heart(label: str) -> str:
-    return f"inference {label}"
+def _hearts(label: str) -> tuple[str, str]:
+    return f"inference {label}", f"writer {label}"
 
 
 def found_bundles(folder: Path) -> list[Path]:

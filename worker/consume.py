@@ -106,7 +106,7 @@ def bound_draining(seconds: float) -> None:
 def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller]:
     """Warm models, connected to S3, the decoders and the catalog. Raises ConfigError, BundleError."""
     with ExitStack() as stack:
-        engine = connect_migrated(settings, connections=settings.concurrency + 1)
+        engine = connect_migrated(settings, connections=settings.concurrency + 1, bounded=True)
         stack.callback(engine.dispose)
         try:
             decoders = DecoderPool(

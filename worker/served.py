@@ -49,11 +49,16 @@ class ServedModel:
         catalog: TrackCatalog,
         limits: ServingLimits,
         beat: Callable[[], None] = lambda: None,
+        writer_beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """Raises ConfigError where a batch cannot hold a single track."""
+        """`beat` and `writer_beat` are called as long as the two threads are not stuck.
+
+        Raises ConfigError where a batch cannot hold a single track.
+        """
         self.model = model
         self.catalog = catalog
         self._patience = limits.patience
+        self._writer_beat = writer_beat
         policy = BatchPolicy(limits.max_rows, limits.max_tokens, model.bucket)
         policy.check(model.manifest.audio.windows, model.manifest.lyrics.max_tokens)
         self._inference: Batcher[ModelInput, Prediction] = Batcher(
@@ -64,6 +69,7 @@ class ServedModel:
             lambda waiting: list(range(min(len(waiting), COMMIT_GROUP))),
             self._write,
             limits.capacity,
+            writer_beat,
         )
 
     @property
@@ -91,7 +97,11 @@ class ServedModel:
         return self.model.predict(inputs)
 
     def _write(self, group: Sequence[Classified]) -> list[None]:
-        return patiently(lambda: self.catalog.write(group), self._patience)
+        def attempt() -> list[None]:
+            self._writer_beat()  # a thread that waits for the catalog is not stuck
+            return self.catalog.write(group)
+
+        return patiently(attempt, self._patience)
 
 
 class ServedModels:

@@ -79,10 +79,11 @@ def test_a_worker_without_a_model_to_serve_says_so(
     environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
-    models = ServedModels()
-    BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+    models, health = ServedModels(), Health()
+    BundleFolder(WorkerSettings.load(), catalog, models, health).load()
     assert [served.label for served in models.serving] == ["demo:1"]
     check_served(catalog, "demo:1")
+    wait_until(lambda: set(health.heartbeats.names()) == {"inference demo:1", "writer demo:1"})
     models.close()
     (bundles.parent / "kept-back" / "demo-2").rename(bundles / "demo-2")
     BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()

@@ -10,9 +10,21 @@ from schemas.catalog.migrate import current_revision, newest_revision
 from worker.errors import ConfigError
 from worker.settings import CatalogSettings
 
+# A server that is gone without a word is noticed within 25 s, be it asked just then or not.
+KEPT_ALIVE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+BOUNDED = {"options": "-c statement_timeout=30s -c lock_timeout=20s"}
 
-def connect(settings: CatalogSettings, connections: int = 2) -> Engine:
-    """Raises ConfigError where nothing answers at the URL."""
+
+def connect(settings: CatalogSettings, connections: int = 2, *, bounded: bool = False) -> Engine:
+    """`bounded`: no statement may take more than 30 s, nor wait more than 20 s for a lock.
+
+    Raises ConfigError where nothing answers at the URL.
+    """
     try:
         url = make_url(settings.catalog_url.get_secret_value())
     except (ArgumentError, ValueError):
@@ -28,7 +40,12 @@ def connect(settings: CatalogSettings, connections: int = 2) -> Engine:
         pool_size=connections,
         max_overflow=0,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "application_name": "cogenre"},
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "cogenre",
+            **KEPT_ALIVE,
+            **(BOUNDED if bounded else {}),
+        },
     )
     event.listen(engine, "connect", _tables_first)
     try:
@@ -48,9 +65,9 @@ def _tables_first(connection: Any, _: object) -> None:
     connection.commit()
 
 
-def connect_migrated(settings: CatalogSettings, connections: int = 2) -> Engine:
+def connect_migrated(settings: CatalogSettings, connections: int = 2, *, bounded: bool = False) -> Engine:
     """As `connect`. Raises ConfigError too where the catalog's schema is not this release's."""
-    engine = connect(settings, connections)
+    engine = connect(settings, connections, bounded=bounded)
     with engine.connect() as connection:
         revision = current_revision(connection)
     if revision != newest_revision():
