@@ -53,7 +53,9 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the signal was set
         sys.exit(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which finishes its tracks
+    # Sent to the whole group, they are meant for the worker, which finishes its tracks.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=end))
     _warm_up()
     sandbox.enter(memory_bytes)

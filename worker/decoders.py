@@ -226,7 +226,14 @@ class _Decoder:
             self._crashed(error)
 
     def _crashed(self, cause: Exception | None = None) -> NoReturn:
-        raise DecoderCrashed(f"its decode process {self.end()}") from cause
+        end = self.end()
+        if self._process.returncode == -signal.SIGKILL:
+            # Nothing that a file does sends it: the kernel does, where the whole worker has no memory left.
+            raise DecoderUnavailable(
+                "its decode process was killed from outside: give the worker more memory, or set fewer "
+                "COGENRE_DECODERS or less COGENRE_DECODE_MEMORY_BYTES"
+            ) from cause
+        raise DecoderCrashed(f"its decode process {end}") from cause
 
     def end(self) -> str:
         """How it ended, for a message."""

@@ -119,7 +119,7 @@ def test_what_is_wrong_with_a_file_arrives_as_it_was_raised(pool: DecoderPool) -
     assert the_decoder() == pid
 
 
-@pytest.mark.parametrize("fault", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
+@pytest.mark.parametrize("fault", [signal.SIGSEGV, signal.SIGABRT])
 def test_a_crash_costs_its_track_alone(pools: Pools, fault: signal.Signals) -> None:
     pool = pools(2)
     bystander = the_decoder()
@@ -141,6 +141,19 @@ def test_a_crash_costs_its_track_alone(pools: Pools, fault: signal.Signals) -> N
         go_on.set()
         assert in_flight.result(10).windows.shape == (2, 2 * RATE)
     assert bystander in decoders_of(os.getpid())
+
+
+def test_a_track_is_not_to_blame_for_a_process_that_is_killed_from_outside(pool: DecoderPool) -> None:
+    with pytest.raises(DecoderUnavailable, match="was killed from outside: give the worker more memory"):
+        pool.decode(Disturbed(lambda: os.kill(the_decoder(), signal.SIGKILL)), AUDIO)
+    pool.decode(TONE, AUDIO)
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_a_track_is_finished_though_the_whole_group_is_told_to_end(
+    pool: DecoderPool, end: signal.Signals
+) -> None:
+    assert pool.decode(Disturbed(lambda: os.kill(the_decoder(), end)), AUDIO).seconds == 90
 
 
 def test_a_hang_ends_in_time(pools: Pools) -> None:
