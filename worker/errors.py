@@ -5,6 +5,10 @@ class ConfigError(Exception):
     """The service or a command cannot work as it was set up. One line: what is wrong, and what to do."""
 
 
+class BucketUnlisted(ConfigError):
+    """S3 refuses to list this bucket, or has none of the name; others may be listed."""
+
+
 class TrackError(Exception):
     """This track cannot be labelled, however often it is tried: recorded in `ingest_failure`."""
 

@@ -2,7 +2,7 @@
 
 ```
 list ─► list:processing ─► registered and enqueued ─► gone
-                 │ no notification
+                 │ no notification, or of a bucket that may not be listed
                  └─► list:dead
 ```
 
@@ -19,6 +19,7 @@ from celery import Celery
 from sqlalchemy import Engine
 
 from worker.enqueue import enqueue
+from worker.errors import BucketUnlisted
 from worker.sources import from_event
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def read_events(
             continue
         try:
             enqueue(engine, app, from_event(s3, notification, pattern), published)
-        except ValueError as error:
+        except (ValueError, BucketUnlisted) as error:  # it would be the first again after a restart
             log.warning("to %s:dead: %s", events, error)
             broker.lpush(f"{events}:dead", notification)
         broker.lrem(processing, 1, notification)

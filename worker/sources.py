@@ -12,11 +12,12 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import unquote_plus
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from pydantic import ValidationError
 
 from schemas.jobs import ObjectRef, TrackJob
-from worker.errors import ConfigError
+from worker.errors import BucketUnlisted, ConfigError
+from worker.storage import refuses
 
 PATTERN = r"(?P<track_id>[^/]+)\.(?:wav|flac|mp3|ogg|oga|opus|aac|m4a|mp4)$"
 """By default the file's name is the track's id."""
@@ -70,7 +71,7 @@ def from_prefix(
 ) -> Iterator[TrackJob]:
     """Jobs of the objects under a prefix, in the order of their keys, from behind the key `after` on.
 
-    Raises ConfigError where they cannot be listed.
+    Raises ConfigError where they cannot be listed; BucketUnlisted, if that is for good.
     """
     if not bucket:
         raise ConfigError("there is no bucket in it: write s3://bucket/prefix")
@@ -91,14 +92,17 @@ def _listed(bucket: str, pages: Iterable[Any]) -> Iterator[Any]:
     try:
         yield from pages
     except (BotoCoreError, ClientError) as error:
-        raise ConfigError(f"the bucket {bucket} cannot be listed: {error}") from None
+        final = isinstance(error, ParamValidationError) or (isinstance(error, ClientError) and refuses(error))
+        kind = BucketUnlisted if final else ConfigError
+        raise kind(f"the bucket {bucket} cannot be listed: {' '.join(str(error).split())}") from None
 
 
 def from_event(s3: Any, notification: bytes, pattern: re.Pattern[str]) -> Iterator[TrackJob]:
     """Jobs of one S3 event notification, as S3 and its compatibles write it.
 
     Objects that the pattern does not match, and events other than creations, give none. Raises ValueError
-    where it is no notification, ConfigError where the bucket cannot be listed.
+    where it is no notification, ConfigError where the bucket cannot be listed; BucketUnlisted, if that is
+    for good.
     """
     try:
         records = json.loads(notification).get("Records", [])

@@ -169,8 +169,12 @@ def _translated(ref: ObjectRef, call: Callable[[], Result]) -> Result:
                 f"{where}: access denied: check the worker's S3 credentials (without s3:ListBucket, S3 "
                 "says so of a key that does not exist too)"
             ) from error
-        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        passes = status >= SERVER_FAULT or status == TOO_MANY_REQUESTS
-        raise (StorageUnavailable if passes else StorageRefuses)(f"{where}: {error}") from error
+        raise (StorageRefuses if refuses(error) else StorageUnavailable)(f"{where}: {error}") from error
     except botocore.exceptions.BotoCoreError as error:
         raise StorageUnavailable(f"{where}: {error}") from error
+
+
+def refuses(error: botocore.exceptions.ClientError) -> bool:
+    """Whether S3 will answer so in a second too."""
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status < SERVER_FAULT and status != TOO_MANY_REQUESTS

@@ -64,7 +64,9 @@ def test_a_list_of_notifications_is_enqueued(
 ) -> None:
     broker: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
     broker.lpush("events:processing", notification(bucket, "half-done.mp3"))
-    for item in (notification(bucket, "a.mp3", "b.mp3"), b"garbage", notification(bucket, "c.mp3")):
+    unlisted, unnameable = notification("nowhere", "d.mp3"), notification("no bucket's name!", "e.mp3")
+    good = notification(bucket, "a.mp3", "b.mp3"), notification(bucket, "c.mp3")
+    for item in (good[0], b"garbage", unlisted, unnameable, good[1]):
         broker.lpush("events", item)
     command = [sys.executable, "-m", "worker.cli", "enqueue", "redis:events"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as reader:
@@ -72,7 +74,7 @@ def test_a_list_of_notifications_is_enqueued(
         wait_until(lambda: not broker.exists("events", "events:processing"))
         reader.send_signal(signal.SIGINT)
     assert reader.returncode == 130
-    assert broker.lrange("events:dead", 0, -1) == [b"garbage"]
+    assert broker.lrange("events:dead", 0, -1) == [unnameable, unlisted, b"garbage"]
     with catalog.connect() as connection:
         registered = set(connection.execute(text("select id from track")).scalars())
     assert registered == {"half-done", "a", "b", "c"}
