@@ -18,12 +18,17 @@ from schemas.bundle import AudioInput
 from worker.batch_policy import BatchPolicy
 from worker.batcher import Batcher
 from worker.catalog.tracks import Classified, TrackCatalog
+from worker.errors import InferenceFailed
 from worker.model import Model, ModelInput, Prediction
 from worker.observe.metrics import BATCH_ROWS
 from worker.patience import patiently
 
 COMMIT_GROUP = 64
 """Tracks in one transaction, at most."""
+
+BROKEN_AFTER = 20
+"""Runs that fail one after the other. One bad track among 64 fails 7, then others succeed: that many are the
+device's fault."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +56,20 @@ class ServedModel:
         beat: Callable[[], None] = lambda: None,
         writer_beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`beat` and `writer_beat` are called as long as the two threads are not stuck.
+        """`beat` and `writer_beat` are called as long as the two threads are not stuck, and the device runs.
 
         Raises ConfigError where a batch cannot hold a single track.
         """
         self.model = model
         self.catalog = catalog
         self._patience = limits.patience
+        self._beat = beat
         self._writer_beat = writer_beat
+        self._failed_runs = 0
         policy = BatchPolicy(limits.max_rows, limits.max_tokens, model.bucket)
         policy.check(model.manifest.audio.windows, model.manifest.lyrics.max_tokens)
         self._inference: Batcher[ModelInput, Prediction] = Batcher(
-            "inference", policy.take, self._predict, limits.capacity, beat
+            "inference", policy.take, self._predict, limits.capacity, self._beat_unless_broken
         )
         self._writer: Batcher[Classified, None] = Batcher(
             "writer",
@@ -94,7 +101,18 @@ class ServedModel:
 
     def _predict(self, inputs: Sequence[ModelInput]) -> list[Prediction]:
         BATCH_ROWS.observe(sum(len(track.windows) for track in inputs))
-        return self.model.predict(inputs)
+        try:
+            predictions = self.model.predict(inputs)
+        except InferenceFailed:
+            self._failed_runs += 1
+            raise
+        self._failed_runs = 0
+        return predictions
+
+    def _beat_unless_broken(self) -> None:
+        """A worker whose device is lost would take job after job in vain: not live, it is restarted."""
+        if self._failed_runs < BROKEN_AFTER:
+            self._beat()
 
     def _write(self, group: Sequence[Classified]) -> list[None]:
         def attempt() -> list[None]:

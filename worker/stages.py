@@ -8,6 +8,7 @@ from media.source import Source
 from worker.errors import (
     DeadlinePassed,
     DecoderUnavailable,
+    InferenceFailed,
     ObjectChanged,
     StorageUnavailable,
     TrackError,
@@ -16,13 +17,16 @@ from worker.errors import (
 from worker.observe.metrics import STAGE_SECONDS
 from worker.observe.tracing import span
 
+PASSING = (StorageUnavailable, ObjectChanged, DecoderUnavailable, InferenceFailed, DeadlinePassed)
+"""What may not be so later, or elsewhere."""
+
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
     """Errors inside end the track in this stage (TrackError), but for those that may pass (TryLater)."""
     try:
         yield
-    except (StorageUnavailable, ObjectChanged, DecoderUnavailable, DeadlinePassed) as error:
+    except PASSING as error:
         raise TryLater(str(error)) from error
     except (TryLater, TrackError):
         raise

@@ -1,14 +1,18 @@
 """Several models at once, and models that change while a worker runs."""
 
 import json
+import math
 import shutil
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
+from media.decode import Clip
 from schemas.errors import BundleError
 from tests.conftest import DEMO_BUNDLE
 from tests.worker.jobs import count, job, push, put_audio
@@ -16,11 +20,12 @@ from tests.worker.processes import running_worker, wait_until
 from worker.bundles import BundleFolder, Follower, found_bundles
 from worker.catalog.lifecycle import promote
 from worker.catalog.models import check_served
-from worker.errors import ConfigError
+from worker.errors import ConfigError, TryLater
 from worker.local import free_port
 from worker.observe.health import Health
-from worker.served import ServedModels
+from worker.served import BROKEN_AFTER, ServedModels
 from worker.settings import WorkerSettings
+from worker.stages import stage
 
 
 @pytest.fixture
@@ -125,6 +130,36 @@ def test_no_error_ends_the_looking_for_models(caplog: pytest.LogCaptureFixture) 
     wait_until(lambda: len(looks) > 2)
     follower.close()
     assert "of a kind that nobody thought of" in caplog.text
+
+
+def test_tracks_are_not_to_blame_for_a_device_that_is_broken_but_the_worker_is_not_live(
+    environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
+    models, health = ServedModels(), Health()
+    BundleFolder(WorkerSettings.load(), catalog, models, health).load()
+    (served,) = models.serving
+    good = Clip(np.zeros((1, served.audio.window_samples), np.float32), 1)
+    refused = Clip(np.zeros((1, 7), np.float32), 1)  # which ONNX Runtime answers with an error of its own
+
+    def run(clip: Clip) -> None:
+        with stage("infer"):
+            served.predict(clip, (), math.inf).result(30)
+
+    def beats() -> bool:
+        health.heartbeats.forget("inference demo:1")
+        with suppress(TryLater):
+            run(refused)
+        return "inference demo:1" in health.heartbeats.names()
+
+    for _ in range(BROKEN_AFTER - 1):
+        with pytest.raises(TryLater):
+            run(refused)
+    assert beats()
+    assert not beats()
+    run(good)
+    assert beats(), "it runs again"
+    models.close()
 
 
 def test_a_folder_without_bundles_is_named(tmp_path: Path, bundles: Path) -> None:
