@@ -17,12 +17,14 @@ CUDA's threads; with an environment without secrets; and they die with the worke
 """
 
 import json
+import math
 import os
 import queue
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -36,10 +38,20 @@ from media.source import MOST_BYTES, Source, head_bytes
 from schemas.bundle import AudioInput
 from worker.channel import Channel
 from worker.decode_process import MAX_CONTROL_BYTES, READY
-from worker.errors import DecoderCrashed, DecoderOutOfMemory, DecoderTimedOut, DecoderUnavailable
+from worker.errors import (
+    DeadlinePassed,
+    DecoderCrashed,
+    DecoderOutOfMemory,
+    DecoderReadsTooMuch,
+    DecoderTimedOut,
+    DecoderUnavailable,
+)
 
 START_SECONDS = 60.0
 """A process that has not loaded its code by then never will."""
+
+READ_TIMES = 4
+"""How often, all in all, a file may be read: indexes and seeks read parts of it again."""
 
 INHERITED = frozenset({"LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH"})
 """What the processes may know of the worker's environment, which holds passwords and keys."""
@@ -76,14 +88,15 @@ class DecoderPool:
             self._free.put(None)
         self._free.put(self._start())
 
-    def decode(self, source: Source, audio: AudioInput) -> Clip:
+    def decode(self, source: Source, audio: AudioInput, deadline: float = math.inf) -> Clip:
         """The windows that `audio` asks for. Waits until a process is free.
 
-        Raises MediaError; DecoderCrashed, DecoderTimedOut, DecoderOutOfMemory, where the track is to blame;
-        DecoderUnavailable, where it is not; and whatever reading the source raises.
+        Raises MediaError; DecoderCrashed, DecoderTimedOut, DecoderOutOfMemory, DecoderReadsTooMuch, where the
+        track is to blame; DecoderUnavailable, where it is not; DeadlinePassed where no process is free by
+        `deadline`, of time.monotonic(); and whatever reading the source raises.
         """
         head = source.read_at(0, head_bytes(source.size))  # before a process has to wait for it
-        decoder = self._take()
+        decoder = self._take(deadline)
         try:
             if decoder is None or not decoder.order(source, head, audio):
                 decoder = self._replaced(decoder)
@@ -115,9 +128,14 @@ class DecoderPool:
         self._free.put(None)  # wakes those who wait for a process
         self._starter.shutdown()
 
-    def _take(self) -> "_Decoder | None":
+    def _take(self, deadline: float) -> "_Decoder | None":
         """A free slot's process, or None where it has none."""
-        decoder = self._free.get()
+        try:
+            decoder = self._free.get(
+                timeout=None if deadline == math.inf else max(0, deadline - time.monotonic())
+            )
+        except queue.Empty:
+            raise DeadlinePassed("no decode process was free in the time that a track has") from None
         if self._closed:
             self._free.put(decoder)
             raise RuntimeError("the pool of decode processes is closed")
@@ -189,11 +207,15 @@ class _Decoder:
 
     def decode(self, source: Source, audio: AudioInput) -> Clip:
         """The track that was handed over."""
+        may_read = READ_TIMES * source.size
         while True:
             with self._blamed():
                 answer = json.loads(self._channel.receive(MAX_CONTROL_BYTES))
             match answer:
                 case ["read", int(offset), int(length)] if offset >= 0 and 0 <= length <= MOST_BYTES:
+                    may_read -= length
+                    if may_read < 0:
+                        raise DecoderReadsTooMuch(f"reads more than {READ_TIMES} times the file")
                     piece = source.read_at(offset, length)
                     with self._blamed():
                         self._channel.send(piece)

@@ -64,6 +64,10 @@ class DecoderOutOfMemory(Exception):
     """Decoding the track takes more memory than it may."""
 
 
+class DecoderReadsTooMuch(Exception):
+    """Decoding the track reads its file over and over."""
+
+
 class DecoderUnavailable(Exception):
     """No process to decode in can be started. Trying later, or elsewhere, helps."""
 

@@ -1,17 +1,21 @@
 """Objects in S3: bounded in size, pinned to what was opened, read in part or whole, resumed after a break."""
 
 import logging
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import botocore.exceptions
 import tenacity
+import urllib3.exceptions
 
 from schemas.jobs import ObjectRef
 from worker.errors import (
     BucketNotAllowed,
     ConfigError,
+    DeadlinePassed,
     ObjectChanged,
     ObjectMissing,
     ObjectTooLarge,
@@ -54,14 +58,16 @@ class StoredSource:
 
     store: "ObjectStore"
     opened: StoredObject
+    deadline: float = math.inf
+    """Of time.monotonic(): nothing is read after it."""
 
     @property
     def size(self) -> int:
         return self.opened.size
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Raises ObjectMissing, ObjectChanged, StorageUnavailable."""
-        return self.store.read(self.opened, offset, length)
+        """Raises ObjectMissing, ObjectChanged, StorageUnavailable, DeadlinePassed."""
+        return self.store.read(self.opened, offset, length, self.deadline)
 
 
 class ObjectStore:
@@ -114,19 +120,25 @@ class ObjectStore:
         """The object, to be read piece by piece."""
         return StoredSource(self, opened)
 
-    def read(self, opened: StoredObject, offset: int = 0, length: int | None = None) -> bytes:
+    def read(
+        self, opened: StoredObject, offset: int = 0, length: int | None = None, deadline: float = math.inf
+    ) -> bytes:
         """`length` bytes from `offset` on, or all. A read that breaks off goes on where it stopped.
 
-        Raises ObjectMissing, ObjectChanged, StorageUnavailable.
+        Raises ObjectMissing, ObjectChanged, StorageUnavailable; DeadlinePassed after `deadline`, of
+        time.monotonic(), however slowly the bytes arrive.
         """
         end = opened.size if length is None else min(offset + length, opened.size)
         content = bytearray()
         if offset < end:
-            self._patiently(opened.ref, lambda: self._read_rest(opened, offset, end, content))
+            self._patiently(opened.ref, lambda: self._read_rest(opened, offset, end, content, deadline))
         return bytes(content)
 
-    def _read_rest(self, opened: StoredObject, offset: int, end: int, content: bytearray) -> None:
+    def _read_rest(
+        self, opened: StoredObject, offset: int, end: int, content: bytearray, deadline: float
+    ) -> None:
         ref = opened.ref
+        _in_time(ref, deadline)
         body = self._client.get_object(
             Bucket=ref.bucket,
             Key=ref.key,
@@ -134,9 +146,11 @@ class ObjectStore:
             Range=f"bytes={offset + len(content)}-{end - 1}",
             **({"VersionId": ref.version_id} if ref.version_id else {}),
         )["Body"]
-        with body:
-            while len(content) < end - offset and (chunk := body.read(CHUNK_BYTES)):
+        with body as stream:
+            # read1() returns what has arrived; read() would wait for all of a chunk, a byte a second too.
+            while len(content) < end - offset and (chunk := stream.read1(CHUNK_BYTES)):
                 content += chunk
+                _in_time(ref, deadline)
         if len(content) < end - offset:
             raise StorageUnavailable(f"s3://{ref.bucket}/{ref.key} broke off after {len(content)} bytes")
 
@@ -170,8 +184,13 @@ def _translated(ref: ObjectRef, call: Callable[[], Result]) -> Result:
                 "says so of a key that does not exist too)"
             ) from error
         raise (StorageRefuses if refuses(error) else StorageUnavailable)(f"{where}: {error}") from error
-    except botocore.exceptions.BotoCoreError as error:
+    except (botocore.exceptions.BotoCoreError, urllib3.exceptions.HTTPError) as error:
         raise StorageUnavailable(f"{where}: {error}") from error
+
+
+def _in_time(ref: ObjectRef, deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise DeadlinePassed(f"s3://{ref.bucket}/{ref.key} was not read in the time that a track has")
 
 
 def refuses(error: botocore.exceptions.ClientError) -> bool:

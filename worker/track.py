@@ -177,7 +177,7 @@ class Labeller:
             return found | (self._classify(left, job, audio, lyrics, clock) if left else {})
 
         key = input_hash + repr([model.label for model in unknown]).encode()
-        with self._same_input.shared(key, say) as said:
+        with self._same_input.shared(key, say, self._deadline(clock)) as said:
             yield others | said
 
     def _known(
@@ -197,20 +197,18 @@ class Labeller:
     ) -> Verdicts:
         """Decoded once for all models that hear the same windows."""
         with clock.stage("decode"):
-            source = TimedSource(StoredSource(self._store, audio))
+            deadline = self._deadline(clock)
+            source = TimedSource(StoredSource(self._store, audio, deadline))
             clips = {
-                heard: self._decoders.decode(source, heard)
+                heard: self._decoders.decode(source, heard, deadline)
                 for heard in dict.fromkeys(model.audio for model in models)
             }
         clock.part("decode", "fetch", source.seconds)
         with clock.stage("tokenise"):
-            text = self._text(lyrics)
+            text = self._text(lyrics, deadline)
             read = {model: model.model.read(text, job.language) for model in models}
         with clock.stage("infer"):
-            running = {
-                model: model.predict(clips[model.audio], read[model][0], clock.started + self._track_seconds)
-                for model in models
-            }
+            running = {model: model.predict(clips[model.audio], read[model][0], deadline) for model in models}
             verdicts = {}
             for model, prediction in running.items():
                 clip = clips[model.audio]
@@ -232,14 +230,18 @@ class Labeller:
         parts = [PIPELINE_VERSION, self._windows, audio.identity, words, job.language if words else None]
         return hashlib.sha256(json.dumps(parts).encode()).digest()
 
-    def _text(self, lyrics: Lyrics) -> str | None:
+    def _text(self, lyrics: Lyrics, deadline: float) -> str | None:
         match lyrics:
             case StoredObject():
-                return read_lyrics(self._store.read(lyrics))
+                return read_lyrics(self._store.read(lyrics, deadline=deadline))
             case InlineLyrics():
                 return lyrics.text
             case None:
                 return None
+
+    def _deadline(self, clock: Stopwatch) -> float:
+        """Of time.monotonic(): by then the track is at the model, or goes back."""
+        return clock.started + self._track_seconds
 
     def _patiently(self, call: Callable[[], Result]) -> Result:
         return patiently(call, self._patience)

@@ -4,7 +4,7 @@ import http.client
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from worker.local import HOST
@@ -13,10 +13,14 @@ KEPT = ("content-type", "content-range", "etag", "last-modified", "x-amz-version
 
 
 class FaultyS3:
-    """Answers `status`, 503 SlowDown by default, while `down` is set; anything else `delay` seconds late."""
+    """Answers `status`, 503 SlowDown by default, while `down` is set; anything else `delay` seconds late.
+
+    While `trickle` is set, a body comes a byte at a time: no time-out of the socket helps.
+    """
 
     def __init__(self, upstream: int, delay: float = 0) -> None:
         self.down = threading.Event()
+        self.trickle = threading.Event()
         self.status = 503
         self.refused = 0
         """Requests so answered."""
@@ -37,6 +41,7 @@ class FaultyS3:
                 connection.request(self.command, self.path, headers=dict(self.headers))
                 answer = connection.getresponse()
                 content = answer.read()
+                connection.close()
                 self.send_response(answer.status)
                 for name in KEPT:
                     if value := answer.headers.get(name):
@@ -44,8 +49,13 @@ class FaultyS3:
                 length = answer.headers.get("content-length", str(len(content)))
                 self.send_header("content-length", length if self.command == "HEAD" else str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
-                connection.close()
+                if not faulty.trickle.is_set():
+                    self.wfile.write(content)
+                    return
+                with suppress(OSError):  # who reads has gone away
+                    for at in range(len(content)):
+                        self.wfile.write(content[at : at + 1])
+                        time.sleep(0.05)
 
             do_GET = do_HEAD = handle_read  # noqa: N815 - http.server's names
 

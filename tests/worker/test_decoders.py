@@ -24,8 +24,10 @@ from schemas.jobs import ObjectRef
 from tests.sounds import encode, tone
 from worker.decoders import DecoderPool
 from worker.errors import (
+    DeadlinePassed,
     DecoderCrashed,
     DecoderOutOfMemory,
+    DecoderReadsTooMuch,
     DecoderTimedOut,
     DecoderUnavailable,
     ObjectChanged,
@@ -162,6 +164,30 @@ def test_a_hang_ends_in_time(pools: Pools) -> None:
     with pytest.raises(DecoderTimedOut, match=r"was not decoded within 0\.5 s"):
         pool.decode(Disturbed(lambda: os.kill(the_decoder(), signal.SIGSTOP)), AUDIO)
     assert time.monotonic() - started < 5
+    pool.decode(TONE, AUDIO)
+
+
+def test_waiting_for_a_process_ends_in_time(pool: DecoderPool) -> None:
+    waiting, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        waiting.set()
+        assert go_on.wait(10)
+
+    with ThreadPoolExecutor(1) as other:
+        in_flight = other.submit(pool.decode, Disturbed(hold), AUDIO)
+        assert waiting.wait(10)
+        with pytest.raises(DeadlinePassed, match="no decode process was free"):
+            pool.decode(TONE, AUDIO, time.monotonic() + 0.1)
+        go_on.set()
+        in_flight.result(10)
+    pool.decode(TONE, AUDIO, time.monotonic() + 20)
+
+
+def test_what_a_process_reads_is_bounded(pool: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.decoders.READ_TIMES", 0)  # no file is known that makes FFmpeg read so often
+    with pytest.raises(DecoderReadsTooMuch):
+        pool.decode(BytesSource(LARGE), AUDIO)
     pool.decode(TONE, AUDIO)
 
 

@@ -1,9 +1,11 @@
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from tests.worker.processes import wait_until
+from worker.errors import TryLater
 from worker.single_flight import SingleFlight
 
 
@@ -68,3 +70,25 @@ def test_an_error_is_its_threads_own() -> None:
     assert flight.calls == 2
     with flight.flights.shared(b"k", lambda: 2) as result:
         assert result == 2, "nor is an error remembered"
+
+
+def test_waiting_for_another_thread_ends_in_time() -> None:
+    flights: SingleFlight[int] = SingleFlight()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> int:
+        begun.set()
+        assert go_on.wait(10)
+        return 7
+
+    def first() -> int:
+        with flights.shared(b"k", slow) as result:
+            return result
+
+    with ThreadPoolExecutor(1) as threads:
+        leader = threads.submit(first)
+        assert begun.wait(10)
+        with pytest.raises(TryLater), flights.shared(b"k", lambda: 8, time.monotonic() + 0.1):
+            pass
+        go_on.set()
+        assert leader.result(10) == 7

@@ -1,3 +1,4 @@
+import time
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ from schemas.jobs import ObjectRef
 from tests.worker.faulty_s3 import FaultyS3
 from worker.errors import (
     BucketNotAllowed,
+    DeadlinePassed,
     ObjectChanged,
     ObjectMissing,
     ObjectTooLarge,
@@ -14,7 +16,7 @@ from worker.errors import (
 )
 from worker.local import LocalStack
 from worker.settings import StorageSettings
-from worker.storage import ObjectStore
+from worker.storage import ObjectStore, StoredSource
 
 
 @pytest.fixture
@@ -117,6 +119,20 @@ def test_only_what_may_pass_is_tried_again_at_once(
         with pytest.raises(error):
             store.open(ref, 10)
         assert least <= faulty.refused <= most
+
+
+def test_a_read_ends_at_its_deadline_however_slowly_the_bytes_arrive(
+    stack: LocalStack, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = put(s3, bucket, "slow", bytes(10_000))
+    with FaultyS3(stack.s3_port).serving() as faulty:
+        monkeypatch.setenv("COGENRE_S3_ENDPOINT_URL", faulty.url)
+        store = ObjectStore(StorageSettings.load(), connections=1, patience=2)
+        opened = store.open(ref, 10_000)
+        faulty.trickle.set()
+        for deadline in (time.monotonic() + 0.3, time.monotonic() - 1):
+            with pytest.raises(DeadlinePassed, match="slow was not read in the time"):
+                StoredSource(store, opened, deadline).read_at(0, 9_000)
 
 
 def test_a_read_that_breaks_off_goes_on_where_it_stopped(
