@@ -1,7 +1,8 @@
 """The envelope of a job: what lies in the Redis list, Celery's message protocol 2.
 
-Celery and kombu trust it. An envelope that lacks a part ends their worker, which then meets the same
-message again, or is lost without a word. So each is checked before they see it.
+Celery and kombu trust it. An envelope that lacks a part, or has one of another type, ends their worker,
+which then meets the same message again, or is lost without a word. So each is checked before they see it,
+and they see only the parts that a job needs.
 """
 
 import base64
@@ -9,7 +10,12 @@ import json
 import uuid
 from typing import Any
 
+from kombu.utils.json import loads
+
 from schemas.jobs import TASK_NAME
+
+KEPT_HEADERS = ("id", "task", "lang", "traceparent")
+"""Text, all of them. Celery acts on others: time limits, stamps, chains, compression."""
 
 
 class EnvelopeInvalid(ValueError):
@@ -23,7 +29,7 @@ def sound(item: bytes, queue: str) -> bytes:
     """
     envelope = _object(_json(item, "the message"), "the message")
     headers = _object(envelope.get("headers"), "headers")
-    if not isinstance(headers.get("id"), str) or not headers["id"]:
+    if not headers.get("id"):
         raise EnvelopeInvalid("headers.id is missing")
     if headers.get("task") != TASK_NAME:
         raise EnvelopeInvalid(f"headers.task is {headers.get('task')!r}, not {TASK_NAME!r}")
@@ -33,14 +39,32 @@ def sound(item: bytes, queue: str) -> bytes:
     if envelope.get("content-type") != "application/json" or envelope.get("content-encoding") != "utf-8":
         raise EnvelopeInvalid("content-type is not application/json in utf-8")
     properties = _object(envelope.get("properties"), "properties")
-    _check_body(envelope.get("body"), properties.get("body_encoding"))
-    properties["delivery_tag"] = str(uuid.uuid4())
-    properties["delivery_info"] = {
-        "exchange": "",
-        "routing_key": queue,
-        **_object(properties.get("delivery_info", {}), "properties.delivery_info"),
-    }
-    return json.dumps(envelope).encode()
+    encoding = properties.get("body_encoding")
+    _check_body(envelope.get("body"), encoding)
+    info = _object(properties.get("delivery_info", {}), "properties.delivery_info")
+    redelivered = headers.get("redelivered") is True or info.get("redelivered") is True
+    return json.dumps(
+        {
+            "body": envelope["body"],
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": {**_texts(headers), "redelivered": redelivered},
+            "properties": {
+                "body_encoding": encoding,
+                "delivery_tag": str(uuid.uuid4()),
+                # Where the message goes when it is handed back: to the queue that it came from.
+                "delivery_info": {"exchange": "", "routing_key": queue, "redelivered": redelivered},
+            },
+        }
+    ).encode()
+
+
+def _texts(headers: dict[str, Any]) -> dict[str, str]:
+    kept = {name: headers[name] for name in KEPT_HEADERS if headers.get(name) is not None}
+    for name, value in kept.items():
+        if not isinstance(value, str):
+            raise EnvelopeInvalid(f"headers.{name} is not text")
+    return kept
 
 
 def _check_body(body: object, encoding: object) -> None:
@@ -58,14 +82,17 @@ def _check_body(body: object, encoding: object) -> None:
     arguments, keywords, embed = parts
     if not isinstance(arguments, list) or not isinstance(keywords, dict):
         raise EnvelopeInvalid("body's args are not a list or its kwargs not an object")
+    if "self" in keywords:  # Celery calls a task with its own of that name
+        raise EnvelopeInvalid("body's kwargs name `self`")
     if any(_object(embed or {}, "body's embed").values()):
         raise EnvelopeInvalid("body's embed asks for other tasks")
 
 
 def _json(text: bytes, what: str) -> Any:
+    """As kombu reads it, which makes objects of some: what it cannot make is refused here."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return loads(text)
+    except Exception as error:  # a type's own constructor may raise anything
         raise EnvelopeInvalid(f"{what} is not JSON: {error}") from error
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
-from tests.worker.test_envelope import ENVELOPES, MALFORMED
+from tests.worker.test_envelope import ENVELOPES, GOOD, HARMFUL_PARTS, MALFORMED
 from worker.lease import Leases
 
 
@@ -29,16 +29,20 @@ def test_golden_envelopes_are_labelled_and_malformed_ones_kept(
     with running_worker() as worker:
         for item in MALFORMED.values():
             broker.lpush("tracks", item)
+        for part in HARMFUL_PARTS.values():
+            broker.lpush("tracks", json.dumps(GOOD | part))
         for file in ENVELOPES:
             broker.lpush("tracks", file.read_bytes())
         wait_until(lambda: count(catalog, "track_current") == len(ENVELOPES))
+        wait_until(lambda: broker.llen("tracks") == broker.hlen("cogenre.unacked") == 0)
         assert worker.poll() is None
     dead = [json.loads(letter) for letter in broker.lrange("cogenre.dead", 0, -1)]
     assert {base64.b64decode(letter["message"]) for letter in dead} == set(MALFORMED.values())
     assert all(letter["reason"] and letter["queue"] == "tracks" for letter in dead)
-    assert broker.llen("tracks") == broker.hlen("cogenre.unacked") == 0
     with catalog.connect() as connection:
         labelled = set(connection.execute(text("select track_id from track_current")).scalars())
+        failed = connection.execute(text("select track_id, error_class from ingest_failure")).all()
+    assert [tuple(row) for row in failed] == [("golden-minimal", "JobInvalid")]  # the kwarg named as ours
     assert labelled == {f"golden-{Path(file).stem}" for file in ENVELOPES}
 
 
