@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -38,6 +39,9 @@ log = logging.getLogger(__name__)
 
 TRACKS_A_DECODER = 1000
 """A decode process is replaced after so many: what a codec leaks stays small."""
+
+UNFORESEEN_SECONDS = 1.0
+"""Before a job is handed back for an error that nobody foresaw: it may come again at once."""
 
 
 def run_worker(settings: WorkerSettings) -> int:
@@ -75,7 +79,7 @@ def run_worker(settings: WorkerSettings) -> int:
 
 def _register_task(app: Celery, labeller: Labeller, leases: Leases) -> None:
     @app.task(name=TASK_NAME, bind=True)
-    def classify_track(task: "Task[Any, Any]", *args: Any, **message: Any) -> None:
+    def classify_track(task: "Task[Any, Any]", /, *args: Any, **message: Any) -> None:
         request: Any = task.request
         received = {"args": args, **message} if args else message
         try:
@@ -84,6 +88,11 @@ def _register_task(app: Celery, labeller: Labeller, leases: Leases) -> None:
         except TryLater as error:
             log.warning("back to the queue: %s", error)
             RETURNED_TO_QUEUE.inc()
+            raise Reject(error, requeue=True) from error
+        except Exception as error:  # Celery would acknowledge the job, and it would be gone
+            log.exception("back to the queue, for an error that nobody foresaw")
+            RETURNED_TO_QUEUE.inc()
+            time.sleep(UNFORESEEN_SECONDS)
             raise Reject(error, requeue=True) from error
 
 
