@@ -253,7 +253,7 @@ def _labels(model: ServedModel, verdict: Verdict) -> list[Label]:
 
 def _validated(message: Mapping[str, Any]) -> TrackJob:
     try:
-        return TrackJob.model_validate_json(json.dumps(message), strict=True)
+        return TrackJob.model_validate_json(_as_sent(message), strict=True)
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
         raise JobInvalid("; ".join(problems)) from error
@@ -262,9 +262,12 @@ def _validated(message: Mapping[str, Any]) -> TrackJob:
 def _failure(message: Mapping[str, Any], job: TrackJob | None, error: TrackError) -> Failure:
     claimed = message.get("track_id")
     track_id = job.track_id if job else claimed if isinstance(claimed, str) and _storable(claimed) else None
-    return Failure(
-        job, track_id, error.stage, error.error_class, _one_line(error.reason), json.dumps(message)
-    )
+    return Failure(job, track_id, error.stage, error.error_class, _one_line(error.reason), _as_sent(message))
+
+
+def _as_sent(message: Mapping[str, Any]) -> str:
+    """JSON. kombu made times and UUIDs of what a Python producer sent as such."""
+    return json.dumps(message, default=str)
 
 
 def _storable(text: str) -> bool:

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import uuid
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -63,6 +65,26 @@ def test_tracks_are_labelled_and_an_analyst_finds_them(
         assert 0 < row.heard_seconds <= row.track_seconds
         assert {"fetch", "decode", "infer"} <= row.timings.keys()
     assert {row.lyrics for row in rows} == {"used", "absent"}
+
+
+def test_a_python_producers_times_and_ids_are_understood(
+    environment: dict[str, str], catalog: Engine, s3: Any
+) -> None:
+    """Celery sends them as objects of its own kind."""
+    track_id, audio = uuid.uuid4(), put_audio(s3, "typed.flac")
+    with running_worker():
+        push(
+            job("now", audio) | {"enqueued_at": datetime.now(UTC)},
+            job("typed", audio) | {"track_id": track_id},
+            job("wrong", audio)
+            | {"title": datetime(2026, 1, 31, tzinfo=UTC), "schema_version": uuid.uuid4()},
+        )
+        wait_until(lambda: count(catalog, "track_current") == 2 and count(catalog, "ingest_failure") == 1)
+    with catalog.connect() as connection:
+        labelled = set(connection.execute(text("select track_id from track_current")).scalars())
+        payload = json.loads(connection.execute(text("select payload from ingest_failure")).scalar_one())
+    assert labelled == {"now", str(track_id)}
+    assert payload["title"] == "2026-01-31 00:00:00+00:00"
 
 
 def test_what_cannot_be_labelled_is_recorded_and_holds_nobody_up(

@@ -45,9 +45,7 @@ HARMFUL_PARTS: dict[str, dict[str, Any]] = {
     "other places": {
         "properties": {"delivery_info": {"exchange": "celery", "routing_key": "celery"}, "priority": "x"}
     },
-    "kwarg named as ours": {
-        "body": json.dumps([[], json.loads(GOOD["body"])[1] | {"task": 1}, {}])
-    },
+    "kwarg named as ours": {"body": json.dumps([[], json.loads(GOOD["body"])[1] | {"task": 1}, {}])},
 }
 """What Celery would act on, or stumble over; the job in them is taken for what it says."""
 
