@@ -67,14 +67,19 @@ def run_worker(settings: WorkerSettings) -> int:
             bound_memory(settings.max_memory_bytes)
         _register_task(app, labeller, leases)
         event_loop.watch(app, health)
-        arguments = ["--quiet", "worker", "--pool=threads", f"--concurrency={settings.concurrency}",
-                     f"--queues={','.join(QUEUES)}", "--disable-prefetch", "--without-gossip",
-                     "--without-mingle", "--without-heartbeat"]  # fmt: skip
-        try:
-            app.worker_main(arguments)
-        except SystemExit as end:
-            return end.code if isinstance(end.code, int) else 0
-    return 0
+        app.conf.worker_disable_prefetch = True
+        # Not by its command line, which says nothing of how the worker ended.
+        worker = app.Worker(
+            pool="threads",
+            concurrency=settings.concurrency,
+            queues=QUEUES,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        )
+        worker.start()
+        return int(worker.exitcode or 0)
 
 
 def _register_task(app: Celery, labeller: Labeller, leases: Leases) -> None:

@@ -31,7 +31,12 @@ def install_guard(deployment: str, on_dead: Callable[[], None]) -> None:
 
     class GuardedRedis(redis.Redis):
         def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
-            reply = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
+            try:
+                reply = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
+            except redis.ResponseError as error:
+                if str(error).startswith("UNBLOCKED"):  # while it waited, the server became a replica
+                    raise redis.ConnectionError(str(error)) from error
+                raise
             if command_name != "BRPOP" or not reply:
                 return reply
             queue, item = reply
@@ -53,6 +58,8 @@ def install_guard(deployment: str, on_dead: Callable[[], None]) -> None:
 
     class GuardedTransport(Transport):
         Channel = GuardedChannel
+        # A replica after a failover: kombu connects anew until it reaches the new primary.
+        connection_errors = (*Transport.connection_errors, redis.ReadOnlyError)
 
     aliases: dict[str, Any] = TRANSPORT_ALIASES
     for scheme in ("redis", "rediss"):

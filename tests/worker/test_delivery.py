@@ -76,3 +76,36 @@ def test_leases_are_renewed_while_held_and_only_then(broker: Any) -> None:
     time.sleep(0.4)
     assert broker.zscore("index", "held") == renewed
     leases.close()
+
+
+def test_an_idle_worker_outlasts_a_failover_of_the_broker(
+    environment: dict[str, str], catalog: Engine, s3: Any, broker: Any
+) -> None:
+    """Its server becomes a replica: it lets go of those who wait, and refuses those who come."""
+
+    def refused() -> int:
+        return int(broker.info("errorstats").get("errorstat_READONLY", {}).get("count", 0))
+
+    audio = put_audio(s3, "one.flac")
+    with running_worker() as worker:
+        push(job("before", audio))
+        wait_until(lambda: count(catalog, "track_current") == 1)
+        before = refused()
+        broker.replicaof("127.0.0.1", 9)
+        try:
+            wait_until(lambda: refused() > before or worker.poll() is not None)
+        finally:
+            broker.replicaof("no", "one")
+        push(job("after", audio))
+        wait_until(lambda: count(catalog, "track_current") == 2 or worker.poll() is not None)
+        assert worker.poll() is None
+    assert count(catalog, "track_current") == 2
+    assert worker.returncode == 0
+
+
+def test_a_worker_that_cannot_go_on_says_so_by_its_exit_code(
+    environment: dict[str, str], broker: Any
+) -> None:
+    with running_worker() as worker:
+        broker.set("tracks", "a string where a list belongs")
+        assert worker.wait(60) == 1
