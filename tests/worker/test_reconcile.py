@@ -1,6 +1,8 @@
 """What the catalog expects and has not seen come to its end is enqueued again, and nothing else."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ from sqlalchemy import Engine, text
 from schemas.jobs import ObjectRef, TrackJob
 from tests.worker.jobs import push
 from worker.broker import celery_app
+from worker.cli import main
 from worker.enqueue import enqueue
+from worker.local import LocalStack
 from worker.reconcile import due, reconcile
 from worker.settings import BrokerSettings
 from worker.status import Broker
@@ -69,6 +73,60 @@ def test_what_came_to_an_end_is_left_alone(deployment: Deployment) -> None:
     with deployment.engine.begin() as connection:
         connection.execute(text("update track set due_at = null"))
     assert deployment.reconcile() == 0
+
+
+def test_a_row_that_holds_no_job_fails_and_holds_nobody_up(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.reconcile.PAGE", 2)
+    deployment.enqueue_and_lose("bad-1", "bad-2", minutes_ago=300)
+    deployment.enqueue_and_lose("good")
+    with deployment.engine.begin() as connection:
+        connection.execute(text("""update track set job = '{"schema_version": 9}' where id like 'bad-%'"""))
+    assert deployment.reconcile() == 1
+    with deployment.engine.connect() as connection:
+        failures = connection.execute(text("select * from ingest_failure order by track_id")).all()
+        left = connection.execute(text("select id from track where due_at < now()")).all()
+    assert [(row.track_id, row.stage, row.error_class) for row in failures] == [
+        ("bad-1", "reconcile", "JobInvalid"),
+        ("bad-2", "reconcile", "JobInvalid"),
+    ]
+    assert "schema_version" in failures[0].reason
+    assert json.loads(failures[0].payload) == {"schema_version": 9}
+    assert not left
+
+
+@pytest.mark.parametrize("away", ["broker", "catalog"])
+def test_its_timer_outlasts_an_outage(
+    deployment: Deployment,
+    stack: LocalStack,
+    away: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def rename(before: str, after: str) -> None:
+        with deployment.engine.begin() as connection:
+            connection.execute(text(f"alter table {before} rename to {after}"))
+
+    rounds = iter(
+        [stack.redis.kill, stack.redis.start]
+        if away == "broker"
+        else [partial(rename, "track", "moved"), partial(rename, "moved", "track")]
+    )
+
+    def sleep(_: float) -> None:
+        if (event := next(rounds, None)) is None:
+            raise KeyboardInterrupt
+        event()
+
+    monkeypatch.setattr("worker.cli.reconcile.sleep", sleep)
+    monkeypatch.setattr("sys.argv", ["cogenre", "reconcile", "--every", "5"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr().out.splitlines()
+    assert end.value.code == 130
+    assert said[0] == said[-1] == "enqueued 0 tracks that were due"
+    assert "does not answer" in said[1]
 
 
 def test_jobs_behind_the_oldest_that_waits_are_not_lost(deployment: Deployment) -> None:

@@ -12,13 +12,16 @@
 Nothing else is needed to get back a job that Redis or a worker lost.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, text
 
 from schemas.jobs import TrackJob
+from worker.errors import JobInvalid
 
 EXPECTED_WITHIN = timedelta(hours=1)
 """A job that has not come to its end by then may have got lost."""
@@ -70,7 +73,7 @@ TAKE_DUE = text("""
         limit :limit
         for update skip locked
     )
-    returning job
+    returning id, job
 """)
 
 COUNT_DUE = text("""
@@ -199,10 +202,25 @@ def count_due(engine: Engine, before: datetime | None) -> int:
 def take_due(engine: Engine, before: datetime | None, limit: int) -> list[TrackJob]:
     """Jobs of tracks that are due, those enqueued before `before` only; each is expected anew from now on.
 
-    Two reconcilers at once share them.
+    Two reconcilers at once share them. A row that holds no job of this release fails, and is not due again.
     """
-    with engine.begin() as connection:
-        rows = connection.execute(
-            TAKE_DUE, {"before": before, "limit": limit, "within": EXPECTED_WITHIN}
-        ).scalars()
-        return [TrackJob.model_validate(job) for job in rows]
+    due = {"before": before, "limit": limit, "within": EXPECTED_WITHIN}
+    while True:
+        with engine.begin() as connection:
+            rows = connection.execute(TAKE_DUE, due).all()
+        jobs = [job for row in rows if (job := _job_of(engine, row.id, row.job))]
+        if jobs or not rows:
+            return jobs
+
+
+def _job_of(engine: Engine, track_id: str, kept: object) -> TrackJob | None:
+    """None where `kept` is no job: that is recorded."""
+    try:
+        return TrackJob.model_validate(kept)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
+        reason = f"what the catalog keeps of it is no job: {problems}"
+        JobCatalog(engine).record_failure(
+            Failure(None, track_id, "reconcile", JobInvalid.__name__, reason, json.dumps(kept))
+        )
+        return None

@@ -21,9 +21,14 @@ def reconcile(
     ] = False,
 ) -> None:
     """Enqueue again the tracks that were registered or postponed and have not come to an end."""
+    from kombu.exceptions import OperationalError as BrokerError
+    from redis import RedisError
+    from sqlalchemy.exc import SQLAlchemyError
+
     from worker.broker import celery_app
     from worker.catalog.connect import connect_migrated
     from worker.consume import check_broker
+    from worker.errors import ConfigError
     from worker.reconcile import due, reconcile
     from worker.settings import BrokerSettings, CatalogSettings
     from worker.status import Broker
@@ -33,12 +38,19 @@ def reconcile(
     check_broker(settings)
     broker = Broker(settings)
     console = Console(highlight=False)
-    if dry_run:
-        console.print(f"{due(engine, broker)} tracks are due")
-        return
     app = celery_app(settings)
     while True:
-        console.print(f"enqueued {reconcile(engine, app, broker)} tracks that were due")
+        try:
+            if dry_run:
+                console.print(f"{due(engine, broker)} tracks are due")
+                return
+            console.print(f"enqueued {reconcile(engine, app, broker)} tracks that were due")
+        except (BrokerError, RedisError, SQLAlchemyError) as error:
+            said = " ".join(str(getattr(error, "orig", None) or error).split())
+            why = f"the broker or the catalog does not answer: {said}"
+            if every is None:
+                raise ConfigError(f"{why} (run it again: what was not enqueued is due in an hour)") from None
+            console.print(f"{why}; again in {every:g} s", markup=False)
         if every is None:
             return
         sleep(every)
