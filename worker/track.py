@@ -20,6 +20,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -50,6 +51,9 @@ Outcome = Literal["catalogued", "skipped", "failed", "postponed"]
 Result = TypeVar("Result")
 Lyrics = StoredObject | InlineLyrics | None
 Verdicts = dict[ServedModel, Verdict]
+
+AHEAD = timedelta(days=1)
+"""What clocks may differ by. A time far ahead would be newer than every later job of the track."""
 
 
 class Labeller:
@@ -106,6 +110,8 @@ class Labeller:
     def _label_or_postpone(self, job: TrackJob) -> Outcome:
         try:
             with self._models.taken() as models:
+                if not models:
+                    raise TryLater("no model serves: the worker ends")
                 return self._label(job, models)
         except TryLater as error:
             self._count_attempt(job, error.__cause__ or error)
@@ -253,10 +259,13 @@ def _labels(model: ServedModel, verdict: Verdict) -> list[Label]:
 
 def _validated(message: Mapping[str, Any]) -> TrackJob:
     try:
-        return TrackJob.model_validate_json(_as_sent(message), strict=True)
+        job = TrackJob.model_validate_json(_as_sent(message), strict=True)
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
         raise JobInvalid("; ".join(problems)) from error
+    if job.enqueued_at > datetime.now(UTC) + AHEAD:
+        raise JobInvalid(f"enqueued_at: {job.enqueued_at.isoformat()} is more than a day ahead")
+    return job
 
 
 def _failure(message: Mapping[str, Any], job: TrackJob | None, error: TrackError) -> Failure:
