@@ -40,6 +40,7 @@ def connect(settings: CatalogSettings, connections: int = 2, *, bounded: bool = 
         pool_size=connections,
         max_overflow=0,
         pool_pre_ping=True,
+        hide_parameters=True,  # titles and lyrics: they are not to be in an error's text
         connect_args={
             "connect_timeout": 5,
             "application_name": "cogenre",

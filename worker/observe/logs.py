@@ -18,6 +18,9 @@ TRACK_ID: ContextVar[str | None] = ContextVar("track_id", default=None)
 TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
 """Of the job that the thread has in hand."""
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What would begin a line, or speak to a terminal."""
+
 PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
 
 
@@ -34,7 +37,7 @@ def _leave_alone(**_: object) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-01-31 12:00:00,000 INFO worker.track ['track-1']: message`"""
+    """`2026-01-31 12:00:00,000 INFO worker.track ['track-1']: message`, and a traceback under it."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s%(track)s: %(message)s")
@@ -43,6 +46,11 @@ class TextFormatter(logging.Formatter):
         track_id = TRACK_ID.get()
         record.track = f" [{track_id!r}]" if track_id else ""  # repr: producers write it
         return _blotted(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return CONTROL.sub(
+            lambda found: found[0].encode("unicode_escape").decode(), super().formatMessage(record)
+        )
 
 
 class JsonFormatter(logging.Formatter):
@@ -60,6 +68,10 @@ class JsonFormatter(logging.Formatter):
         }
         present = {name: _blotted(value) for name, value in fields.items() if value is not None}
         return json.dumps(present)
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return character[0].encode("unicode_escape").decode()
 
 
 def _blotted(text: str) -> str:

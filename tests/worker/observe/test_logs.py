@@ -63,6 +63,11 @@ def test_a_track_id_cannot_forge_a_line_of_text() -> None:
     assert "\n" not in line
 
 
+def test_a_message_of_many_lines_is_one_line_of_text() -> None:
+    line = TextFormatter().format(record("refused: %s", "one\ntwo\r\x1b[2J\u2028three ä"))
+    assert line.endswith(r"refused: one\ntwo\r\x1b[2J\u2028three ä")
+
+
 def test_celery_leaves_the_handlers_alone() -> None:
     """In a process of its own: logging is set up for good."""
     script = """
