@@ -23,7 +23,7 @@ from worker.errors import ConfigError, DecoderUnavailable, TryLater
 from worker.guard import install_guard
 from worker.lease import Leases
 from worker.memory import bound_memory
-from worker.observe import endpoint, event_loop, logs, tracing
+from worker.observe import endpoint, event_loop, logs, overdue, tracing
 from worker.observe.delivery import delivered
 from worker.observe.health import Health
 from worker.observe.metrics import DEAD_LISTED, LEASE_RENEWALS, RETURNED_TO_QUEUE
@@ -122,6 +122,7 @@ def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller
     with ExitStack() as stack:
         engine = connect_migrated(settings, connections=settings.concurrency + 1, bounded=True)
         stack.callback(engine.dispose)
+        stack.enter_context(overdue.counted(engine, Broker(settings)))
         try:
             decoders = DecoderPool(
                 settings.decoders or available_cpus(),

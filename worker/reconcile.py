@@ -4,8 +4,6 @@ Redis pops a message before it notes that it is in flight: a worker that dies in
 what was given up for an outage comes back this way.
 """
 
-from datetime import UTC, datetime, timedelta
-
 from celery import Celery
 from sqlalchemy import Engine
 
@@ -20,7 +18,7 @@ def reconcile(engine: Engine, app: Celery, broker: Broker) -> int:
 
     While jobs wait, those that were enqueued after the oldest of them are still in the queue, not lost.
     """
-    before = _oldest_waiting(broker)
+    before = broker.state().next_enqueued_at
     total = 0
     while jobs := take_due(engine, before, PAGE):
         publish_jobs(app, jobs, QUEUE_TRACKS)
@@ -30,10 +28,4 @@ def reconcile(engine: Engine, app: Celery, broker: Broker) -> int:
 
 def due(engine: Engine, broker: Broker) -> int:
     """How many tracks `reconcile` would enqueue."""
-    return count_due(engine, _oldest_waiting(broker))
-
-
-def _oldest_waiting(broker: Broker) -> datetime | None:
-    """When the job that is served next was enqueued; None where none waits."""
-    seconds = broker.state().queues[QUEUE_TRACKS].oldest_seconds
-    return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
+    return count_due(engine, broker.state().next_enqueued_at)

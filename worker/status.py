@@ -3,7 +3,7 @@
 import base64
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
@@ -12,7 +12,9 @@ from redis.retry import Retry
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
+from schemas.jobs import QUEUE_TRACKS
 from worker.broker import QUEUES, unacked_key
+from worker.catalog.jobs import count_due
 from worker.catalog.queries import CatalogState, state
 from worker.errors import ConfigError
 from worker.guard import dead_list
@@ -37,11 +39,19 @@ class BrokerState:
     dead: int
     """Messages that no worker could decode."""
 
+    @property
+    def next_enqueued_at(self) -> datetime | None:
+        """Of the new track that is served next; None where none waits."""
+        seconds = self.queues[QUEUE_TRACKS].oldest_seconds
+        return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
+
 
 @dataclass(frozen=True)
 class Status:
     broker: BrokerState
     catalog: CatalogState
+    overdue: int
+    """Tracks that have not come to their end in time: the reconciler is to enqueue them."""
 
 
 class Broker:
@@ -72,7 +82,8 @@ class Broker:
 def read_status(broker: Broker, engine: Engine) -> Status:
     """Raises ConfigError where the broker or the catalog does not answer."""
     try:
-        return Status(broker.state(), state(engine))
+        queues = broker.state()
+        return Status(queues, state(engine), count_due(engine, queues.next_enqueued_at))
     except redis.RedisError as error:
         raise ConfigError(f"the broker does not answer: {error} (check COGENRE_BROKER_URL)") from None
     except OperationalError:

@@ -13,9 +13,11 @@ from sqlalchemy import Engine, text
 
 from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS
 from tests.worker.jobs import job, push
+from tests.worker.processes import wait_until
 from worker.cli import main
 from worker.cli.service import duration
 from worker.local import LocalStack
+from worker.observe.overdue import counted
 from worker.observe.queues import refresh
 from worker.settings import BrokerSettings
 from worker.status import Broker, QueueState
@@ -25,13 +27,24 @@ AUDIO = {"bucket": "music", "key": "k"}
 
 @pytest.fixture
 def busy(environment: dict[str, str], catalog: Engine) -> Any:
-    """Two jobs wait, one is in flight, one message is dead, three jobs failed."""
+    """Two jobs wait, one is in flight, one message is dead, three jobs failed.
+
+    Three tracks are due, one of them behind the oldest job that waits.
+    """
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     push(job("old", AUDIO, enqueued_at=hour_ago.isoformat()), job("new", AUDIO))
     client: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
     client.hset("cogenre.unacked", "tag", "[]")
     client.lpush("cogenre.dead", "{}")
     with catalog.begin() as connection:
+        connection.execute(
+            text("""
+                insert into track (id, job, enqueued_at, due_at)
+                select 'lost' || n, '{}', now() - n * interval '40 minutes',
+                    now() + case n when 4 then interval '1 hour' else interval '-1 minute' end
+                from generate_series(1, 4) n
+            """)
+        )
         connection.execute(
             text("""
                 insert into ingest_failure (track_id, stage, error_class, reason, payload)
@@ -67,6 +80,7 @@ def test_it_shows_where_the_jobs_are(
     assert shown["in flight"][0] == "1"
     assert shown["open failures"] == ["3", "CorruptAudio 2, EmptyAudio 1"]
     assert shown["in the dead list"][0] == "1"
+    assert shown["overdue, for `cogenre reconcile`"][0] == "2"
 
 
 def test_json_is_for_scripts(
@@ -79,6 +93,7 @@ def test_json_is_for_scripts(
     assert 3600 <= now["broker"]["queues"]["tracks"]["oldest_seconds"] < 3700
     assert now["broker"]["queues"]["backfill"] == {"waiting": 0, "oldest_seconds": None}
     assert (now["broker"]["in_flight"], now["broker"]["dead"]) == (1, 1)
+    assert now["overdue"] == 2
     assert now["catalog"]["failures"] == {"CorruptAudio": 2, "EmptyAudio": 1}
 
 
@@ -158,6 +173,23 @@ def test_a_scrape_reads_the_queues_and_says_when_it_cannot(
     refresh(Broker(BrokerSettings.load()))
     assert math.isnan(value("cogenre_queue_jobs", queue="tracks"))
     assert math.isnan(value("cogenre_dead_list_messages"))
+
+
+def test_overdue_tracks_are_counted_while_a_worker_runs(
+    busy: Any, catalog: Engine, stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown() -> float | None:
+        return REGISTRY.get_sample_value("cogenre_overdue_tracks")
+
+    monkeypatch.setattr("worker.observe.overdue.COUNT_SECONDS", 0.05)
+    with counted(catalog, Broker(BrokerSettings.load())):
+        wait_until(lambda: shown() == 2, 20)
+        stack.redis.kill()
+        try:
+            wait_until(lambda: math.isnan(shown() or 0), 20)
+        finally:
+            stack.redis.start()
+        wait_until(lambda: not math.isnan(shown() or 0), 20)
 
 
 @pytest.mark.parametrize(

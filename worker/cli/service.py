@@ -74,6 +74,7 @@ def status_table(now: "Status") -> Table:
     table.add_row("classified in the last minute", f"{now.catalog.last_minute:,}")
     table.add_row("tracks registered", _rows(now.catalog.registered))
     table.add_row("tracks classified", _rows(now.catalog.classified))
+    table.add_row("overdue, for `cogenre reconcile`", f"{now.overdue:,}")
     failures = sorted(now.catalog.failures.items(), key=lambda failure: (-failure[1], failure[0]))
     table.add_row(
         "open failures",

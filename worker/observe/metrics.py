@@ -61,7 +61,8 @@ REDELIVERIES = Counter(
     "Jobs received that had been delivered before, to a worker that did not end them.",
 )
 RETURNED_TO_QUEUE = Counter(
-    "cogenre_returned_to_queue_total", "Jobs handed back, because the catalog did not answer."
+    "cogenre_returned_to_queue_total",
+    "Jobs handed back: the catalog did not answer, or an error was not foreseen.",
 )
 DEAD_LISTED = Counter(
     "cogenre_dead_listed_total", "Messages that could not be decoded and went to the dead list."
@@ -77,6 +78,11 @@ QUEUE_OLDEST_SECONDS = Gauge(
 UNACKED_JOBS = Gauge("cogenre_unacked_jobs", "Jobs in flight, of the whole deployment.")
 DEAD_LIST_MESSAGES = Gauge(
     "cogenre_dead_list_messages", "Messages in the dead list, of the whole deployment."
+)
+OVERDUE_TRACKS = Gauge(
+    "cogenre_overdue_tracks",
+    "Tracks that have not come to their end in time and that the reconciler is to enqueue, of the whole "
+    "deployment.",
 )
 
 # The worker.
