@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from typing import Any
 import redis
 from celery import Celery, Task
 from celery.exceptions import Reject
+from celery.platforms import EX_FAILURE
 from celery.signals import worker_shutting_down
+from celery.worker import state
 
 from schemas.jobs import TASK_NAME
 from worker.broker import QUEUES, SOCKET_SECONDS, celery_app, unacked_index_key
@@ -79,6 +82,8 @@ def run_worker(settings: WorkerSettings) -> int:
             quiet=True,
         )
         worker.start()
+        if state.should_stop == EX_FAILURE:  # Ctrl-C, which Celery takes for a failure
+            return 128 + signal.SIGINT
         return int(worker.exitcode or 0)
 
 

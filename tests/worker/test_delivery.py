@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,13 @@ def test_a_worker_that_cannot_go_on_says_so_by_its_exit_code(
     with running_worker() as worker:
         broker.set("tracks", "a string where a list belongs")
         assert worker.wait(60) == 1
+
+
+def test_a_worker_that_is_interrupted_did_not_fail(
+    environment: dict[str, str], catalog: Engine, s3: Any
+) -> None:
+    with running_worker() as worker:
+        push(job("one", put_audio(s3, "one.flac")))
+        wait_until(lambda: count(catalog, "track_current") == 1)
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(60) == 130
