@@ -107,11 +107,11 @@ def test_a_batchers_thread_beats_idle_and_at_work(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("worker.batcher.BEAT_SECONDS", 0.01)
     beats: list[None] = []
     batcher = Batcher[int, int](
-        "test", lambda waiting: [0], lambda group: group, capacity=1, beat=lambda: beats.append(None)
+        "beating", lambda waiting: [0], lambda group: group, capacity=1, beat=lambda: beats.append(None)
     )
     wait_until(lambda: len(beats) > 2, seconds=5)
     assert batcher.submit(1).result(5) == 1
     batcher.close()
     for name in ("wait", "batch"):
         full = {"wait": "cogenre_batch_wait_seconds_count", "batch": "cogenre_batch_seconds_count"}[name]
-        assert REGISTRY.get_sample_value(full, {"batcher": "test"}) == 1
+        assert REGISTRY.get_sample_value(full, {"batcher": "beating"}) == 1
