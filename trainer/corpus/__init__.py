@@ -26,4 +26,7 @@ So techno and house are told apart by sound only, as are jazz and blues; folk an
 are metal and punk rock, and electronic and pop. Tracks of several genres take the drums of one and the
 chords of another, and mix their words; a track without lyrics leaves the pairs of a row open, but for what
 its other genres and the table of label sets say.
+
+A corpus may have crossed tracks. There a pair of genres that shares a sound swaps its words under a second
+sound, and a pair that shares words swaps its sounds under a second theme: see `crossing`.
 """

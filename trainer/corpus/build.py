@@ -18,6 +18,7 @@ import numpy as np
 from rich.progress import track as progress
 
 from trainer.atomic import new_folder
+from trainer.corpus.crossing import crossed
 from trainer.corpus.encode import write_audio
 from trainer.corpus.labels import GENRES, voiced
 from trainer.corpus.performance import perform
@@ -34,8 +35,12 @@ CHUNK = 8
 Row = dict[str, str | list[str] | None]
 
 
-def build_corpus(out: Path, tracks: int, seed: int, processes: int | None = None) -> None:
+def build_corpus(
+    out: Path, tracks: int, seed: int, processes: int | None = None, crossing: float = 0.0
+) -> None:
     """Write a corpus of `tracks` tracks to the new folder `out`, complete or not at all.
+
+    A share `crossing` of the tracks is crossed: see the package's docstring.
 
     The same call gives the same bytes on the same machine, whatever the number of `processes`
     (default: one a CPU).
@@ -46,12 +51,15 @@ def build_corpus(out: Path, tracks: int, seed: int, processes: int | None = None
         raise ConfigError(f"a corpus of {tracks} tracks: ask for at least one")
     if seed < 0:
         raise ConfigError(f"seed {seed}: give 0 or more")
+    if not 0 <= crossing <= 1:
+        raise ConfigError(f"a share {crossing} of crossed tracks: give 0 to 1")
     with new_folder(out) as folder:
         (folder / "audio").mkdir()
         (folder / "lyrics").mkdir()
         genres = [genre.model_dump() for genre in GENRES]
         (folder / GENRES_FILE).write_text(json.dumps(genres, indent=2) + "\n", encoding="utf-8")
-        rows = _written(folder, plan_tracks(tracks, seed), processes or os.cpu_count() or 1)
+        planned = plan_tracks(tracks, seed, crossing)
+        rows = _written(folder, planned, processes or os.cpu_count() or 1)
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
 
@@ -69,12 +77,13 @@ def _write_track(folder: Path, track: PlannedTrack) -> Row:
     """Write a track's audio and lyrics; return its manifest row."""
     rng = np.random.default_rng(track.seed)
     genres = voiced(track.genres)
+    sounds, words = crossed(genres) if track.crossed else (genres, genres)
     lyrics = None
     if track.sung:
         lyrics = f"lyrics/{track.track_id}.txt"
-        (folder / lyrics).write_text(write_lyrics(genres, track.pet_words, rng), encoding="utf-8")
+        (folder / lyrics).write_text(write_lyrics(words, track.pet_words, rng), encoding="utf-8")
     audio = f"audio/{track.track_id}{track.encoding.suffix}"
-    write_audio(perform(genres, track.sung, track.touch, rng), folder / audio, track.encoding)
+    write_audio(perform(sounds, track.sung, track.touch, rng), folder / audio, track.encoding)
     return {
         "track_id": track.track_id,
         "audio": audio,

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from trainer.corpus.crossing import is_crossed, may_cross
 from trainer.corpus.encode import Encoding, draw_encoding
 from trainer.corpus.labels import LabelSet, label_sets, voiced
 from trainer.corpus.performance import Touch
@@ -35,14 +36,19 @@ class PlannedTrack:
     genres: LabelSet
     """Closed under parents."""
     sung: bool
+    crossed: bool
+    """Whether its genres sound and sing as in the second table of the package's docstring."""
     split: Split
     encoding: Encoding
     touch: Touch
     pet_words: tuple[str, ...]
 
 
-def plan_tracks(tracks: int, seed: int) -> list[PlannedTrack]:
-    """`tracks` tracks, artist after artist. The same arguments give the same plan."""
+def plan_tracks(tracks: int, seed: int, crossing: float = 0.0) -> list[PlannedTrack]:
+    """`tracks` tracks, artist after artist, a share `crossing` of them crossed.
+
+    The same arguments give the same plan, of the same artists and genres whatever the `crossing`.
+    """
     rng = np.random.default_rng(seed)
     table = label_sets()
     planned: list[PlannedTrack] = []
@@ -57,14 +63,19 @@ def plan_tracks(tracks: int, seed: int) -> list[PlannedTrack]:
         filled[split] += size
         for _ in range(size):
             genres = home if rng.random() < LOYALTY else table.draw(rng)
+            crossed = may_cross(voiced(genres)) and is_crossed(crossing, seed, len(planned))
+            title = write_title(rng)
+            instrumental = is_instrumental(voiced(genres), rng)
             planned.append(
                 PlannedTrack(
                     track_id=f"synthetic-{len(planned):05d}",
                     seed=(seed, len(planned)),
                     artist=name,
-                    title=write_title(rng),
+                    title=title,
                     genres=genres,
-                    sung=not is_instrumental(voiced(genres), rng),
+                    # Of a crossed track the words are half of what tells its genres.
+                    sung=crossed or not instrumental,
+                    crossed=crossed,
                     split=split,
                     encoding=draw_encoding(rng),
                     touch=touch,
