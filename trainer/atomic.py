@@ -1,5 +1,6 @@
-"""A folder that appears complete or not at all."""
+"""Folders and files that appear complete or not at all."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -34,3 +35,15 @@ def new_folder(path: Path) -> Iterator[Path]:
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces what is there. Raises OutputError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.rename(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror}): choose another folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)

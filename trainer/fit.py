@@ -1,6 +1,5 @@
 """From a manifest to a checkpoint, on PyTorch Lightning."""
 
-import contextlib
 import logging
 import shutil
 import tempfile
@@ -15,22 +14,19 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from media.errors import MediaError
-from media.tokens import LyricsTokenizer
 from trainer.atomic import new_folder
 from trainer.cache import Cache
-from trainer.checkpoint import TOKENIZER_FILE, DataSet, Description, save_checkpoint
+from trainer.checkpoint import DataSet, Description, save_checkpoint
 from trainer.config import FitConfig, TrainingConfig
-from trainer.data import SPLITS, Library, read_library
-from trainer.errors import UnreadableFile
+from trainer.data import SPLITS, read_library
 from trainer.evaluate import measurements, predict
-from trainer.extract import Extractor, report_left_out
+from trainer.extract import report_left_out
 from trainer.features import Example, Features, RandomWindows
-from trainer.genre_graph import correlations
-from trainer.lyrics_model import LyricsModel, load_lyrics_model, name_embeddings, train_little_bert
+from trainer.losses import contrastive_loss, genre_loss
 from trainer.metrics import best_thresholds, measure
-from trainer.network import Network, total_loss
-from trainer.splits import refuse_shared_audio, require_examples
+from trainer.network import Network
+from trainer.prepare import lyrics_model_of, prepare
+from trainer.splits import require_examples
 
 LOG_FILE = "metrics.csv"
 
@@ -48,8 +44,11 @@ class FitModule(lightning.LightningModule):
         log_mel, hidden, mask, labels = batch
         withheld = torch.rand(len(mask), device=mask.device) < self.config.lyrics_dropout
         output = self.network.classify(log_mel, hidden, mask, self.network.genre_vectors(), withheld)
-        weight = self.config.contrastive_weight if self.network.config.contrastive else 0.0
-        loss = total_loss(output, labels, mask.any(1), weight)
+        loss = genre_loss(output.logits, labels)
+        if output.heard is not None and output.read is not None:
+            similarity = self.network.similarity(output.heard, output.read)
+            weight = self.config.contrastive_weight
+            loss = weight * contrastive_loss(similarity, mask.any(1)) + (1 - weight) * loss
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
@@ -84,24 +83,11 @@ def fit(
         new_folder(out) as folder,
         tempfile.TemporaryDirectory(prefix=".features.", dir=out.parent) as scratch,
     ):
+        kept = Cache(cache or Path(scratch) / "cache")
+        prepared = prepare(library, lyrics_model_of(library, config), config.network, kept, Path(scratch))
         lightning.seed_everything(config.fit.seed, verbose=False)
-        lyrics_model = _lyrics_model(library, config)
-        nodes = name_embeddings(lyrics_model, [genre.name for genre in library.genres])
-        correlation = correlations(library.labels(library.of("train")), nodes)
-        network = Network(config.network, lyrics_model.encoder, nodes, correlation)
-        if torch.cuda.is_available():
-            network.cuda()
-
-        lyrics_model.tokenizer.save(str(folder / TOKENIZER_FILE))
-        tokenizer = LyricsTokenizer(folder / TOKENIZER_FILE, config.network.max_tokens)
-        extractor = Extractor.of(network, tokenizer, Cache(cache or Path(scratch) / "cache"))
-        features = {split: extractor.extract(library, split, Path(scratch)) for split in SPLITS}
-        refuse_shared_audio(
-            heard
-            for split in SPLITS
-            for heard in zip(features[split].tracks, features[split].digests, strict=True)
-        )
-        _train(network, features["train"], features["valid"], config.fit, Path(scratch))
+        network, features = prepared.network(config.network), prepared.features
+        train(network, features["train"], features["valid"], config.fit, Path(scratch))
         shutil.copy(Path(scratch) / "log" / LOG_FILE, folder)
 
         thresholds = best_thresholds(predict(network, features["valid"]), features["valid"].labels)
@@ -109,7 +95,7 @@ def fit(
             config=config,
             genres=library.genres,
             thresholds=tuple(thresholds.tolist()),
-            correlations=tuple(tuple(row) for row in correlation.tolist()),
+            correlations=tuple(tuple(row) for row in prepared.correlation.tolist()),
             data_set=DataSet(
                 name=data_set, synthetic=synthetic, tracks={split: len(features[split]) for split in SPLITS}
             ),
@@ -117,30 +103,21 @@ def fit(
                 network, features["test"], "test", thresholds, library.genres, data_set
             ),
         )
-        save_checkpoint(folder, description, network.cpu(), lyrics_model.tokenizer)
+        save_checkpoint(folder, description, network.cpu(), prepared.lyrics_model.tokenizer)
     report_left_out(features.values())
     return description
 
 
-def _lyrics_model(library: Library, config: TrainingConfig) -> LyricsModel:
-    chosen, max_tokens = config.network.lyrics_model, config.network.max_tokens
-    if isinstance(chosen, str):
-        return load_lyrics_model(chosen, max_tokens)
-    texts = []
-    for track in library.of("train"):
-        # Tracks that cannot be read are reported where they are left out.
-        with contextlib.suppress(MediaError, UnreadableFile):
-            texts.append(library.lyrics(track))
-    return train_little_bert(chosen, [text for text in texts if text], max_tokens, config.fit.seed)
-
-
-def _train(network: Network, train: Features, valid: Features, config: FitConfig, scratch: Path) -> None:
-    """Leaves the weights of the best epoch in `network`, and the log in `scratch`."""
+def train(
+    network: Network, train: Features, valid: Features, config: FitConfig, scratch: Path, bar: bool = True
+) -> None:
+    """Leaves the weights of the best epoch in `network`, and the log in `scratch`; shows a progress bar."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     best = ModelCheckpoint(scratch / "epochs", monitor="valid/map", mode="max", save_weights_only=True)
     trainer = lightning.Trainer(
         max_epochs=config.epochs,
-        callbacks=[best, RichProgressBar()],
+        callbacks=[best, RichProgressBar()] if bar else [best],
+        enable_progress_bar=bar,
         logger=CSVLogger(scratch, name="log", version=""),
         log_every_n_steps=1,
         gradient_clip_val=config.gradient_clip,

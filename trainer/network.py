@@ -142,8 +142,10 @@ class Output(NamedTuple):
     """(B, G), before the sigmoid."""
     embedding: Tensor
     """(B, W), the fused vector."""
-    similarity: Tensor
-    """(B, B), s(A_i, L_j) / τ."""
+    heard: Tensor | None
+    """(B, projection), g_a(E_a) as unit vectors; None where nothing is contrasted."""
+    read: Tensor | None
+    """(B, projection), g_l(E_l) as unit vectors; None where nothing is contrasted."""
 
 
 class Network(nn.Module):
@@ -158,15 +160,25 @@ class Network(nn.Module):
         self.frontend = LogMel(config)
         self.audio_encoder = AudioEncoder(config)
         self.lyrics_encoder = lyrics_encoder.requires_grad_(False).eval()
-        self.lyrics_tokens = LyricsTokens(nodes.shape[1], width)
-        self.project_audio = nn.Linear(width, config.projection, bias=False)
-        self.project_lyrics = nn.Linear(width, config.projection, bias=False)
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
+        # The temperature is adaptive where there is something to contrast.
+        self.log_scale = nn.Parameter(
+            torch.tensor(-math.log(config.temperature)), requires_grad=config.contrastive
+        )
+        if config.lyrics:
+            self.lyrics_tokens = LyricsTokens(nodes.shape[1], width)
+        if config.contrastive:
+            self.project_audio = nn.Linear(width, config.projection, bias=False)
+            self.project_lyrics = nn.Linear(width, config.projection, bias=False)
         if config.cross_attention:
             self.audio_attends = CrossAttention(width, config.heads, config.dropout)
             self.lyrics_attends = CrossAttention(width, config.heads, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
-        self.fuse = nn.Linear(4 * width, width)
+        pooled = (4 if config.lyrics else 2) * width
+        self.fuse = (
+            nn.Linear(pooled, width)
+            if config.fusion_layers == 1
+            else nn.Sequential(nn.Linear(pooled, width), nn.ReLU(), nn.Linear(width, width))
+        )
         self.genre_vectors = (
             GenreGraph(nodes, correlation, config) if config.genre_graph else FreeVectors(len(nodes), width)
         )
@@ -203,51 +215,36 @@ class Network(nn.Module):
         `withheld` (B,) hides the lyrics of some tracks from the classifier, not from the contrastive loss.
         """
         audio = self.audio_encoder(log_mel)
-        lyrics, lyrics_mask = self.lyrics_tokens(hidden, mask)
-        similarity = self._similarity(audio, lyrics, lyrics_mask)
+        heard = read = None
+        if self.config.contrastive:
+            tokens, present = self.lyrics_tokens(hidden, mask)
+            # Unit vectors, as in CLIP.
+            heard = F.normalize(self.project_audio(audio.mean(1)), dim=-1)
+            read = F.normalize(self.project_lyrics(masked_mean(tokens, present)), dim=-1)
         if withheld is not None:
-            lyrics, lyrics_mask = self.lyrics_tokens(hidden, mask * ~withheld[:, None])
-        if self.config.cross_attention:
-            audio, lyrics = (
-                self.audio_attends(audio, lyrics, lyrics_mask),
-                self.lyrics_attends(lyrics, audio),
-            )
-        # Flattened in the paper, where lengths are fixed; the mean and the maximum take any length.
-        lyrics_maximum = lyrics.masked_fill(~lyrics_mask[:, :, None], -torch.inf).amax(1)
-        pooled = [audio.mean(1), audio.amax(1), masked_mean(lyrics, lyrics_mask), lyrics_maximum]
-        fused = self.fuse(self.dropout(torch.cat(pooled, dim=-1)))
-        return Output(fused @ genre_vectors.T, fused, similarity)
+            mask = mask * ~withheld[:, None]
+        fused = self.fuse(self.dropout(self._pooled(audio, hidden, mask)))
+        return Output(fused @ genre_vectors.T, fused, heard, read)
 
-    def _similarity(self, audio: Tensor, lyrics: Tensor, lyrics_mask: Tensor) -> Tensor:
-        """g_a(E_a) · g_l(E_l) / τ for every audio with every lyrics, of unit vectors as in CLIP."""
-        g_a = F.normalize(self.project_audio(audio.mean(1)), dim=-1)
-        g_l = F.normalize(self.project_lyrics(masked_mean(lyrics, lyrics_mask)), dim=-1)
-        return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE) * (g_a @ g_l.T)
+    def _pooled(self, audio: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
+        """(B, 4·W), or (B, 2·W) without lyrics: of each modality its mean and its maximum over tokens.
+
+        Flattened in the paper, where lengths are fixed; the mean and the maximum take any length.
+        """
+        if not self.config.lyrics:
+            return torch.cat([audio.mean(1), audio.amax(1)], dim=-1)
+        lyrics, present = self.lyrics_tokens(hidden, mask)
+        if self.config.cross_attention:
+            audio, lyrics = self.audio_attends(audio, lyrics, present), self.lyrics_attends(lyrics, audio)
+        maximum = lyrics.masked_fill(~present[:, :, None], -torch.inf).amax(1)
+        return torch.cat([audio.mean(1), audio.amax(1), masked_mean(lyrics, present), maximum], dim=-1)
+
+    def similarity(self, heard: Tensor, read: Tensor) -> Tensor:
+        """g_a(E_a) · g_l(E_l) / τ of every audio with every lyrics, both as in `Output`."""
+        return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE) * (heard @ read.T)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of x (B, N, W) over the positions where `mask` (B, N) is true; each row has one."""
     weights = mask.to(x.dtype)
     return (weights[:, None, :] @ x).squeeze(1) / weights.sum(1, keepdim=True)
-
-
-def contrastive_loss(similarity: Tensor, has_lyrics: Tensor) -> Tensor:
-    """L_AL = ½(L_{A→L} + L_{L→A}) over s(A_i, L_j) / τ (B, B); tracks without lyrics stay out.
-
-    Each track's own lyrics against the other lyrics of the batch, and the other way round. Zero where
-    fewer than two tracks have lyrics.
-    """
-    kept = similarity[has_lyrics][:, has_lyrics]
-    if len(kept) < 2:
-        return similarity.sum() * 0
-    own = torch.arange(len(kept), device=kept.device)
-    return (F.cross_entropy(kept, own) + F.cross_entropy(kept.T, own)) / 2
-
-
-def total_loss(output: Output, labels: Tensor, has_lyrics: Tensor, weight: float) -> Tensor:
-    """L = λ·L_AL + (1 − λ)·L_BCE, λ = `weight`; labels (B, G) of 0 and 1.
-
-    L_BCE is summed over genres and averaged over tracks: averaged over genres too, it vanishes beside L_AL.
-    """
-    bce = F.binary_cross_entropy_with_logits(output.logits, labels, reduction="sum") / len(labels)
-    return weight * contrastive_loss(output.similarity, has_lyrics) + (1 - weight) * bce

@@ -1,15 +1,18 @@
 """The network's formulas, and what must not change its results."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from transformers import BertConfig, BertModel
 
 from trainer.config import NetworkConfig, TrainingConfig
-from trainer.network import CrossAttention, GenreGraph, Network, Output, contrastive_loss, total_loss
+from trainer.losses import contrastive_loss, genre_loss
+from trainer.network import CrossAttention, GenreGraph, Network
 
 GENRES = 4
 
@@ -112,7 +115,7 @@ def test_withheld_lyrics_are_missing_lyrics(network: Network, inputs: tuple[Tens
     expected, _ = network(waveform, ids, mask * ~withheld[:, None])
     torch.testing.assert_close(output.logits, expected)
     with_lyrics = network.classify(log_mel, hidden, mask, vectors)
-    torch.testing.assert_close(output.similarity, with_lyrics.similarity)
+    torch.testing.assert_close(output.read, with_lyrics.read)
 
 
 @torch.no_grad()
@@ -147,55 +150,20 @@ def test_logits_are_dot_products_with_the_graph_convolutions_output(
     assert not torch.allclose(graph(), before)
 
 
-def test_contrastive_loss() -> None:
-    similarity = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
-    expected = 0.0
-    for i in range(4):
-        audio_to_lyrics = -math.log(math.exp(similarity[i, i]) / sum(math.exp(s) for s in similarity[i]))
-        lyrics_to_audio = -math.log(math.exp(similarity[i, i]) / sum(math.exp(s) for s in similarity[:, i]))
-        expected += (audio_to_lyrics + lyrics_to_audio) / 2 / 4
-    found = contrastive_loss(similarity, torch.ones(4, dtype=torch.bool))
-    assert float(found) == pytest.approx(expected, rel=1e-5)
-
-
-def test_tracks_without_lyrics_stay_out_of_the_contrastive_loss() -> None:
-    similarity = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
-    kept = torch.tensor([True, False, True, True])
-    three = contrastive_loss(similarity[kept][:, kept], torch.ones(3, dtype=torch.bool))
-    torch.testing.assert_close(contrastive_loss(similarity, kept), three)
-
-
-@pytest.mark.parametrize("present", [0, 1])
-def test_nothing_to_contrast_costs_nothing(present: int) -> None:
-    similarity = torch.randn(3, 3, requires_grad=True)
-    loss = contrastive_loss(similarity, torch.arange(3) < present)
-    loss.backward()
-    assert loss == 0
-    assert similarity.grad is not None
-    assert not similarity.grad.any()
-
-
 @torch.no_grad()
 def test_similarity_is_the_cosine_over_the_temperature(
     network: Network, inputs: tuple[Tensor, Tensor, Tensor]
 ) -> None:
     waveform, ids, mask = inputs
     log_mel, hidden = network.frontend(waveform), network.read(ids, mask)
-    found = network.classify(log_mel, hidden, mask, network.genre_vectors()).similarity
+    output = network.classify(log_mel, hidden, mask, network.genre_vectors())
+    assert output.heard is not None
+    assert output.read is not None
+    found = network.similarity(output.heard, output.read)
     audio = network.audio_encoder(log_mel)[0].mean(0)
     lyrics = network.lyrics_tokens.project(hidden)[1, :2].mean(0)
     g_a, g_l = network.project_audio(audio), network.project_lyrics(lyrics)
     torch.testing.assert_close(found[0, 1], F.cosine_similarity(g_a, g_l, dim=0) / 0.07)
-
-
-def test_total_loss_weighs_both() -> None:
-    logits, labels = torch.randn(3, GENRES), torch.tensor([[1.0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 1]])
-    similarity, has_lyrics = torch.randn(3, 3), torch.tensor([True, True, False])
-    p = logits.double().sigmoid()
-    bce = -(labels * p.log() + (1 - labels) * (1 - p).log()).sum(1).mean()
-    expected = 0.3 * float(contrastive_loss(similarity, has_lyrics)) + 0.7 * float(bce)
-    output = Output(logits, torch.zeros(3, 1), similarity)
-    assert float(total_loss(output, labels, has_lyrics, 0.3)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_lyrics_encoder_is_frozen(network: Network) -> None:
@@ -205,25 +173,89 @@ def test_the_lyrics_encoder_is_frozen(network: Network) -> None:
     assert not any(weight.requires_grad for weight in network.lyrics_encoder.parameters())
 
 
-@pytest.mark.parametrize("part", ["cross_attention", "genre_graph"])
+def switched(tiny: TrainingConfig, **switches: object) -> NetworkConfig:
+    return NetworkConfig.model_validate(tiny.network.model_dump() | switches)
+
+
+COMBINATIONS = list(product([False, True], repeat=3))
+
+
+@pytest.mark.parametrize(("contrastive", "cross_attention", "genre_graph"), COMBINATIONS)
 def test_a_part_left_out_leaves_its_weights_out(
-    tiny: TrainingConfig, inputs: tuple[Tensor, Tensor, Tensor], part: str
+    tiny: TrainingConfig, contrastive: bool, cross_attention: bool, genre_graph: bool
 ) -> None:
-    whole = build(tiny.network)
-    without = build(tiny.network.model_copy(update={part: False}))
-    assert whole.state_dict().keys() - without.state_dict().keys()
-    logits, _ = without(*inputs)
-    assert logits.shape == (3, GENRES)
+    switches = {
+        "contrastive": contrastive,
+        "cross_attention": cross_attention,
+        "genre_graph": genre_graph,
+    }
+    network = build(switched(tiny, **switches))
+    names = {name.split(".")[0] for name, weight in network.named_parameters() if weight.requires_grad}
+    expected = {"audio_encoder", "lyrics_tokens", "fuse", "genre_vectors"}
+    if contrastive:
+        expected |= {"project_audio", "project_lyrics", "log_scale"}
+    if cross_attention:
+        expected |= {"audio_attends", "lyrics_attends"}
+    assert names == expected
+    assert isinstance(network.genre_vectors, GenreGraph) == genre_graph
 
 
-def test_every_weight_learns(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+@pytest.mark.parametrize(
+    "switches",
+    [
+        *(
+            dict(zip(("contrastive", "cross_attention", "genre_graph"), one, strict=True))
+            for one in COMBINATIONS
+        ),
+        {"lyrics": False, "contrastive": False, "cross_attention": False, "genre_graph": False},
+        {"fusion_layers": 2},
+    ],
+    ids=str,
+)
+def test_every_weight_learns(
+    tiny: TrainingConfig, inputs: tuple[Tensor, Tensor, Tensor], switches: dict[str, object]
+) -> None:
+    network = build(switched(tiny, **switches)).train()
     waveform, ids, mask = inputs
-    network.train()
     output = network.classify(
         network.frontend(waveform), network.read(ids, mask), mask, network.genre_vectors()
     )
-    total_loss(output, torch.eye(3, GENRES), mask.bool().any(1), 0.3).backward()
+    loss = genre_loss(output.logits, torch.eye(3, GENRES))
+    if output.heard is not None and output.read is not None:
+        loss = loss + contrastive_loss(network.similarity(output.heard, output.read), mask.bool().any(1))
+    loss.backward()
     still = [
         name for name, weight in network.named_parameters() if weight.requires_grad and weight.grad is None
     ]
     assert not still
+
+
+@torch.no_grad()
+def test_without_attention_the_pooled_encoders_are_concatenated(
+    tiny: TrainingConfig, inputs: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    network = build(switched(tiny, cross_attention=False))
+    _, embedding = network(*inputs)
+    waveform, ids, mask = inputs
+    audio = network.audio_encoder(network.frontend(waveform))[0]
+    words = network.lyrics_tokens.project(network.read(ids, mask))[0]
+    pooled = torch.cat([audio.mean(0), audio.amax(0), words.mean(0), words.amax(0)])
+    torch.testing.assert_close(embedding[0], network.fuse(pooled), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_audio_alone_does_not_read(tiny: TrainingConfig, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    waveform, ids, mask = inputs
+    network = build(switched(tiny, lyrics=False, contrastive=False, cross_attention=False))
+    before, _ = network(waveform, ids, mask)
+    after, _ = network(waveform, (ids + 1) * mask, mask.flip(0))
+    assert torch.equal(before, after)
+    other, _ = network(waveform.flip(0), ids, mask)
+    assert not torch.allclose(before[0], other[0])
+
+
+@pytest.mark.parametrize("part", ["contrastive", "cross_attention"])
+def test_what_needs_lyrics_is_refused_without(tiny: TrainingConfig, part: str) -> None:
+    switches = {"contrastive": False, "cross_attention": False, part: True}
+    with pytest.raises(ValidationError, match="without lyrics"):
+        switched(tiny, lyrics=False, **switches)

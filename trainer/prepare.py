@@ -1,0 +1,78 @@
+"""What training needs of a library before its first step, computed once: also for several runs on it."""
+
+import contextlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from media.errors import MediaError
+from media.tokens import LyricsTokenizer
+from trainer.cache import Cache
+from trainer.checkpoint import TOKENIZER_FILE
+from trainer.config import NetworkConfig, TrainingConfig
+from trainer.data import SPLITS, Library, Split
+from trainer.errors import UnreadableFile
+from trainer.extract import Extractor
+from trainer.features import Features
+from trainer.genre_graph import correlations
+from trainer.lyrics_model import LyricsModel, load_lyrics_model, name_embeddings, train_little_bert
+from trainer.network import Network
+from trainer.splits import refuse_shared_audio
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A library as networks of one frontend and one lyrics encoder see it."""
+
+    library: Library
+    lyrics_model: LyricsModel
+    nodes: Tensor
+    """(genres, H)"""
+    correlation: Tensor
+    """A (genres, genres), of the training split."""
+    features: dict[Split, Features]
+
+    def network(self, config: NetworkConfig) -> Network:
+        """A network with new weights, on the GPU where there is one."""
+        return _on_device(Network(config, self.lyrics_model.encoder, self.nodes, self.correlation))
+
+
+def lyrics_model_of(library: Library, config: TrainingConfig) -> LyricsModel:
+    """The pre-trained encoder that is configured, or a little one trained on the library's own words."""
+    chosen, max_tokens = config.network.lyrics_model, config.network.max_tokens
+    if isinstance(chosen, str):
+        return load_lyrics_model(chosen, max_tokens)
+    texts = []
+    for track in library.of("train"):
+        # Tracks that cannot be read are reported where they are left out.
+        with contextlib.suppress(MediaError, UnreadableFile):
+            texts.append(library.lyrics(track))
+    return train_little_bert(chosen, [text for text in texts if text], max_tokens, config.fit.seed)
+
+
+def prepare(
+    library: Library, lyrics_model: LyricsModel, config: NetworkConfig, cache: Cache, scratch: Path
+) -> Prepared:
+    """Features lie in files in `scratch`, which must outlive what is returned. Raises a TrainerError."""
+    nodes = name_embeddings(lyrics_model, [genre.name for genre in library.genres])
+    correlation = correlations(library.labels(library.of("train")), nodes)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        tokenizer_file = Path(folder) / TOKENIZER_FILE
+        lyrics_model.tokenizer.save(str(tokenizer_file))
+        tokenizer = LyricsTokenizer(tokenizer_file, config.max_tokens)
+    network = _on_device(Network(config, lyrics_model.encoder, nodes, correlation))
+    extractor = Extractor.of(network, tokenizer, cache)
+    features = {split: extractor.extract(library, split, scratch) for split in SPLITS}
+    refuse_shared_audio(
+        heard
+        for split in SPLITS
+        for heard in zip(features[split].tracks, features[split].digests, strict=True)
+    )
+    return Prepared(library, lyrics_model, nodes, correlation, features)
+
+
+def _on_device(network: Network) -> Network:
+    return network.cuda() if torch.cuda.is_available() else network
