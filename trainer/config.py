@@ -123,6 +123,20 @@ class FitConfig(_Part):
         description="Chosen, because a network that always read lyrics fails on tracks without: the share of "
         "tracks whose lyrics are withheld in a step.",
     )
+    patience: Count | None = Field(
+        None,
+        description="Chosen: all epochs are trained. Else training stops after so many epochs without a "
+        "better validation mAP.",
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="Chosen, because a CPU gains nothing by less. On a GPU take bf16-mixed."
+    )
+    devices: Count | Literal["auto"] = Field(
+        "auto",
+        description="Chosen: all GPUs of a machine, or one process on the CPU. Several devices have a batch "
+        "each, and the contrastive loss compares all of them.",
+    )
+    nodes: Count = Field(1, description="Chosen. Machines that train together, each with `devices`.")
     gradient_clip: float = Field(1.0, gt=0, description="Chosen, because a learned temperature can jump.")
     seed: int = Field(
         0, ge=0, description="Chosen. The same seed on the same machine gives the same weights."
@@ -169,7 +183,7 @@ _PRESETS: dict[PresetName, TrainingConfig] = {
             heads=2,
             dropout=0.1,
         ),
-        fit=FitConfig(epochs=10, batch=32, learning_rate=2e-3, halve_every=3),
+        fit=FitConfig(epochs=12, learning_rate=2e-3, halve_every=5),
     ),
 }
 """`small` and `ablation` are chosen throughout. On two CPU cores, some thousand clips of ten seconds train in

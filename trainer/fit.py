@@ -1,24 +1,38 @@
-"""From a manifest to a checkpoint, on PyTorch Lightning."""
+"""From a manifest to a checkpoint, on PyTorch Lightning.
+
+```
+<out>.unfinished/    what a run that was stopped needs to carry on; gone when <out> is complete
+    run.json         settings and tracks: another run does not carry on here
+    lyrics/          the little BERT, where the lyrics encoder is one
+    last.ckpt        weights, optimiser and log as of the last complete epoch
+    best.ckpt        weights of the epoch with the best validation mAP
+    metrics.csv      a line an epoch
+<out>/               the checkpoint
+```
+"""
 
 import logging
 import shutil
 import tempfile
 import warnings
 from pathlib import Path
+from typing import cast
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from pydantic import BaseModel
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from trainer.atomic import new_folder
-from trainer.cache import Cache
-from trainer.checkpoint import DataSet, Description, save_checkpoint
+from trainer.atomic import new_folder, refuse_existing, write_text
+from trainer.cache import Cache, key_of
+from trainer.checkpoint import TOKENIZER_FILE, DataSet, Description, save_checkpoint
 from trainer.config import FitConfig, TrainingConfig
-from trainer.data import SPLITS, read_library
+from trainer.data import SPLITS, Library, read_library
+from trainer.epochs import EpochLog, EpochOrder
+from trainer.errors import OutputError
 from trainer.evaluate import measurements, predict
 from trainer.extract import report_left_out
 from trainer.features import Example, Features, RandomWindows
@@ -28,7 +42,18 @@ from trainer.network import Network
 from trainer.prepare import lyrics_model_of, prepare
 from trainer.splits import require_examples
 
-LOG_FILE = "metrics.csv"
+LOG_FILE, RUN_FILE = "metrics.csv", "run.json"
+LAST, BEST = "last.ckpt", "best"
+
+log = logging.getLogger(__name__)
+
+
+class Run(BaseModel):
+    """`run.json`"""
+
+    config: TrainingConfig
+    tracks: str
+    """Identity of the tracks, their splits and their genres."""
 
 
 class FitModule(lightning.LightningModule):
@@ -40,32 +65,52 @@ class FitModule(lightning.LightningModule):
         self.config = config
         self.valid = valid
 
+    def on_train_batch_start(self, _: Example, __: int) -> None:
+        # Not a scheduler: Lightning saves an epoch before it steps those.
+        halvings = self.current_epoch // self.config.halve_every
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.config.learning_rate * 0.5**halvings
+
     def training_step(self, batch: Example, _: int) -> Tensor:
         log_mel, hidden, mask, labels = batch
         withheld = torch.rand(len(mask), device=mask.device) < self.config.lyrics_dropout
         output = self.network.classify(log_mel, hidden, mask, self.network.genre_vectors(), withheld)
         loss = genre_loss(output.logits, labels)
         if output.heard is not None and output.read is not None:
-            similarity = self.network.similarity(output.heard, output.read)
+            heard, read, has_lyrics = map(self._of_all_ranks, (output.heard, output.read, mask.any(1)))
             weight = self.config.contrastive_weight
-            loss = weight * contrastive_loss(similarity, mask.any(1)) + (1 - weight) * loss
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True)
+            similarity = self.network.similarity(heard, read)
+            loss = weight * contrastive_loss(similarity, has_lyrics) + (1 - weight) * loss
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
         return loss
+
+    def _of_all_ranks(self, rows: Tensor) -> Tensor:
+        """(ranks · B, …): every rank's rows, through which gradients go back to the rank they came from."""
+        if self.trainer.world_size == 1:
+            return rows
+        gathered = cast(Tensor, self.all_gather(rows, sync_grads=rows.requires_grad))
+        return gathered.flatten(0, 1)
 
     def on_train_epoch_end(self) -> None:
         probabilities = predict(self.network, self.valid)
         metrics = measure(probabilities, probabilities >= 0.5, self.valid.labels)
-        self.log("valid/map", metrics["map"], prog_bar=True)
-        self.log("valid/f1", metrics["f1"], prog_bar=True)
+        self.log("valid/map", metrics["map"], prog_bar=True, sync_dist=True)
+        self.log("valid/f1", metrics["f1"], prog_bar=True, sync_dist=True)
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
+    def configure_optimizers(self) -> Optimizer:
         trained = [weight for weight in self.network.parameters() if weight.requires_grad]
-        # Fused: the plain one is slow on the denormal numbers of a CPU.
-        optimiser = torch.optim.AdamW(
-            trained, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
+        # The plain one is slow on the denormal numbers of a CPU; in mixed precision, the fused one does not
+        # let its gradients be clipped.
+        fused = self.config.precision == "32-true"
+        return torch.optim.AdamW(
+            trained, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=fused
         )
-        schedule = torch.optim.lr_scheduler.StepLR(optimiser, self.config.halve_every, gamma=0.5)
-        return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+    def on_train_start(self) -> None:
+        # A run that is carried on may have stopped early before it was killed.
+        for stopping in self.trainer.early_stopping_callbacks:
+            if isinstance(stopping, EarlyStopping) and stopping.wait_count >= stopping.patience:
+                self.trainer.should_stop = True
 
 
 def fit(
@@ -74,22 +119,22 @@ def fit(
     """Train on what `read_library` reads and write a checkpoint to the folder `out`, complete or not at all.
 
     Kept are the weights of the epoch with the best validation mAP; thresholds are fitted on validation,
-    and the test split is measured once. `cache` is a folder that keeps what is computed of files for other
-    runs; without it nothing is kept. Raises a TrainerError.
+    and the test split is measured once. A run that was stopped is carried on by the same call, to the same
+    metrics. `cache` is a folder that keeps what is computed of files for other runs; without it nothing is
+    kept. Raises a TrainerError.
     """
+    refuse_existing(out)
     library = read_library(source)
     require_examples(library)
-    with (
-        new_folder(out) as folder,
-        tempfile.TemporaryDirectory(prefix=".features.", dir=out.parent) as scratch,
-    ):
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    _begin(unfinished, library, config)
+    with tempfile.TemporaryDirectory(prefix=".features.", dir=out.parent) as scratch:
         kept = Cache(cache or Path(scratch) / "cache")
-        prepared = prepare(library, lyrics_model_of(library, config), config.network, kept, Path(scratch))
+        lyrics_model = lyrics_model_of(library, config, unfinished / "lyrics")
+        prepared = prepare(library, lyrics_model, config.network, kept, Path(scratch))
         lightning.seed_everything(config.fit.seed, verbose=False)
         network, features = prepared.network(config.network), prepared.features
-        train(network, features["train"], features["valid"], config.fit, Path(scratch))
-        shutil.copy(Path(scratch) / "log" / LOG_FILE, folder)
-
+        train(network, features["train"], features["valid"], config.fit, unfinished)
         thresholds = best_thresholds(predict(network, features["valid"]), features["valid"].labels)
         description = Description(
             config=config,
@@ -103,28 +148,70 @@ def fit(
                 network, features["test"], "test", thresholds, library.genres, data_set
             ),
         )
-        save_checkpoint(folder, description, network.cpu(), prepared.lyrics_model.tokenizer)
+        with new_folder(out) as folder:
+            lyrics_model.tokenizer.save(str(folder / TOKENIZER_FILE))
+            shutil.copy(unfinished / LOG_FILE, folder)
+            save_checkpoint(folder, description, network.cpu(), lyrics_model.tokenizer)
+    shutil.rmtree(unfinished)
     report_left_out(features.values())
     return description
 
 
+def _begin(unfinished: Path, library: Library, config: TrainingConfig) -> None:
+    """Raises OutputError where the folder holds another run."""
+    tracks = key_of(*(track.model_dump_json() for track in library.tracks))
+    run = Run(config=config, tracks=tracks).model_dump_json(indent=2) + "\n"
+    file = unfinished / RUN_FILE
+    if not file.exists():
+        unfinished.mkdir(parents=True, exist_ok=True)
+        write_text(file, run)
+    elif file.read_text() != run:
+        raise OutputError(
+            f"{unfinished} holds a run of other settings or other tracks that was stopped: "
+            "start that one again, or remove the folder"
+        )
+    elif (unfinished / LAST).exists():
+        log.info("carrying on with the run in %s", unfinished)
+
+
 def train(
-    network: Network, train: Features, valid: Features, config: FitConfig, scratch: Path, bar: bool = True
+    network: Network, train: Features, valid: Features, config: FitConfig, folder: Path, shown: bool = True
 ) -> None:
-    """Leaves the weights of the best epoch in `network`, and the log in `scratch`; shows a progress bar."""
+    """Leaves the weights of the best epoch in `network`, and the log in `folder`.
+
+    What `folder` holds of the same run is carried on. Progress is shown unless `shown` is false.
+    """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    best = ModelCheckpoint(scratch / "epochs", monitor="valid/map", mode="max", save_weights_only=True)
+    best = ModelCheckpoint(
+        folder, BEST, "valid/map", mode="max", save_weights_only=True, enable_version_counter=False
+    )
+    # After the other, so that it knows which epoch is the best.
+    last = ModelCheckpoint(folder, Path(LAST).stem, enable_version_counter=False)
+    callbacks: list[Callback] = [EpochLog(folder / LOG_FILE, shown), best, last]
+    if shown:
+        callbacks.append(RichProgressBar())
+    if config.patience is not None:
+        callbacks.append(EarlyStopping("valid/map", mode="max", patience=config.patience))
     trainer = lightning.Trainer(
         max_epochs=config.epochs,
-        callbacks=[best, RichProgressBar()] if bar else [best],
-        enable_progress_bar=bar,
-        logger=CSVLogger(scratch, name="log", version=""),
-        log_every_n_steps=1,
+        callbacks=callbacks,
+        enable_progress_bar=shown,
+        logger=False,
+        precision=config.precision,
+        devices=config.devices if torch.cuda.is_available() or config.devices != "auto" else 1,
+        num_nodes=config.nodes,
         gradient_clip_val=config.gradient_clip,
         enable_model_summary=False,
+        use_distributed_sampler=False,
     )
+    order = EpochOrder(len(train), config.seed, trainer.global_rank, trainer.world_size)
     loader = DataLoader(
-        RandomWindows(train), batch_size=config.batch, shuffle=True, drop_last=len(train) > config.batch
+        RandomWindows(train),
+        batch_size=config.batch,
+        sampler=order,
+        drop_last=len(order) > config.batch,
+        # Of its own: what it draws does not shift the epoch's.
+        generator=torch.Generator(),
     )
     with warnings.catch_warnings():
         # Its examples are ready: worker processes would only copy them.
@@ -132,6 +219,9 @@ def train(
         # The frozen lyrics encoder.
         warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
-        trainer.fit(FitModule(network, config, valid), loader)
+        # What a stopped run has left there is what it is carried on with.
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        begun = folder / LAST
+        trainer.fit(FitModule(network, config, valid), loader, ckpt_path=begun if begun.exists() else None)
     state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
     network.load_state_dict({name.removeprefix("network."): weight for name, weight in state.items()})

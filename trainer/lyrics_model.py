@@ -12,11 +12,16 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from trainer.config import LittleBert
 from trainer.errors import LyricsModelError
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+# Its tables of weights that were loaded or not say nothing that a user could act on.
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
 
 MLM_BATCH = 32
 MASKED_SHARE = 0.15

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from media.errors import MediaError
 from media.tokens import LyricsTokenizer
+from trainer.atomic import new_folder
 from trainer.cache import Cache
 from trainer.checkpoint import TOKENIZER_FILE
 from trainer.config import NetworkConfig, TrainingConfig
@@ -40,17 +42,25 @@ class Prepared:
         return _on_device(Network(config, self.lyrics_model.encoder, self.nodes, self.correlation))
 
 
-def lyrics_model_of(library: Library, config: TrainingConfig) -> LyricsModel:
-    """The pre-trained encoder that is configured, or a little one trained on the library's own words."""
+def lyrics_model_of(library: Library, config: TrainingConfig, folder: Path) -> LyricsModel:
+    """The pre-trained encoder that is configured, or a little one trained on the library's own words.
+
+    A little one is kept in `folder`, and found there by whoever carries on.
+    """
     chosen, max_tokens = config.network.lyrics_model, config.network.max_tokens
     if isinstance(chosen, str):
         return load_lyrics_model(chosen, max_tokens)
-    texts = []
-    for track in library.of("train"):
-        # Tracks that cannot be read are reported where they are left out.
-        with contextlib.suppress(MediaError, UnreadableFile):
-            texts.append(library.lyrics(track))
-    return train_little_bert(chosen, [text for text in texts if text], max_tokens, config.fit.seed)
+    if not folder.exists():
+        texts = []
+        for track in library.of("train"):
+            # Tracks that cannot be read are reported where they are left out.
+            with contextlib.suppress(MediaError, UnreadableFile):
+                texts.append(library.lyrics(track))
+        model = train_little_bert(chosen, [text for text in texts if text], max_tokens, config.fit.seed)
+        with new_folder(folder) as temporary:
+            model.encoder.save_pretrained(temporary)
+            PreTrainedTokenizerFast(tokenizer_object=model.tokenizer).save_pretrained(temporary)
+    return load_lyrics_model(str(folder), max_tokens)
 
 
 def prepare(

@@ -1,12 +1,17 @@
 """A whole run on tones and words, in seconds."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from tokenizers import Tokenizer
 
+from tests.conftest import ROOT
+from tests.trainer.conftest import TINY
 from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.config import TrainingConfig
 from trainer.data import read_library
@@ -64,13 +69,67 @@ def test_an_existing_folder_is_not_touched(manifest: Path, tiny: TrainingConfig,
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
-def test_a_run_that_fails_leaves_nothing(
+def test_a_run_that_was_stopped_is_kept_and_carried_on(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainer.fit._train", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    short = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
+    with monkeypatch.context() as patched:
+        patched.setattr("trainer.fit.measurements", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(manifest, short, tmp_path / "out", "tones", synthetic=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.unfinished"]
+    with pytest.raises(OutputError, match="other settings"):
         fit(manifest, tiny, tmp_path / "out", "tones", synthetic=True)
-    assert not list(tmp_path.iterdir())
+    fit(manifest, short, tmp_path / "out", "tones", synthetic=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_killed_at_any_moment_it_reaches_the_same_metrics(
+    manifest: Path, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    """The same fit as the fixture's, killed three times: while it prepares, and in two epochs."""
+    out = tmp_path / "out"
+    program = (
+        "from pathlib import Path\n"
+        "from tests.trainer.conftest import TINY\n"
+        "from trainer.fit import fit\n"
+        f"fit(Path({str(manifest)!r}), TINY, Path({str(out)!r}), 'tones', synthetic=True)\n"
+    )
+    unfinished = out.with_name("out.unfinished")
+    for reached in (0, 3, 7):
+        process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
+        while _epochs(unfinished) < reached or not unfinished.exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    assert _epochs(unfinished) < TINY.fit.epochs
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    assert (out / "metrics.csv").read_text() == (checkpoint_folder / "metrics.csv").read_text()
+    found, expected = (load_checkpoint(folder).description for folder in (out, checkpoint_folder))
+    assert found.measurements == expected.measurements
+    assert found.thresholds == expected.thresholds
+
+
+def _epochs(unfinished: Path) -> int:
+    log = unfinished / "metrics.csv"
+    return len(log.read_text().splitlines()) - 1 if log.exists() else 0
+
+
+def test_training_stops_where_validation_no_longer_improves(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path
+) -> None:
+    # Nothing is learned, so the first epoch stays the best.
+    still = {"epochs": 6, "patience": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update=still)})
+    fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
+    assert _epochs(tmp_path / "out") < 6
+
+
+def test_half_the_precision_will_do(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"precision": "bf16-mixed"})})
+    found = fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
+    assert found.measurements[0].metrics["map"] > 0.8

@@ -1,0 +1,105 @@
+"""`ranks.py RANKS FOLDER`: one step on a batch of eight, shared out among so many processes.
+
+Writes the loss and the gradients as the first rank has them.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+from transformers import BertConfig, BertModel
+
+from tests.trainer.conftest import TINY
+from trainer.config import TrainingConfig
+from trainer.epochs import EpochOrder
+from trainer.fit import FitModule
+from trainer.network import Network
+
+BATCH, GENRES, TOKENS = 8, 4, 5
+
+
+def network() -> Network:
+    torch.manual_seed(0)
+    bert = BertModel(
+        BertConfig(
+            vocab_size=50,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=TINY.network.max_tokens,
+        ),
+        add_pooling_layer=False,
+    )
+    built = Network(TINY.network, bert, torch.randn(GENRES, 16), torch.rand(GENRES, GENRES))
+    for part in built.modules():
+        # Its statistics are each rank's own: with them the ranks would differ for another reason.
+        if isinstance(part, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            part.momentum = 0.0
+            part.train = lambda mode=True, part=part: part  # type: ignore[method-assign,assignment,misc]
+            part.training = False
+    return built
+
+
+class Kept(Callback):
+    """What the first step computes."""
+
+    def __init__(self) -> None:
+        self.loss = 0.0
+        self.gradients: dict[str, Tensor] = {}
+
+    def on_before_optimizer_step(self, _: Any, module: Any, __: Any) -> None:
+        self.gradients = {
+            name: weight.grad.clone() for name, weight in module.named_parameters() if weight.grad is not None
+        }
+
+    def on_train_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        self.loss = float(trainer.callback_metrics["train/loss"])
+
+
+class OneStep(FitModule):
+    def on_train_epoch_end(self) -> None:
+        """Nothing to validate on."""
+
+
+def main(ranks: int, folder: Path) -> None:
+    chance = torch.Generator().manual_seed(1)
+    frames = 1 + TINY.network.audio.window_samples // TINY.network.hop
+    mask = torch.arange(TOKENS) < torch.tensor([5, 3, 0, 4, 2, 5, 0, 1])[:, None]
+    tracks = TensorDataset(
+        torch.rand(BATCH, TINY.network.mels, frames, generator=chance),
+        torch.randn(BATCH, TOKENS, 16, generator=chance),
+        mask,
+        torch.randint(2, (BATCH, GENRES), generator=chance).float(),
+    )
+    config: TrainingConfig = TINY.model_copy(
+        update={"fit": TINY.fit.model_copy(update={"lyrics_dropout": 0.0, "gradient_clip": 1e6})}
+    )
+    kept = Kept()
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        strategy="ddp" if ranks > 1 else "auto",
+        devices=ranks,
+        max_steps=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=[kept],
+    )
+    order = EpochOrder(BATCH, 0, trainer.global_rank, trainer.world_size)
+    loader = DataLoader(tracks, batch_size=BATCH // ranks, sampler=order)
+    module = OneStep(network(), config.fit, valid=None)  # type: ignore[arg-type]
+    trainer.fit(module, loader)
+    if trainer.is_global_zero:
+        torch.save({"loss": kept.loss, "gradients": kept.gradients}, folder / f"{ranks}.pt")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))
