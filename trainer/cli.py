@@ -82,15 +82,50 @@ def fit(
 
 
 @app.command()
+def ablate(
+    out: Annotated[Path, typer.Argument(help="Folder of the results; a folder begun before is carried on.")],
+    source: Annotated[
+        Path | None, typer.Option(help="Labelled tracks, as for fit; the preset is then paper.")
+    ] = None,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="On a corpus made for it; the preset is then ablation.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of every row; the sweep of λ has one.")] = 3,
+    preset_: Annotated[PresetName | None, typer.Option("--preset", help="Where the settings start.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. fit.epochs=3.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Runs at once; one a CPU if not given, one where a GPU is.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what is computed of the files; else the user's.")
+    ] = None,
+) -> None:
+    """Measure what each part of the method adds: its eight combinations, two baselines, a sweep of λ."""
+    if (source is None) != synthetic:
+        raise typer.BadParameter("give either --synthetic or --source")
+    config = preset(preset_ or ("ablation" if synthetic else "paper"), list(set_ or []))
+    from trainer import ablate as ablating
+
+    ablating.ablate(source, config, out, seeds, cache or user_cache(), processes)
+    Console().print(f"tables written to {out / ablating.TABLES_MARKDOWN}")
+
+
+@app.command()
 def corpus(
     out: Annotated[Path, typer.Argument(help="Folder to write; must not exist yet.")],
     tracks: Annotated[int, typer.Option(min=1, help="How many tracks.")] = 3000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
+    crossing: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of tracks whose genres only sound and words together tell."),
+    ] = 0.0,
 ) -> None:
     """Synthesise a labelled corpus: audio, lyrics and a manifest to fit on."""
     from trainer.corpus.build import build_corpus
 
-    build_corpus(out, tracks, seed)
+    build_corpus(out, tracks, seed, crossing=crossing)
     console.print(f"{tracks} tracks written: fit on {out / 'manifest.jsonl'}")
 
 

@@ -1,0 +1,217 @@
+"""What each part of the method adds: the same tracks and the same budget for every row, over several seeds.
+
+```
+<out>/corpus/              the synthetic corpus, where no other data are given
+<out>/lyrics-3f9a…/        the little BERT, trained once and frozen in every run
+<out>/runs/full-0.json     a finished run: its configuration and what it scored
+<out>/ablation.md, .json   the tables of all runs there are, written anew after each
+```
+A run's file appears complete or not at all. Whoever stops the command loses the runs under way, no more:
+started again with the same folder, it does what is missing. Features are computed once and lie in the cache.
+"""
+
+import logging
+import multiprocessing
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from datetime import UTC, datetime
+from multiprocessing.connection import wait
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import lightning
+import torch
+from pydantic import ValidationError
+
+from trainer.ablation_rows import Result, Run, planned
+from trainer.ablation_tables import as_json, as_markdown
+from trainer.atomic import write_text
+from trainer.cache import Cache, key_of
+from trainer.config import TrainingConfig
+from trainer.corpus.build import MANIFEST, build_corpus
+from trainer.data import SPLITS, Library, read_library
+from trainer.errors import OutputError
+from trainer.evaluate import predict
+from trainer.fit import train
+from trainer.lyrics_model import LyricsModel
+from trainer.metrics import best_thresholds, decide, measure
+from trainer.prepare import Prepared, lyrics_model_of, prepare
+from trainer.splits import require_examples
+
+RUNS, CORPUS = "runs", "corpus"
+TABLES_MARKDOWN, TABLES_JSON = "ablation.md", "ablation.json"
+
+TRACKS, CORPUS_SEED = 3000, 11
+CROSSING = 0.5
+"""Half the tracks: neither sound nor words, nor what they add up to, tells the crossed genres apart."""
+
+log = logging.getLogger(__name__)
+
+
+def ablate(
+    source: Path | None, config: TrainingConfig, out: Path, seeds: int, cache: Path, processes: int | None
+) -> None:
+    """Do the runs that `out` lacks, on the tracks of `source` or else of a corpus made for it.
+
+    Raises a TrainerError: an OutputError where `out` holds runs of other settings or other tracks.
+    """
+    if source is None:
+        if not (out / CORPUS).exists():
+            build_corpus(out / CORPUS, TRACKS, CORPUS_SEED, crossing=CROSSING)
+        library = read_library(out / CORPUS / MANIFEST)
+    else:
+        library = read_library(source)
+    require_examples(library)
+    tracks = key_of(*(track.model_dump_json() for track in library.tracks))
+    runs = planned(config, seeds)
+    found = {run.name: _read(out, run, tracks) for run in runs}
+    results = [result for result in found.values() if result is not None]
+    waiting = [run for run in runs if found[run.name] is None]
+    processes = processes or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
+    about = {
+        "data": "a synthetic corpus" if source is None else source.stem,
+        "tracks": ", ".join(f"{split} {len(library.of(split))}" for split in SPLITS),
+        "genres": len(library.genres),
+        "machine": _machine(),
+        "runs at once": processes,
+    }
+    started = time.monotonic()
+    bench = _Bench(library, config, out, cache, tracks)
+    for count, result in enumerate(_finished(bench, waiting, processes), start=1):
+        results.append(result)
+        left = (time.monotonic() - started) / count * (len(waiting) - count)
+        log.info(
+            "%s, seed %d: accuracy %.3f, F1 %.3f. %d of %d runs done, about %d minutes left",
+            *(result.row, result.seed, result.metrics["accuracy"], result.metrics["f1"]),
+            *(len(results), len(runs), round(left / 60)),
+        )
+        _write_tables(out, results, about, config)
+    _write_tables(out, results, about, config)
+
+
+def _machine() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+
+
+def _write_tables(
+    out: Path, results: Sequence[Result], about: Mapping[str, Any], config: TrainingConfig
+) -> None:
+    seconds = [result.seconds for result in results]
+    known = {
+        **about,
+        "epochs": config.fit.epochs,
+        "runs": len(results),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "time": f"{sum(seconds) / 60 / int(about['runs at once']):.0f} minutes, {mean(seconds):.0f} s a run",
+    }
+    weight = config.fit.contrastive_weight
+    write_text(out / TABLES_JSON, as_json(results, known, weight))
+    write_text(out / TABLES_MARKDOWN, as_markdown(results, known, weight))
+
+
+def _read(out: Path, run: Run, tracks: str) -> Result | None:
+    path = _file(out, run)
+    if not path.exists():
+        return None
+    try:
+        result = Result.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise OutputError(f"{path} is no result of a run: remove it") from error
+    for what, same in (("settings", result.config == run.config), ("tracks", result.tracks == tracks)):
+        if not same:
+            raise OutputError(f"{path} is of other {what}: choose another folder, or remove {out / RUNS}")
+    return result
+
+
+def _file(out: Path, run: Run) -> Path:
+    return out / RUNS / f"{run.name}.json"
+
+
+class _Bench:
+    """Where runs are made: a library with its features, in one process."""
+
+    def __init__(self, library: Library, config: TrainingConfig, out: Path, cache: Path, tracks: str) -> None:
+        self.library, self.config, self.out, self.cache, self.tracks = library, config, out, cache, tracks
+
+    def prepared(self, scratch: Path) -> Prepared:
+        network = self.config.network
+        return prepare(self.library, self._lyrics_model(), network, Cache(self.cache), scratch)
+
+    def _lyrics_model(self) -> LyricsModel:
+        config = self.config.network
+        key = key_of(config.model_dump_json(include={"lyrics_model", "max_tokens"}), self.tracks)
+        return lyrics_model_of(self.library, self.config, self.out / f"lyrics-{key[:12]}")
+
+    def done(self, run: Run, prepared: Prepared) -> Result:
+        started = time.monotonic()
+        features = prepared.features
+        lightning.seed_everything(run.seed, verbose=False)
+        network = prepared.network(run.config.network)
+        with tempfile.TemporaryDirectory() as folder:
+            fit = run.config.fit
+            train(network, features["train"], features["valid"], fit, Path(folder), shown=False)
+        thresholds = best_thresholds(predict(network, features["valid"]), features["valid"].labels)
+        probabilities = predict(network, features["test"])
+        accepted = decide(probabilities, thresholds, self.library.genres)
+        result = Result(
+            row=run.row,
+            seed=run.seed,
+            config=run.config,
+            tracks=self.tracks,
+            metrics=measure(probabilities, accepted, features["test"].labels),
+            seconds=round(time.monotonic() - started, 1),
+        )
+        write_text(_file(self.out, run), result.model_dump_json(indent=2) + "\n")
+        return result
+
+
+def _finished(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Result]:
+    """Results as they come. Several processes have a thread each: the networks are small."""
+    if not runs:
+        return
+    (bench.out / RUNS).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = bench.prepared(Path(scratch))
+        if processes == 1:
+            for run in runs:
+                yield bench.done(run, prepared)
+            return
+    # Spawned, not forked: a fork would copy torch's threads' locks as they are.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _start, (bench,)) as pool:
+        try:
+            for future in as_completed([pool.submit(_run, run) for run in runs]):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+_desk: tuple[_Bench, Prepared, tempfile.TemporaryDirectory[str]]
+"""A process's own."""
+
+
+def _start(bench: _Bench) -> None:
+    global _desk
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    scratch = tempfile.TemporaryDirectory()
+    _desk = (bench, bench.prepared(Path(scratch.name)), scratch)
+
+
+def _leave_with_parent() -> None:
+    """A parent that is killed cannot tell its children, and they would wait for runs for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _run(run: Run) -> Result:
+    bench, prepared, _ = _desk
+    return bench.done(run, prepared)
