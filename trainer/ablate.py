@@ -5,6 +5,7 @@
 <out>/lyrics-3f9a…/        the little BERT, trained once and frozen in every run
 <out>/runs/full-0.json     a finished run: its configuration and what it scored
 <out>/ablation.md, .json   the tables of all runs there are, written anew after each
+<out>/scratch/             features and epochs of the runs under way
 ```
 A run's file appears complete or not at all. Whoever stops the command loses the runs under way, no more:
 started again with the same folder, it does what is missing. Features are computed once and lie in the cache.
@@ -13,6 +14,7 @@ started again with the same folder, it does what is missing. Features are comput
 import logging
 import multiprocessing
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -43,7 +45,7 @@ from trainer.metrics import best_thresholds, decide, measure
 from trainer.prepare import Prepared, lyrics_model_of, prepare
 from trainer.splits import require_examples
 
-RUNS, CORPUS = "runs", "corpus"
+RUNS, CORPUS, SCRATCH = "runs", "corpus", "scratch"
 TABLES_MARKDOWN, TABLES_JSON = "ablation.md", "ablation.json"
 
 TRACKS, CORPUS_SEED = 3000, 11
@@ -138,9 +140,14 @@ class _Bench:
     def __init__(self, library: Library, config: TrainingConfig, out: Path, cache: Path, tracks: str) -> None:
         self.library, self.config, self.out, self.cache, self.tracks = library, config, out, cache, tracks
 
-    def prepared(self, scratch: Path) -> Prepared:
+    @property
+    def scratch(self) -> Path:
+        return self.out / SCRATCH
+
+    def prepared(self) -> Prepared:
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
         network = self.config.network
-        return prepare(self.library, self._lyrics_model(), network, Cache(self.cache), scratch)
+        return prepare(self.library, self._lyrics_model(), network, Cache(self.cache), folder)
 
     def _lyrics_model(self) -> LyricsModel:
         config = self.config.network
@@ -152,7 +159,7 @@ class _Bench:
         features = prepared.features
         lightning.seed_everything(run.seed, verbose=False)
         network = prepared.network(run.config.network)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             fit = run.config.fit
             train(network, features["train"], features["valid"], fit, Path(folder), shown=False)
         thresholds = best_thresholds(predict(network, features["valid"]), features["valid"].labels)
@@ -175,12 +182,22 @@ def _finished(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Re
     if not runs:
         return
     (bench.out / RUNS).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        prepared = bench.prepared(Path(scratch))
+    # What a killed run has left.
+    shutil.rmtree(bench.scratch, ignore_errors=True)
+    bench.scratch.mkdir()
+    try:
+        # Before any process: what is computed here, each of them finds in the cache.
+        prepared = bench.prepared()
         if processes == 1:
             for run in runs:
                 yield bench.done(run, prepared)
-            return
+        else:
+            yield from _side_by_side(bench, runs, processes)
+    finally:
+        shutil.rmtree(bench.scratch, ignore_errors=True)
+
+
+def _side_by_side(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Result]:
     # Spawned, not forked: a fork would copy torch's threads' locks as they are.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _start, (bench,)) as pool:
@@ -192,7 +209,7 @@ def _finished(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Re
             raise
 
 
-_desk: tuple[_Bench, Prepared, tempfile.TemporaryDirectory[str]]
+_desk: tuple[_Bench, Prepared]
 """A process's own."""
 
 
@@ -200,8 +217,7 @@ def _start(bench: _Bench) -> None:
     global _desk
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    scratch = tempfile.TemporaryDirectory()
-    _desk = (bench, bench.prepared(Path(scratch.name)), scratch)
+    _desk = (bench, bench.prepared())
 
 
 def _leave_with_parent() -> None:
@@ -213,5 +229,5 @@ def _leave_with_parent() -> None:
 
 
 def _run(run: Run) -> Result:
-    bench, prepared, _ = _desk
+    bench, prepared = _desk
     return bench.done(run, prepared)

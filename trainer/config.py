@@ -123,6 +123,25 @@ class FitConfig(_Part):
         description="Chosen, because a network that always read lyrics fails on tracks without: the share of "
         "tracks whose lyrics are withheld in a step.",
     )
+    positive_focus: float = Field(
+        0.0, ge=0, description="Chosen: off. γ₊ of the asymmetric loss (Ridnik et al., 2021)."
+    )
+    negative_focus: float = Field(
+        0.0,
+        ge=0,
+        description="Chosen: off. γ₋ of the asymmetric loss: above γ₊ it makes less of the many tracks that "
+        "lack a rare genre; its authors take 4.",
+    )
+    negative_margin: float = Field(
+        0.0, ge=0, lt=1, description="Chosen: off. Probability that a missing genre may have for nothing."
+    )
+    masked_bands: int = Field(
+        0, ge=0, description="Chosen: off. SpecAugment (Park et al., 2019): mel bands silenced at most."
+    )
+    masked_frames: int = Field(0, ge=0, description="Chosen: off. SpecAugment: frames silenced at most.")
+    mixup: float = Field(
+        0.0, ge=0, description="Chosen: off. α of mixup (Zhang et al., 2018); its authors take 0.1 to 0.4."
+    )
     patience: Count | None = Field(
         None,
         description="Chosen: all epochs are trained. Else training stops after so many epochs without a "

@@ -21,12 +21,14 @@ from typing import cast
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.utilities import rank_zero_only
 from pydantic import BaseModel
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from trainer.atomic import new_folder, refuse_existing, write_text
+from trainer.augment import mixup, spec_augment
 from trainer.cache import Cache, key_of
 from trainer.checkpoint import TOKENIZER_FILE, DataSet, Description, save_checkpoint
 from trainer.config import FitConfig, TrainingConfig
@@ -72,13 +74,18 @@ class FitModule(lightning.LightningModule):
             group["lr"] = self.config.learning_rate * 0.5**halvings
 
     def training_step(self, batch: Example, _: int) -> Tensor:
-        log_mel, hidden, mask, labels = batch
-        withheld = torch.rand(len(mask), device=mask.device) < self.config.lyrics_dropout
+        config = self.config
+        log_mel, hidden, mask, labels = mixup(batch, config.mixup) if config.mixup else batch
+        if config.masked_bands or config.masked_frames:
+            log_mel = spec_augment(log_mel, config.masked_bands, config.masked_frames)
+        withheld = torch.rand(len(mask), device=mask.device) < config.lyrics_dropout
         output = self.network.classify(log_mel, hidden, mask, self.network.genre_vectors(), withheld)
-        loss = genre_loss(output.logits, labels)
+        loss = genre_loss(
+            output.logits, labels, config.positive_focus, config.negative_focus, config.negative_margin
+        )
         if output.heard is not None and output.read is not None:
             heard, read, has_lyrics = map(self._of_all_ranks, (output.heard, output.read, mask.any(1)))
-            weight = self.config.contrastive_weight
+            weight = config.contrastive_weight
             similarity = self.network.similarity(heard, read)
             loss = weight * contrastive_loss(similarity, has_lyrics) + (1 - weight) * loss
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
@@ -135,6 +142,9 @@ def fit(
         lightning.seed_everything(config.fit.seed, verbose=False)
         network, features = prepared.network(config.network), prepared.features
         train(network, features["train"], features["valid"], config.fit, unfinished)
+        if rank_zero_only.rank:
+            # Lightning started this process for another device: the first one writes the checkpoint.
+            raise SystemExit(0)
         thresholds = best_thresholds(predict(network, features["valid"]), features["valid"].labels)
         description = Description(
             config=config,

@@ -18,9 +18,22 @@ def contrastive_loss(similarity: Tensor, has_lyrics: Tensor) -> Tensor:
     return (F.cross_entropy(kept, own) + F.cross_entropy(kept.T, own)) / 2
 
 
-def genre_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """L_BCE of logits (B, G) and labels (B, G) of 0 and 1.
+def genre_loss(
+    logits: Tensor,
+    labels: Tensor,
+    positive_focus: float = 0.0,
+    negative_focus: float = 0.0,
+    negative_margin: float = 0.0,
+) -> Tensor:
+    """L_BCE of logits (B, G) and labels (B, G) from 0 to 1, or the asymmetric loss (Ridnik et al., 2021).
 
     Summed over genres and averaged over tracks: averaged over genres too, it vanishes beside L_AL.
     """
-    return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / len(labels)
+    if not (positive_focus or negative_focus or negative_margin):
+        return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / len(labels)
+    # In half precision a confident logit leaves no probability to take the logarithm of.
+    p = logits.float().sigmoid()
+    absent = (p - negative_margin).clamp(min=0)
+    positive = labels * (1 - p) ** positive_focus * F.logsigmoid(logits.float())
+    negative = (1 - labels) * absent**negative_focus * torch.log1p(-absent.clamp(max=1 - 1e-6))
+    return -(positive + negative).sum() / len(labels)

@@ -53,6 +53,7 @@ def finished(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert 0 < len(done) < RUNS_OF_ONE_SEED
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     assert {file: file.stat().st_mtime_ns for file in done} == done
+    assert not (out / "scratch").exists()
     return out
 
 

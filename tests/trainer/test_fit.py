@@ -129,7 +129,18 @@ def test_training_stops_where_validation_no_longer_improves(
     assert _epochs(tmp_path / "out") < 6
 
 
-def test_half_the_precision_will_do(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:
-    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"precision": "bf16-mixed"})})
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"precision": "bf16-mixed"},
+        {"negative_focus": 2.0, "negative_margin": 0.05},
+        {"masked_bands": 2, "masked_frames": 2, "mixup": 0.1},
+    ],
+    ids=str,
+)
+def test_with_each_switch_it_still_learns(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, switches: dict[str, object]
+) -> None:
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update=switches)})
     found = fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
-    assert found.measurements[0].metrics["map"] > 0.8
+    assert found.measurements[0].metrics["map"] > 0.65
