@@ -174,11 +174,9 @@ class Network(nn.Module):
             self.lyrics_attends = CrossAttention(width, config.heads, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
         pooled = (4 if config.lyrics else 2) * width
-        self.fuse = (
-            nn.Linear(pooled, width)
-            if config.fusion_layers == 1
-            else nn.Sequential(nn.Linear(pooled, width), nn.ReLU(), nn.Linear(width, width))
-        )
+        if config.fusion_layers == 2:
+            self.hidden = nn.Linear(pooled, width)
+        self.fuse = nn.Linear(pooled if config.fusion_layers == 1 else width, width)
         self.genre_vectors = (
             GenreGraph(nodes, correlation, config) if config.genre_graph else FreeVectors(len(nodes), width)
         )
@@ -223,7 +221,10 @@ class Network(nn.Module):
             read = F.normalize(self.project_lyrics(masked_mean(tokens, present)), dim=-1)
         if withheld is not None:
             mask = mask * ~withheld[:, None]
-        fused = self.fuse(self.dropout(self._pooled(audio, hidden, mask)))
+        pooled = self.dropout(self._pooled(audio, hidden, mask))
+        if self.config.fusion_layers == 2:
+            pooled = self.hidden(pooled).relu()
+        fused = self.fuse(pooled)
         return Output(fused @ genre_vectors.T, fused, heard, read)
 
     def _pooled(self, audio: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
