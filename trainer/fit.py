@@ -21,7 +21,6 @@ from typing import cast
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.utilities import rank_zero_only
 from pydantic import BaseModel
 from torch import Tensor
 from torch.optim import Optimizer
@@ -141,8 +140,7 @@ def fit(
         prepared = prepare(library, lyrics_model, config.network, kept, Path(scratch))
         lightning.seed_everything(config.fit.seed, verbose=False)
         network, features = prepared.network(config.network), prepared.features
-        train(network, features["train"], features["valid"], config.fit, unfinished)
-        if rank_zero_only.rank:
+        if not train(network, features["train"], features["valid"], config.fit, unfinished):
             # Lightning started this process for another device: the first one writes the checkpoint.
             raise SystemExit(0)
         thresholds = best_thresholds(predict(network, features["valid"]), features["valid"].labels)
@@ -186,10 +184,11 @@ def _begin(unfinished: Path, library: Library, config: TrainingConfig) -> None:
 
 def train(
     network: Network, train: Features, valid: Features, config: FitConfig, folder: Path, shown: bool = True
-) -> None:
+) -> bool:
     """Leaves the weights of the best epoch in `network`, and the log in `folder`.
 
-    What `folder` holds of the same run is carried on. Progress is shown unless `shown` is false.
+    What `folder` holds of the same run is carried on. Progress is shown unless `shown` is false. Returns
+    whether this process is the first of those that train together.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     best = ModelCheckpoint(
@@ -235,3 +234,4 @@ def train(
         trainer.fit(FitModule(network, config, valid), loader, ckpt_path=begun if begun.exists() else None)
     state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
     network.load_state_dict({name.removeprefix("network."): weight for name, weight in state.items()})
+    return trainer.is_global_zero

@@ -41,7 +41,7 @@ def network() -> Network:
         # Its statistics are each rank's own: with them the ranks would differ for another reason.
         if isinstance(part, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             part.momentum = 0.0
-            part.train = lambda mode=True, part=part: part  # type: ignore[method-assign,assignment,misc]
+            part.train = lambda mode=True, part=part: part  # type: ignore[method-assign]
             part.training = False
     return built
 

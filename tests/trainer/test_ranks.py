@@ -31,9 +31,10 @@ def test_two_processes_fit_one_checkpoint(manifest: Path, tmp_path: Path) -> Non
         'network.lyrics_model={"vocabulary":100,"layers":1,"width":16,"heads":2,"steps":2}',
         *("network.n_fft=512", "network.hop=256", "fit.epochs=1", "fit.batch=4", "fit.devices=2"),
     ]
-    command = [Path(sys.executable).with_name("cogenre-train"), "fit", manifest, "--preset", "ablation"]
+    command = [str(Path(sys.executable).with_name("cogenre-train")), "fit", str(manifest)]
+    command += ["--preset", "ablation"]
     command += [part for setting in settings for part in ("--set", setting)]
-    command += ["--out", tmp_path / "out", "--cache", tmp_path / "cache"]
+    command += ["--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
     subprocess.run(command, check=True, capture_output=True)
     assert {path.name for path in tmp_path.iterdir()} == {"out", "cache"}
     assert len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 2
