@@ -205,8 +205,8 @@ _PRESETS: dict[PresetName, TrainingConfig] = {
         fit=FitConfig(epochs=40, learning_rate=2e-3, halve_every=12),
     ),
 }
-"""`small` and `ablation` are chosen throughout: with `small`, some thousand ten-second clips train in minutes on
-two CPU cores; `ablation` is smaller still, since an ablation trains dozens of networks."""
+"""`small` and `ablation` are chosen throughout: with `small`, some thousand ten-second clips train in minutes
+on two CPU cores; `ablation` is smaller still, since an ablation trains dozens of networks."""
 
 
 def preset(name: PresetName, overrides: Iterable[str] = ()) -> TrainingConfig:
