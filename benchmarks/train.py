@@ -32,8 +32,9 @@ from trainer.data import Library, Track, read_library
 from trainer.extract import Extractor
 from trainer.features import Example, RandomWindows, pad_tokens
 from trainer.genre_graph import correlations
+from trainer.losses import contrastive_loss, genre_loss
 from trainer.lyrics_model import name_embeddings, train_little_bert
-from trainer.network import Network, total_loss
+from trainer.network import Network
 
 RESULTS = Path(__file__).with_name("results") / "train.md"
 
@@ -82,7 +83,11 @@ class Bench:
             withheld = torch.rand(len(mask)) < config.lyrics_dropout
             output = network.classify(log_mel, hidden, mask, network.genre_vectors(), withheld)
             optimiser.zero_grad()
-            total_loss(output, labels, mask.any(1), config.contrastive_weight).backward()
+            assert output.heard is not None
+            assert output.read is not None
+            contrast = contrastive_loss(network.similarity(output.heard, output.read), mask.any(1))
+            weight = config.contrastive_weight
+            (weight * contrast + (1 - weight) * genre_loss(output.logits, labels)).backward()
             optimiser.step()
 
     @torch.no_grad()

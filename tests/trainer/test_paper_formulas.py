@@ -1,12 +1,12 @@
 """Formulas of the paper that the parts of the network have to keep together, against sums written out."""
 
-import pytest
 import torch
 from torch import Tensor
 
 from tests.trainer.test_network import inputs, network
 from trainer.genre_graph import propagation
-from trainer.network import GenreGraph, Network, Output, contrastive_loss, total_loss
+from trainer.losses import contrastive_loss, genre_loss
+from trainer.network import GenreGraph, Network, Output
 
 __all__ = ["inputs", "network"]
 
@@ -18,6 +18,12 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         weights = (q[:, own] @ k[:, own].T / len(own) ** 0.5).exp()
         joined.append(weights / weights.sum(1, keepdim=True) @ v[:, own])
     return torch.cat(joined, dim=1)
+
+
+def similarity_of(network: Network, output: Output) -> Tensor:
+    assert output.heard is not None
+    assert output.read is not None
+    return network.similarity(output.heard, output.read)
 
 
 @torch.no_grad()
@@ -70,7 +76,8 @@ def test_padding_learns_nothing(network: Network, inputs: tuple[Tensor, Tensor, 
     waveform, ids, mask = inputs
     hidden = network.read(ids, mask).requires_grad_()
     output = network.classify(network.frontend(waveform), hidden, mask, network.genre_vectors())
-    total_loss(output, torch.eye(3, 4), mask.bool().any(1), 0.3).backward()
+    loss = contrastive_loss(similarity_of(network, output), mask.bool().any(1))
+    (0.3 * loss + 0.7 * genre_loss(output.logits, torch.eye(3, 4))).backward()
     assert hidden.grad is not None
     learns = hidden.grad.abs().sum(-1) > 0
     assert torch.equal(learns, mask.bool())
@@ -81,7 +88,7 @@ def test_a_track_without_lyrics_pulls_nobody(network: Network, inputs: tuple[Ten
     waveform, ids, mask = inputs
     log_mel = network.frontend(waveform).requires_grad_()
     output = network.classify(log_mel, network.read(ids, mask), mask, network.genre_vectors())
-    contrastive_loss(output.similarity, mask.bool().any(1)).backward()
+    contrastive_loss(similarity_of(network, output), mask.bool().any(1)).backward()
     assert log_mel.grad is not None
     assert (log_mel.grad.abs().amax((1, 2)) > 0).tolist() == [True, True, False]
 
@@ -94,7 +101,7 @@ def test_the_temperature_is_learned(network: Network, inputs: tuple[Tensor, Tens
         output = network.classify(
             network.frontend(waveform), network.read(ids, mask), mask, network.genre_vectors()
         )
-        return output.similarity
+        return similarity_of(network, output)
 
     at_start = similarity()
     with torch.no_grad():
@@ -104,17 +111,3 @@ def test_the_temperature_is_learned(network: Network, inputs: tuple[Tensor, Tens
     contrastive_loss(at_one, mask.bool().any(1)).backward()
     assert network.log_scale.grad is not None
     assert network.log_scale.grad != 0
-
-
-@pytest.mark.parametrize("weight", [0.0, 0.3, 0.9])
-def test_lambda_divides_the_loss(weight: float) -> None:
-    """L = λ·L_AL + (1 − λ)·L_BCE, and nothing else depends on λ."""
-    chance = torch.Generator().manual_seed(0)
-    output = Output(
-        torch.randn(3, 2, generator=chance), torch.zeros(3, 1), torch.randn(3, 3, generator=chance)
-    )
-    labels, everyone = torch.eye(3, 2), torch.ones(3, dtype=torch.bool)
-    classify_only = total_loss(output, labels, everyone, 0.0)
-    found = total_loss(output, labels, everyone, weight)
-    expected = weight * contrastive_loss(output.similarity, everyone) + (1 - weight) * classify_only
-    torch.testing.assert_close(found, expected)
