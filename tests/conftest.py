@@ -1,5 +1,6 @@
 """What tests share: real servers, a catalog of their own, and the demo's bundle."""
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,14 @@ from worker.local import BUCKET, LocalStack, local_stack
 ROOT = Path(__file__).parents[1]
 DEMO_BUNDLE = ROOT / "deploy" / "demo" / "bundle"
 SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _root_logger() -> Iterator[None]:
+    """A command sets up logging to a stream that is gone with its test."""
+    before = logging.root.handlers[:]
+    yield
+    logging.root.handlers[:] = before
 
 
 @pytest.fixture(scope="session")

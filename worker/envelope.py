@@ -14,7 +14,7 @@ from kombu.utils.json import loads
 
 from schemas.jobs import TASK_NAME
 
-KEPT_HEADERS = ("id", "task", "lang", "traceparent")
+KEPT_HEADERS = ("id", "task", "lang", "traceparent", "published_at")
 """Text, all of them. Celery acts on others: time limits, stamps, chains, compression."""
 
 
