@@ -12,6 +12,7 @@ from exporter.cost import Labelled, costs_on_tracks, refuse_loss
 from exporter.errors import LossError
 from schemas.bundle import PrecisionCost, read_bundle
 from tests.exporter.tracks import write_tracks
+from tests.exporter.weights import genre_vectors
 from trainer.checkpoint import Checkpoint
 from trainer.data import read_library
 from trainer.errors import ManifestError
@@ -22,7 +23,8 @@ INT8 = Rounded(("int8",))
 def negated(graph: Path, out: Path) -> None:
     """A graph that says the opposite: every score s becomes 1 - s."""
     model = onnx.load(graph)
-    (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "permute_1")
+    name = genre_vectors(model.graph)
+    (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
     weight.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weight), weight.name))
     onnx.save(model, out)
 

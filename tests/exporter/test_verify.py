@@ -14,6 +14,7 @@ from exporter.errors import GraphError, ParityError
 from exporter.verify import verify
 from schemas.bundle import AudioInput, sha256_of
 from schemas.errors import BundleError
+from tests.exporter.weights import genre_vectors
 from trainer.checkpoint import Checkpoint
 
 
@@ -89,7 +90,8 @@ def test_a_changed_weight_fails(copy: Path, checkpoint: Checkpoint, weight: str)
 
 
 def test_a_wrong_int8_graph_fails(copy: Path) -> None:
-    scale(copy / "model.int8.onnx", "permute_1", -3)
+    graph = copy / "model.int8.onnx"
+    scale(graph, genre_vectors(onnx.load(graph).graph), -3)
     with pytest.raises(ParityError, match=r"model.int8.onnx and the fp32 graph differ"):
         verify(copy)
 
