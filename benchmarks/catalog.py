@@ -8,12 +8,11 @@ turn, two minutes of readers, writers and refreshes at once, and a promotion. Wr
 
 import argparse
 import os
-import platform
 import re
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,9 +21,10 @@ from typing import Any
 
 import numpy as np
 import psycopg
-from catalog_data import generate, load, manifest
 from sqlalchemy import Engine, create_engine, make_url, text
 
+from benchmarks.catalog_data import generate, load, manifest
+from benchmarks.machine import machine
 from schemas.catalog.migrate import migrate
 from schemas.jobs import ObjectRef, TrackJob
 from worker.catalog.lifecycle import promote
@@ -167,9 +167,13 @@ def _variants(session: psycopg.Connection[Any], question: str) -> list[str]:
     variants = []
     for a, b in pairs[:: max(1, len(pairs) // PAIRS)][:PAIRS]:
         third = next(genre for genre in genres if genre not in (a, b))
-        named = dict(zip(PAIR, (a, b, third), strict=True))
-        variants.append(re.sub("|".join(PAIR), lambda found, named=named: f"'{named[found[0]]}'", question))
+        variants.append(_about(question, (a, b, third)))
     return variants
+
+
+def _about(question: str, genres: Sequence[str]) -> str:
+    named = dict(zip(PAIR, genres, strict=True))
+    return re.sub("|".join(PAIR), lambda found: f"'{named[found[0]]}'", question)
 
 
 def promotion(engine: Engine, measured: Measured) -> None:
@@ -313,13 +317,13 @@ def _asked(session: psycopg.Connection[Any]) -> dict[str, str]:
 def _ask(session: psycopg.Connection[Any], question: str) -> None:
     *settings, query = [part for part in question.split(";") if part.strip()]
     for setting in settings:
-        session.execute(setting)  # type: ignore[arg-type]
-    session.execute(query).fetchall()  # type: ignore[arg-type]
+        session.execute(setting)
+    session.execute(query).fetchall()
 
 
 def _indexes(session: psycopg.Connection[Any], question: str) -> list[str]:
     query = [part for part in question.split(";") if part.strip()][-1]
-    found = session.execute(f"explain (format json) {query}").fetchone()  # type: ignore[arg-type]
+    found = session.execute(f"explain (format json) {query}").fetchone()
     return sorted(set(re.findall(r"'Index Name': '([^']+)'", str(found))))
 
 
@@ -360,7 +364,7 @@ def report(small: Measured, large: Measured, writes: dict[str, Writes], together
         "# The catalog, measured",
         "",
         f"`python benchmarks/catalog.py --tracks {large.tracks} --seconds {together.seconds:.0f}`, "
-        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine()}.",
         "PostgreSQL's default memory settings (128 MB of buffers), fsync on.",
         f"Medians of {REPEATS}, fetched to the client; of the question about two genres, the slowest of "
         f"{PAIRS} pairs. Labels are generated (`benchmarks/catalog_data.py`).",
@@ -427,11 +431,6 @@ def report(small: Measured, large: Measured, writes: dict[str, Writes], together
         "",
     ]
     return "\n".join(lines)
-
-
-def _machine() -> str:
-    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    return f"{os.cpu_count()} cores of {model[1] if model else platform.processor()}, {platform.system()}"
 
 
 if __name__ == "__main__":

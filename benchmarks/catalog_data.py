@@ -267,7 +267,7 @@ def copy(cursor: psycopg.Cursor[Any], table: str, columns: Mapping[str, Array | 
         else:
             rows[name] = array
     names = ", ".join(columns)
-    with cursor.copy(f"copy {table} ({names}) from stdin (format binary)") as pipe:  # type: ignore[arg-type]
+    with cursor.copy(f"copy {table} ({names}) from stdin (format binary)") as pipe:
         pipe.write(BINARY_HEADER)
         pipe.write(rows.tobytes())
         pipe.write(b"\xff\xff")

@@ -10,7 +10,6 @@ CPU-seconds count what all threads used.
 """
 
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,14 +26,15 @@ import onnx
 import onnxruntime
 import torch
 import typer
-from paper_checkpoint import write_paper_checkpoint
 
+from benchmarks.machine import processor
+from benchmarks.paper_checkpoint import write_paper_checkpoint
 from exporter.bundle import Rounded, write_bundle
 from exporter.half import frontend_nodes
 from schemas.bundle import read_bundle
 from trainer.checkpoint import load_checkpoint
 from worker.model import Model, ModelInput
-from worker.session import available_cpus, open_session
+from worker.session import PROVIDERS, available_cpus, new_session
 from worker.settings import DEMO_DATA, ModelSettings
 
 RESULTS = Path(__file__).parent / "results" / "export.md"
@@ -45,14 +46,11 @@ LOAD_BOUND = 3.0
 
 LOAD = """
 import sys, time
-from pathlib import Path
+from worker.memory import resident_bytes
 from worker.model import open_bundle
-def resident():
-    return int(next(line for line in Path("/proc/self/status").read_text().splitlines()
-                    if line.startswith("VmRSS")).split()[1]) / 1024
-before, started = resident(), time.perf_counter()
-model = open_bundle(Path(sys.argv[1]))
-print(time.perf_counter() - started, resident() - before)
+before, started = resident_bytes(), time.perf_counter()
+model = open_bundle(sys.argv[1])
+print(time.perf_counter() - started, (resident_bytes() - before) / 2**20)
 """
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -99,12 +97,9 @@ def table(bundle: Path, rounds: int = 7) -> None:
             torch.ones(windows, len(ids), dtype=torch.int64),
         )
         runs: dict[str, Callable[[], object]] = {
-            "torch eager": lambda tensors=tensors: _eager(network, tensors),
-            **{
-                f"ONNX Runtime {name}": lambda model=model, track=track: model.predict(track)
-                for name, model in models.items()
-            },
-            "frontend alone": lambda heard=heard: frontend.run(None, {"waveform": heard}),
+            "torch eager": partial(_eager, network, tensors),
+            **{f"ONNX Runtime {name}": partial(model.predict, track) for name, model in models.items()},
+            "frontend alone": partial(frontend.run, None, {"waveform": heard}),
         }
         lines += _rows(windows, _interleaved(runs, rounds))
     loads = {
@@ -128,7 +123,7 @@ def _frontend_alone(bundle: Path, file: Path) -> onnxruntime.InferenceSession:
     names = set(frontend_nodes(model.graph))
     last = [node for node in model.graph.node if node.name in names][-1]
     onnx.utils.extract_model(graph, file, ["waveform"], [last.output[0]])
-    return open_session(file, "cpu", None)
+    return new_session(file, [PROVIDERS["cpu"]], None, "cpu")
 
 
 def _interleaved(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, Cost]:
@@ -171,13 +166,12 @@ def _loaded(bundle: Path) -> tuple[float, float]:
 
 
 def _page(lines: list[str], loads: dict[str, tuple[float, float]], rounds: int) -> str:
-    processor = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     return "\n".join(
         [
             "# The exported graphs, measured",
             "",
             f"`python benchmarks/export.py table OUT --rounds {rounds}`, {datetime.now(UTC):%Y-%m-%d}, "
-            f"{available_cpus()} cores of {processor[1] if processor else 'an unknown processor'}, "
+            f"{available_cpus()} cores of {processor()}, "
             f"load {os.getloadavg()[0]:.1f}; torch {torch.__version__}, "
             f"onnxruntime {onnxruntime.__version__}.",
             "",

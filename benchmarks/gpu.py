@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from paper_checkpoint import write_paper_checkpoint
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.paper_checkpoint import write_paper_checkpoint
 from exporter.graph import export_graph
 from exporter.half import halve
 from schemas.bundle import INPUTS, OUTPUTS

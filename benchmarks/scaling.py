@@ -11,6 +11,7 @@ throughput of one. Servers and workers share the machine. Writes `benchmarks/res
 
 import os
 import platform
+import subprocess
 import sys
 import time
 import urllib.error
@@ -23,8 +24,8 @@ from pathlib import Path
 
 from rich.console import Console
 from sqlalchemy import Engine
-from throughput import COMMITS, song
 
+from benchmarks.throughput import COMMITS, song
 from schemas.catalog.migrate import migrate
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
 from tests.worker.faulty_s3 import FaultyS3
@@ -75,16 +76,16 @@ def jobs(run: str, load: Load, count: int) -> list[TrackJob]:
 
 
 @contextmanager
-def workers(console: Console, count: int) -> Iterator[None]:
-    """So many, with their models loaded."""
+def workers(console: Console, count: int) -> Iterator[subprocess.Popen[bytes]]:
+    """So many, with their models loaded; one of them."""
     with ExitStack() as stack:
         ports = [free_port() for _ in range(count)]
         for port in ports:
             os.environ["COGENRE_HTTP_PORT"] = str(port)
-            stack.enter_context(running_worker(console))
+            last = stack.enter_context(running_worker(console))
         while not all(map(ready, ports)):
             time.sleep(0.2)
-        yield
+        yield last
 
 
 def ready(port: int) -> bool:
@@ -99,9 +100,9 @@ def rate(console: Console, engine: Engine, load: Load, count: int) -> float:
     """Tracks a second with so many workers."""
     run = f"{load.name}-{count}"
     tracks = jobs(run, load, load.tracks * count)
-    with workers(console, count):
+    with workers(console, count) as worker:
         enqueue(engine, celery_app(BrokerSettings.load()), tracks)
-        wait_for(console, engine, [track.track_id for track in tracks])
+        wait_for(console, engine, worker, [track.track_id for track in tracks])
     with engine.connect() as connection:
         commits = connection.execute(COMMITS, {"run": run}).all()
     return (len(commits) - 1) / float(commits[-1].at - commits[0].at)

@@ -22,14 +22,14 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from exporter.half import frontend_nodes
 from schemas.bundle import read_bundle
-from worker.session import open_session
+from worker.session import PROVIDERS, new_session
 
 WINDOWS, MELS, FRAMES = 3, 128, 1292
 """Of the preset `paper`."""
 ROUNDS = 7
 
 
-class LogMels(CalibrationDataReader):
+class LogMels(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     def __init__(self, name: str, log_mels: NDArray[np.float32]) -> None:
         self._feeds: Iterator[dict[str, NDArray[np.float32]]] = iter(
             [{name: window[None]} for window in log_mels]
@@ -61,7 +61,7 @@ def main(bundle: Path) -> None:
             weight_type=QuantType.QInt8,
             reduce_range=True,
         )
-        sessions = {file.stem: open_session(file, "cpu", None) for file in files}
+        sessions = {file.stem: new_session(file, [PROVIDERS["cpu"]], None, "cpu") for file in files}
     cpu_seconds: dict[str, list[float]] = {name: [] for name in sessions}
     for turn in range(ROUNDS + 1):
         for name, session in sessions.items():

@@ -28,6 +28,7 @@ import numpy as np
 from rich.console import Console
 from sqlalchemy import Engine, text
 
+from benchmarks.machine import processor
 from media.decode import decode_windows
 from schemas.catalog.migrate import migrate
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
@@ -97,12 +98,6 @@ def device_seconds(model: Model, encoded: bytes) -> float:
     started = time.perf_counter()
     model.predict(batch * BATCH)
     return (time.perf_counter() - started) / BATCH
-
-
-def processor() -> str:
-    """The CPU's name, as Linux says."""
-    names = (line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    return next(names, ": unknown CPU").partition(": ")[2]
 
 
 def jobs(run: str, count: int) -> list[TrackJob]:

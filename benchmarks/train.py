@@ -8,7 +8,6 @@ Writes `benchmarks/results/train.md`.
 
 import argparse
 import os
-import platform
 import re
 import statistics
 import tempfile
@@ -18,15 +17,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.machine import machine
 from media.tokens import LyricsTokenizer
 from trainer import fit as fitting
 from trainer.cache import Cache
-from trainer.config import TrainingConfig, preset
+from trainer.config import LittleBert, TrainingConfig, preset
 from trainer.corpus.build import build_corpus
 from trainer.data import Library, Track, read_library
 from trainer.extract import Extractor
@@ -66,6 +67,7 @@ class Bench:
         library = read_library(manifest)
         tracks = library.of("train")
         texts = [text for track in tracks if (text := library.lyrics(track))]
+        assert isinstance(config.network.lyrics_model, LittleBert)
         model = train_little_bert(config.network.lyrics_model, texts, config.network.max_tokens, seed=0)
         model.tokenizer.save(str(folder / "tokenizer.json"))
         nodes = name_embeddings(model, [genre.name for genre in library.genres])
@@ -123,7 +125,12 @@ def epochs(bench: Bench, folder: Path, rounds: int) -> dict[str, list[Cost]]:
     ways: dict[str, Callable[[], object]] = {
         "an epoch with warm caches": lambda: bench.epoch(DataLoader(examples, batch, shuffle=True)),
         "the same without them": lambda: bench.epoch(
-            DataLoader(bench.tracks, batch, shuffle=True, collate_fn=bench.computed_anew)
+            DataLoader(
+                cast("Dataset[Track]", bench.tracks),
+                batch,
+                shuffle=True,
+                collate_fn=bench.computed_anew,
+            )
         ),
     }
     for work in ways.values():
@@ -145,7 +152,7 @@ def memory_by_epoch(manifest: Path, config: TrainingConfig, folder: Path) -> lis
             status = Path("/proc/self/status").read_text()
             found.extend(int(kib) << 10 for kib in re.findall(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE))
 
-    fitting.FitModule = Watched
+    setattr(fitting, "FitModule", Watched)  # noqa: B010 - a class is no variable to mypy
     fitting.fit(manifest, config, folder / "checkpoint", "corpus", True, folder / "cache")
     return found
 
@@ -160,7 +167,7 @@ def report(tracks: int, costs: dict[str, list[Cost]], memory: list[int]) -> str:
     after_two, last = memory[1], memory[-1]
     lines = [
         "# Training, measured",
-        f"`python benchmarks/train.py`, {datetime.now(UTC):%Y-%m-%d}, {_machine()}.\n"
+        f"`python benchmarks/train.py`, {datetime.now(UTC):%Y-%m-%d}, {machine()}.\n"
         f"Preset `small`, {tracks} synthetic training tracks, little BERT. Epochs of both kinds take "
         f"turns; medians of {len(costs['the same without them'])}.",
         "\n".join(
@@ -178,11 +185,6 @@ def report(tracks: int, costs: dict[str, list[Cost]], memory: list[int]) -> str:
         f"{last / MEGABYTE:.0f} MiB after the last: {last / after_two - 1:+.1%}.",
     ]
     return "\n\n".join(lines) + "\n"
-
-
-def _machine() -> str:
-    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    return f"{os.cpu_count()} cores of {model[1] if model else platform.processor()}, {platform.system()}"
 
 
 def main() -> None:

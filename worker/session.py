@@ -113,7 +113,7 @@ def _on(
         else:
             graph, options, _ = built_engine(bundle, manifest, settings)
             providers.insert(0, (PROVIDERS["tensorrt"], options))
-    session = _session(graph, providers, settings.threads, provider)
+    session = new_session(graph, providers, settings.threads, provider)
     require_provider(session.get_providers(), provider)
     return session
 
@@ -127,9 +127,13 @@ def require_provider(got: list[str], wanted: Provider) -> None:
         )
 
 
-def _session(
+def new_session(
     graph: Path, providers: list[Any], threads: int | None, provider: Provider
 ) -> onnxruntime.InferenceSession:
+    """A graph on what is first of `providers`, ONNX Runtime's own; `provider` is what messages call it.
+
+    Raises ConfigError where it does not load.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or available_cpus()
     options.inter_op_num_threads = 1
