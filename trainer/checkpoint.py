@@ -2,10 +2,12 @@
 
 ```
 checkpoint.json        configuration, genres, thresholds, correlations, data set, measurements
-weights.safetensors    all weights, the frozen lyrics encoder's too
+weights.safetensors    all weights, those of frozen encoders too
 tokenizer.json         Hugging Face tokenizers' own format
 lyrics_encoder/        config.json of the lyrics encoder
+audio_encoder/         config.json and preprocessor_config.json of the audio model, where there is one
 metrics.csv            a line an epoch
+tensorboard/           the same for `tensorboard --logdir`
 ```
 """
 
@@ -22,6 +24,7 @@ from transformers import AutoConfig, AutoModel
 
 from media.tokens import LyricsTokenizer
 from schemas.bundle import Genre, Measurement, Probability
+from trainer.audio_model import AudioModel, described_audio_model
 from trainer.config import TrainingConfig
 from trainer.errors import CheckpointError
 from trainer.lyrics_model import without_pooler
@@ -30,7 +33,7 @@ from trainer.network import Network
 DESCRIPTION_FILE = "checkpoint.json"
 WEIGHTS_FILE = "weights.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
-LYRICS_ENCODER_FOLDER = "lyrics_encoder"
+LYRICS_ENCODER_FOLDER, AUDIO_ENCODER_FOLDER = "lyrics_encoder", "audio_encoder"
 
 
 class DataSet(BaseModel):
@@ -82,6 +85,8 @@ def save_checkpoint(folder: Path, description: Description, network: Network, to
     (folder / WEIGHTS_FILE).write_bytes(save(tensors))
     tokenizer.save(str(folder / TOKENIZER_FILE))
     network.lyrics_encoder.config.save_pretrained(folder / LYRICS_ENCODER_FOLDER)
+    if network.audio_model is not None:
+        network.audio_model.save(folder / AUDIO_ENCODER_FOLDER)
     (folder / DESCRIPTION_FILE).write_text(description.model_dump_json(indent=2) + "\n")
 
 
@@ -102,17 +107,20 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     tokenizer_file = folder / TOKENIZER_FILE
     if not tokenizer_file.is_file():
         raise CheckpointError(f"{folder} lacks {TOKENIZER_FILE}: copy the checkpoint again")
+    audio_model: AudioModel | None = None
     try:
         encoder = without_pooler(
             AutoModel.from_config(AutoConfig.from_pretrained(folder / LYRICS_ENCODER_FOLDER))
         )
+        if description.config.network.audio_model:
+            audio_model = described_audio_model(folder / AUDIO_ENCODER_FOLDER)
         weights = load_file(folder / WEIGHTS_FILE)
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{folder} is damaged ({reason}): copy the checkpoint again") from error
     count = len(description.genres)
     nodes = torch.zeros(count, encoder.config.hidden_size)
-    network = Network(description.config.network, encoder, nodes, torch.zeros(count, count))
+    network = Network(description.config.network, encoder, nodes, torch.zeros(count, count), audio_model)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -61,6 +61,18 @@ class NetworkConfig(_Part):
         description="Stated: a pre-trained BERT, frozen. Chosen: which one. A hub name or a folder of any "
         "transformers encoder with a fast tokenizer.",
     )
+    lyrics_frozen: bool = Field(
+        True, description="Stated. Else the lyrics encoder is fine-tuned, at `fit.encoder_learning_rate`."
+    )
+    audio_model: str | None = Field(
+        None,
+        description="Stated: the five blocks. Else a hub name or a folder of any transformers audio encoder "
+        "with an AST, Wav2Vec2 or Whisper feature extractor, which hears in their place and in the "
+        "log-mels', and learns at `fit.encoder_learning_rate`.",
+    )
+    audio_frozen: bool = Field(
+        False, description="Stated: the audio encoder learns. An `audio_model` need not."
+    )
     max_tokens: Count = Field(256, description="Chosen, because it holds the verses of most songs.")
     width: Count = Field(256, description="Chosen: tokens and the fused vector share it.")
     projection: Count = Field(128, description="Stated: low-dimensional. Chosen: half the width.")
@@ -102,6 +114,8 @@ class NetworkConfig(_Part):
             raise ValueError("width must be a multiple of heads")
         if not self.lyrics and (self.contrastive or self.cross_attention):
             raise ValueError("without lyrics, set contrastive and cross_attention to false too")
+        if self.audio_frozen and self.audio_model is None:
+            raise ValueError("audio_frozen is for an audio_model: the five blocks know nothing yet")
         return self
 
 
@@ -111,6 +125,9 @@ class FitConfig(_Part):
     epochs: Count = Field(100, description="Chosen, because the stated rate has halved once by then.")
     batch: Annotated[int, Field(gt=1)] = Field(16, description="Stated.")
     learning_rate: float = Field(1e-4, gt=0, description="Stated.")
+    encoder_learning_rate: float = Field(
+        2e-5, gt=0, description="Chosen: BERT's own for fine-tuning. Of pre-trained encoders not frozen."
+    )
     halve_every: Count = Field(50, description="Stated: the learning rate is halved every 50 epochs.")
     weight_decay: float = Field(1e-2, ge=0, description="Chosen: the default of AdamW, itself chosen.")
     contrastive_weight: float = Field(
@@ -167,6 +184,12 @@ class TrainingConfig(_Part):
 
     network: NetworkConfig = NetworkConfig()
     fit: FitConfig = FitConfig()
+
+    @model_validator(mode="after")
+    def _masks_what_is_there(self) -> Self:
+        if self.network.audio_model and (self.fit.masked_bands or self.fit.masked_frames):
+            raise ValueError("masked_bands and masked_frames need log-mels: an audio_model has its own")
+        return self
 
 
 _PRESETS: dict[PresetName, TrainingConfig] = {

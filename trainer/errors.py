@@ -29,5 +29,9 @@ class LyricsModelError(TrainerError):
     """The lyrics encoder cannot be loaded."""
 
 
+class AudioModelError(TrainerError):
+    """The audio encoder cannot be loaded, or hears otherwise than is configured."""
+
+
 class OutputError(TrainerError):
     """What is to be written is there already, or cannot be written."""

@@ -25,9 +25,10 @@ def predict(network: Network, features: Features, with_lyrics: bool = True) -> T
     device = network.log_scale.device
     genre_vectors = network.genre_vectors()
     windows = []
-    for log_mel, hidden, mask, _ in DataLoader(Windows(features), batch_size=BATCH):
-        read = mask if with_lyrics else torch.zeros_like(mask)
-        output = network.classify(log_mel.to(device), hidden.to(device), read.to(device), genre_vectors)
+    for log_mel, lyrics, mask, _ in DataLoader(Windows(features), batch_size=BATCH):
+        read = (mask if with_lyrics else torch.zeros_like(mask)).to(device)
+        hidden = network.hidden_states(lyrics.to(device), read)
+        output = network.classify(log_mel.to(device), hidden, read, genre_vectors)
         windows.append(output.logits.sigmoid().cpu())
     network.train(training)
     return track_means(torch.cat(windows), torch.from_numpy(features.owners))

@@ -1,4 +1,4 @@
-"""From files to features: decoded, heard and read once a track, and kept in the cache across runs."""
+"""From files to features: decoded, heard and, by a frozen encoder, read once a track and kept for later."""
 
 import hashlib
 import logging
@@ -24,6 +24,7 @@ from trainer.cache import Cache, key_of
 from trainer.data import Library, Split, Track
 from trainer.errors import ManifestError, UnreadableFile
 from trainer.features import Features, pad_tokens
+from trainer.frontend import LogMel
 from trainer.network import Network
 
 VERSION = "1"
@@ -50,7 +51,7 @@ class _Input(NamedTuple):
 
 @dataclass(frozen=True)
 class Extractor:
-    """What a network's frontend and its frozen lyrics encoder make of tracks."""
+    """What a network's frontend and, where it is frozen, its lyrics encoder make of tracks."""
 
     network: Network
     tokenizer: LyricsTokenizer
@@ -63,7 +64,13 @@ class Extractor:
     @classmethod
     def of(cls, network: Network, tokenizer: LyricsTokenizer, cache: Cache) -> "Extractor":
         config = network.config
-        cut = (config.audio.model_dump_json(), str((config.n_fft, config.hop, config.mels)))
+        frontend = network.frontend
+        by = (
+            str((config.n_fft, config.hop, config.mels))
+            if isinstance(frontend, LogMel)
+            else frontend.identity
+        )
+        cut = (config.audio.model_dump_json(), by)
         return cls(
             network,
             tokenizer,
@@ -84,10 +91,10 @@ class Extractor:
         windows: list[int] = []
         lengths: list[int] = []
         left_out: list[str] = []
-        mels_file, hidden_file = folder / f"{split}.mels", folder / f"{split}.hidden"
+        mels_file, lyrics_file = folder / f"{split}.mels", folder / f"{split}.lyrics"
         with (
             mels_file.open("wb") as mels,
-            hidden_file.open("wb") as hidden,
+            lyrics_file.open("wb") as lyrics,
             ThreadPoolExecutor(os.cpu_count()) as pool,
         ):
             starts = range(0, len(tracks), CHUNK)
@@ -108,20 +115,21 @@ class Extractor:
                     mels.write(heard.tobytes())
                     windows.append(len(heard))
                     digests.append(found.digest)
-                for states in self._hidden([found.ids for found in whole]):
-                    padded = np.zeros((config.max_tokens, states.shape[1]), np.float16)
-                    padded[: len(states)] = states
-                    hidden.write(padded.tobytes())
-                    lengths.append(len(states))
+                rows = [found.ids for found in whole]
+                for words in self._hidden(rows) if config.lyrics_frozen else map(_ids, rows):
+                    padded = np.pad(
+                        words, [(0, config.max_tokens - len(words))] + [(0, 0)] * (words.ndim - 1)
+                    )
+                    lyrics.write(padded.tobytes())
+                    lengths.append(len(words))
         if len(kept) < 2:
             raise ManifestError(
                 f"split {split}: fewer than two of {len(tracks)} tracks can be read; see the warnings"
             )
-        frames = 1 + config.audio.window_samples // config.hop
         return Features(
-            log_mels=np.memmap(mels_file, np.float16, "r", shape=(sum(windows), config.mels, frames)),
+            log_mels=np.memmap(mels_file, heard.dtype, "r").reshape(sum(windows), *heard.shape[1:]),
             owners=np.repeat(np.arange(len(kept)), windows),
-            hidden=np.memmap(hidden_file, np.float16, "r").reshape(len(kept), config.max_tokens, -1),
+            lyrics=np.memmap(lyrics_file, padded.dtype, "r").reshape(len(kept), *padded.shape),
             mask=np.arange(config.max_tokens) < np.array(lengths)[:, None],
             labels=library.labels(kept),
             tracks=tuple(kept),
@@ -143,7 +151,7 @@ class Extractor:
 
     @torch.no_grad()
     def _log_mels(self, found: _Input) -> Halves:
-        """(windows, mels, frames)"""
+        """(windows, mels, frames), as `Features.log_mels`"""
         if found.log_mels is not None:
             return found.log_mels
         device = self.network.log_scale.device
@@ -174,6 +182,10 @@ def _weights(state: dict[str, Tensor]) -> Iterable[bytes]:
     for name in sorted(state):
         yield name.encode()
         yield state[name].cpu().contiguous().numpy().tobytes()
+
+
+def _ids(row: Sequence[int]) -> NDArray[np.int32]:
+    return np.array(row, np.int32)
 
 
 def _half(x: Tensor) -> Halves:

@@ -1,4 +1,4 @@
-"""What never changes in training, computed once a track: log-mels and the frozen encoder's hidden states."""
+"""What never changes in training, computed once a track: log-mels, and hidden states of a frozen encoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ class Features:
     """
 
     log_mels: NDArray[np.float16]
-    """(W, mels, frames)"""
+    """(W, mels, frames); with an `audio_model`, what its extractor gives of each window."""
     owners: NDArray[np.int64]
     """(W,), ascending: the track of each window."""
-    hidden: NDArray[np.float16]
-    """(N, T, H)"""
+    lyrics: NDArray[np.float16] | NDArray[np.int32]
+    """(N, T, H), hidden states; (N, T), token ids, where the lyrics encoder is not frozen."""
     mask: NDArray[np.bool_]
     """(N, T)"""
     labels: Tensor
@@ -51,7 +51,7 @@ def pad_tokens(rows: Sequence[Sequence[int]], length: int) -> tuple[Tensor, Tens
 
 
 Example = tuple[Tensor, Tensor, Tensor, Tensor]
-"""log-mel (mels, frames), hidden (T, H), mask (T,), labels (genres,)"""
+"""log-mel (mels, frames), hidden (T, H) or ids (T,), mask (T,), labels (genres,): as in `Features`"""
 
 
 class Windows(Dataset[Example]):
@@ -66,9 +66,10 @@ class Windows(Dataset[Example]):
     def __getitem__(self, window: int) -> Example:
         features = self.features
         track = features.owners[window]
+        lyrics = features.lyrics[track]
         return (
             torch.from_numpy(features.log_mels[window].astype(np.float32)),
-            torch.from_numpy(features.hidden[track].astype(np.float32)),
+            torch.from_numpy(lyrics.astype(np.float32 if lyrics.ndim == 2 else np.int64)),
             torch.from_numpy(features.mask[track]),
             features.labels[track],
         )

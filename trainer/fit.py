@@ -7,6 +7,7 @@
     last.ckpt        weights, optimiser and log as of the last complete epoch
     best.ckpt        weights of the epoch with the best validation mAP
     metrics.csv      a line an epoch
+    tensorboard/     the same for `tensorboard --logdir`
 <out>/               the checkpoint
 ```
 """
@@ -21,8 +22,10 @@ from typing import cast
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
 from pydantic import BaseModel
 from torch import Tensor
+from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
@@ -43,7 +46,7 @@ from trainer.network import Network
 from trainer.prepare import lyrics_model_of, prepare
 from trainer.splits import require_examples
 
-LOG_FILE, RUN_FILE = "metrics.csv", "run.json"
+LOG_FILE, TENSORBOARD_FOLDER, RUN_FILE = "metrics.csv", "tensorboard", "run.json"
 LAST, BEST = "last.ckpt", "best"
 
 log = logging.getLogger(__name__)
@@ -70,11 +73,14 @@ class FitModule(lightning.LightningModule):
         # Not a scheduler: Lightning saves an epoch before it steps those.
         halvings = self.current_epoch // self.config.halve_every
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.config.learning_rate * 0.5**halvings
+            group["lr"] = group["initial_lr"] * 0.5**halvings
 
     def training_step(self, batch: Example, _: int) -> Tensor:
         config = self.config
-        log_mel, hidden, mask, labels = mixup(batch, config.mixup) if config.mixup else batch
+        log_mel, lyrics, mask, labels = batch
+        hidden = self.network.hidden_states(lyrics, mask)
+        if config.mixup:
+            log_mel, hidden, mask, labels = mixup((log_mel, hidden, mask, labels), config.mixup)
         if config.masked_bands or config.masked_frames:
             log_mel = spec_augment(log_mel, config.masked_bands, config.masked_frames)
         withheld = torch.rand(len(mask), device=mask.device) < config.lyrics_dropout
@@ -104,13 +110,18 @@ class FitModule(lightning.LightningModule):
         self.log("valid/f1", metrics["f1"], prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> Optimizer:
-        trained = [weight for weight in self.network.parameters() if weight.requires_grad]
+        config = self.config
+        encoders = {weight for encoder in self.network.pretrained() for weight in encoder.parameters()}
+        rates: dict[float, list[Parameter]] = {config.learning_rate: [], config.encoder_learning_rate: []}
+        for weight in self.network.parameters():
+            if weight.requires_grad:
+                rate = config.encoder_learning_rate if weight in encoders else config.learning_rate
+                rates[rate].append(weight)
         # The plain one is slow on the denormal numbers of a CPU; in mixed precision, the fused one does not
         # let its gradients be clipped.
-        fused = self.config.precision == "32-true"
-        return torch.optim.AdamW(
-            trained, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=fused
-        )
+        fused = config.precision == "32-true"
+        groups = [{"params": found, "lr": rate, "initial_lr": rate} for rate, found in rates.items() if found]
+        return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fused)
 
     def on_train_start(self) -> None:
         # A run that is carried on may have stopped early before it was killed.
@@ -159,6 +170,7 @@ def fit(
         with new_folder(out) as folder:
             lyrics_model.tokenizer.save(str(folder / TOKENIZER_FILE))
             shutil.copy(unfinished / LOG_FILE, folder)
+            shutil.copytree(unfinished / TENSORBOARD_FOLDER, folder / TENSORBOARD_FOLDER)
             save_checkpoint(folder, description, network.cpu(), lyrics_model.tokenizer)
     shutil.rmtree(unfinished)
     report_left_out(features.values())
@@ -205,7 +217,8 @@ def train(
         max_epochs=config.epochs,
         callbacks=callbacks,
         enable_progress_bar=shown,
-        logger=False,
+        logger=TensorBoardLogger(folder, "", TENSORBOARD_FOLDER, default_hp_metric=False) if shown else False,
+        log_every_n_steps=1,
         precision=config.precision,
         devices=config.devices if torch.cuda.is_available() or config.devices != "auto" else 1,
         num_nodes=config.nodes,

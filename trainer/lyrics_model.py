@@ -38,7 +38,7 @@ def load_lyrics_model(name: str, max_tokens: int) -> LyricsModel:
     """Any transformers encoder, by hub name or folder. Raises LyricsModelError."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
-        encoder = without_pooler(AutoModel.from_pretrained(name))
+        encoder = without_pooler(AutoModel.from_pretrained(name, dtype=torch.float32))
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise LyricsModelError(

@@ -10,6 +10,7 @@ B = batch, S = samples, T = lyrics tokens, P = audio tokens, W = width, G = genr
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 from transformers import PreTrainedModel
 
+from trainer.audio_model import AudioModel, ExtractedFeatures, PretrainedEncoder
 from trainer.config import NetworkConfig
 from trainer.frontend import LogMel
 from trainer.genre_graph import propagation
@@ -149,17 +151,33 @@ class Output(NamedTuple):
 
 
 class Network(nn.Module):
-    """The whole network. `lyrics_encoder`, `nodes` (G, H) and `correlation` (G, G) are never trained."""
+    """The whole network. `nodes` (G, H), `correlation` (G, G) and encoders that are frozen never change.
+
+    `audio_model` is the one that is configured.
+    """
 
     def __init__(
-        self, config: NetworkConfig, lyrics_encoder: PreTrainedModel, nodes: Tensor, correlation: Tensor
+        self,
+        config: NetworkConfig,
+        lyrics_encoder: PreTrainedModel,
+        nodes: Tensor,
+        correlation: Tensor,
+        audio_model: AudioModel | None = None,
     ) -> None:
         super().__init__()
         width = config.width
         self.config = config
-        self.frontend = LogMel(config)
-        self.audio_encoder = AudioEncoder(config)
-        self.lyrics_encoder = lyrics_encoder.requires_grad_(False).eval()
+        self.audio_model = audio_model
+        self.frontend: LogMel | ExtractedFeatures
+        self.audio_encoder: AudioEncoder | PretrainedEncoder
+        if audio_model is None:
+            self.frontend, self.audio_encoder = LogMel(config), AudioEncoder(config)
+        else:
+            self.frontend = ExtractedFeatures(audio_model.extractor)
+            self.audio_encoder = PretrainedEncoder(audio_model.encoder, width)
+        self.lyrics_encoder = lyrics_encoder
+        for encoder in self._frozen():
+            encoder.requires_grad_(False).eval()
         # The temperature is adaptive where there is something to contrast.
         self.log_scale = nn.Parameter(
             torch.tensor(-math.log(config.temperature)), requires_grad=config.contrastive
@@ -181,9 +199,19 @@ class Network(nn.Module):
             GenreGraph(nodes, correlation, config) if config.genre_graph else FreeVectors(len(nodes), width)
         )
 
+    def pretrained(self) -> Sequence[nn.Module]:
+        """The encoders that come trained."""
+        heard = self.audio_encoder
+        return (self.lyrics_encoder, *([heard.encoder] if isinstance(heard, PretrainedEncoder) else []))
+
+    def _frozen(self) -> list[nn.Module]:
+        frozen = (self.config.lyrics_frozen, self.config.audio_frozen)
+        return [encoder for encoder, still in zip(self.pretrained(), frozen, strict=False) if still]
+
     def train(self, mode: bool = True) -> "Network":
         super().train(mode)
-        self.lyrics_encoder.eval()
+        for encoder in self._frozen():
+            encoder.eval()
         return self
 
     def forward(self, waveform: Tensor, lyrics_ids: Tensor, lyrics_mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -191,6 +219,10 @@ class Network(nn.Module):
         hidden = self.read(lyrics_ids, lyrics_mask)
         output = self.classify(self.frontend(waveform), hidden, lyrics_mask, self.genre_vectors())
         return output.logits, output.embedding
+
+    def hidden_states(self, lyrics: Tensor, mask: Tensor) -> Tensor:
+        """E_l's hidden states (B, T, H): of token ids (B, T), or computed already where E_l is frozen."""
+        return self.read(lyrics, mask.long()) if lyrics.ndim == 2 else lyrics
 
     def read(self, lyrics_ids: Tensor, lyrics_mask: Tensor) -> Tensor:
         """E_l's hidden states (B, T, H). Rows without lyrics hold anything finite."""
@@ -208,7 +240,7 @@ class Network(nn.Module):
         genre_vectors: Tensor,
         withheld: Tensor | None = None,
     ) -> Output:
-        """From log-mels (B, mels, frames) and hidden states (B, T, H), neither of which training changes.
+        """From what the frontend and E_l give: log-mels (B, mels, frames) and hidden states (B, T, H).
 
         `withheld` (B,) hides the lyrics of some tracks from the classifier, not from the contrastive loss.
         """

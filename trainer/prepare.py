@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from media.errors import MediaError
 from media.tokens import LyricsTokenizer
 from trainer.atomic import new_folder
+from trainer.audio_model import AudioModel, load_audio_model
 from trainer.cache import Cache
 from trainer.checkpoint import TOKENIZER_FILE
 from trainer.config import NetworkConfig, TrainingConfig
@@ -31,6 +33,7 @@ class Prepared:
 
     library: Library
     lyrics_model: LyricsModel
+    audio_model: AudioModel | None
     nodes: Tensor
     """(genres, H)"""
     correlation: Tensor
@@ -39,7 +42,10 @@ class Prepared:
 
     def network(self, config: NetworkConfig) -> Network:
         """A network with new weights, on the GPU where there is one."""
-        return _on_device(Network(config, self.lyrics_model.encoder, self.nodes, self.correlation))
+        # Each has its own of the encoders that learn: others start from what was loaded.
+        encoder = self.lyrics_model.encoder if config.lyrics_frozen else deepcopy(self.lyrics_model.encoder)
+        audio_model = self.audio_model if config.audio_frozen else deepcopy(self.audio_model)
+        return _on_device(Network(config, encoder, self.nodes, self.correlation, audio_model))
 
 
 def lyrics_model_of(library: Library, config: TrainingConfig, folder: Path) -> LyricsModel:
@@ -67,13 +73,14 @@ def prepare(
     library: Library, lyrics_model: LyricsModel, config: NetworkConfig, cache: Cache, scratch: Path
 ) -> Prepared:
     """Features lie in files in `scratch`, which must outlive what is returned. Raises a TrainerError."""
+    audio_model = load_audio_model(config.audio_model, config.audio) if config.audio_model else None
     nodes = name_embeddings(lyrics_model, [genre.name for genre in library.genres])
     correlation = correlations(library.labels(library.of("train")), nodes)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         tokenizer_file = Path(folder) / TOKENIZER_FILE
         lyrics_model.tokenizer.save(str(tokenizer_file))
         tokenizer = LyricsTokenizer(tokenizer_file, config.max_tokens)
-    network = _on_device(Network(config, lyrics_model.encoder, nodes, correlation))
+    network = _on_device(Network(config, lyrics_model.encoder, nodes, correlation, audio_model))
     extractor = Extractor.of(network, tokenizer, cache)
     features = {split: extractor.extract(library, split, scratch) for split in SPLITS}
     refuse_shared_audio(
@@ -81,7 +88,7 @@ def prepare(
         for split in SPLITS
         for heard in zip(features[split].tracks, features[split].digests, strict=True)
     )
-    return Prepared(library, lyrics_model, nodes, correlation, features)
+    return Prepared(library, lyrics_model, audio_model, nodes, correlation, features)
 
 
 def _on_device(network: Network) -> Network:

@@ -12,7 +12,6 @@ from tokenizers.models import WordLevel
 
 from exporter.adopt.card import adopted_card
 from exporter.adopt.check import Windows, measure_parity
-from exporter.adopt.frontend import hears
 from exporter.adopt.graph import export_adopted
 from exporter.adopt.source import Source
 from exporter.adopt.taxonomy import Taxonomy, mapped
@@ -22,10 +21,14 @@ from media.errors import MediaError
 from schemas.bundle import MANIFEST_FILE, AudioInput, BundleManifest, LyricsInput, sha256_of
 from trainer.atomic import new_folder
 from trainer.errors import UnreadableFile
+from trainer.feature_extractors import hears
 from trainer.library import Library
 
 UNFITTED = 0.5
 """The threshold of every genre where no labelled tracks are given."""
+
+RAW_SECONDS = 10.0
+"""Window of a network that hears the waveform itself, and so any length."""
 
 COMPARED = 8
 """Of the labelled tracks, at most, on which the graph is compared with the checkpoint."""
@@ -54,13 +57,13 @@ def adopt(
 ) -> BundleManifest:
     """Write the bundle to the folder `out`, complete or not at all.
 
-    Raises AdoptError, TaxonomyError, BundleNameError, ParityError, OutputError, ManifestError.
+    Raises AudioModelError, TaxonomyError, BundleNameError, ParityError, OutputError, ManifestError.
     """
     check_label(name, version_)
     mapping = mapped(source.labels, taxonomy)
     audio = AudioInput(
         sample_rate=source.sample_rate,
-        window_seconds=listening.seconds or hears(source.extractor),
+        window_seconds=listening.seconds or hears(source.extractor) or RAW_SECONDS,
         windows=listening.windows,
         picking="spread",
     )

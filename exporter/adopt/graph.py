@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from exporter.adopt.frontend import rebuilt
 from exporter.adopt.source import Source
 from exporter.adopt.taxonomy import Mapping
 from exporter.graph import write_graph
+from trainer.feature_extractors import rebuilt
 
 ANY_TOKENS = 8
 """Lyrics are not read, so their length is free; the exporter wants a bound that is not one."""

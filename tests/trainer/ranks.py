@@ -12,31 +12,19 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
-from transformers import BertConfig, BertModel
 
 from tests.trainer.conftest import TINY
+from tests.trainer.networks import GENRES, LYRICS_WIDTH, build
 from trainer.config import TrainingConfig
 from trainer.epochs import EpochOrder
 from trainer.fit import FitModule
 from trainer.network import Network
 
-BATCH, GENRES, TOKENS = 8, 4, 5
+BATCH, TOKENS = 8, 5
 
 
 def network() -> Network:
-    torch.manual_seed(0)
-    bert = BertModel(
-        BertConfig(
-            vocab_size=50,
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=TINY.network.max_tokens,
-        ),
-        add_pooling_layer=False,
-    )
-    built = Network(TINY.network, bert, torch.randn(GENRES, 16), torch.rand(GENRES, GENRES))
+    built = build(TINY.network).train()
     for part in built.modules():
         # Its statistics are each rank's own: with them the ranks would differ for another reason.
         if isinstance(part, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
@@ -73,7 +61,7 @@ def main(ranks: int, folder: Path) -> None:
     mask = torch.arange(TOKENS) < torch.tensor([5, 3, 0, 4, 2, 5, 0, 1])[:, None]
     tracks = TensorDataset(
         torch.rand(BATCH, TINY.network.mels, frames, generator=chance),
-        torch.randn(BATCH, TOKENS, 16, generator=chance),
+        torch.randn(BATCH, TOKENS, LYRICS_WIDTH, generator=chance),
         mask,
         torch.randint(2, (BATCH, GENRES), generator=chance).float(),
     )

@@ -100,7 +100,7 @@ def test_a_second_run_neither_decodes_nor_reads(
     (tmp_path / "cache").rename(tmp_path / "again" / "cache")
     second = extract_test(manifest, checkpoint, tmp_path / "again")
     assert not calls
-    for name in ("log_mels", "owners", "hidden", "mask", "labels"):
+    for name in ("log_mels", "owners", "lyrics", "mask", "labels"):
         assert np.array_equal(getattr(first, name), getattr(second, name)), name
     assert first.digests == second.digests
 

@@ -1,5 +1,6 @@
 """A whole run on tones and words, in seconds."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tokenizers import Tokenizer
 
 from tests.conftest import ROOT
@@ -49,6 +51,15 @@ def test_the_correlations_are_those_of_the_training_split(checkpoint: Checkpoint
 def test_the_best_epoch_is_kept(checkpoint_folder: Path, checkpoint: Checkpoint) -> None:
     lines = (checkpoint_folder / "metrics.csv").read_text().splitlines()
     assert len(lines) == 1 + checkpoint.description.config.fit.epochs
+
+
+def test_the_log_is_there_for_tensorboard(checkpoint_folder: Path) -> None:
+    events = EventAccumulator(str(checkpoint_folder / "tensorboard")).Reload()
+    assert {"train/loss", "valid/map", "valid/f1"} <= set(events.Tags()["scalars"])
+    with (checkpoint_folder / "metrics.csv").open() as file:
+        expected = [float(row["valid/map"]) for row in csv.DictReader(file)]
+    found = [event.value for event in events.Scalars("valid/map")]
+    assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_same_seed_gives_the_same_weights(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:

@@ -8,29 +8,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-from transformers import BertConfig, BertModel
 
+from tests.trainer.networks import GENRES, build
 from trainer.config import NetworkConfig, TrainingConfig
 from trainer.losses import contrastive_loss, genre_loss
 from trainer.network import CrossAttention, GenreGraph, Network
-
-GENRES = 4
-
-
-def build(config: NetworkConfig) -> Network:
-    torch.manual_seed(0)
-    bert = BertModel(
-        BertConfig(
-            vocab_size=50,
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=config.max_tokens,
-        ),
-        add_pooling_layer=False,
-    )
-    return Network(config, bert, torch.randn(GENRES, 16), torch.rand(GENRES, GENRES)).eval()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from exporter.errors import AdoptError
+from trainer.errors import AudioModelError
 
 FRAME_SECONDS, SHIFT_SECONDS = 0.025, 0.01
 """Kaldi's, which AST's extractor does not change."""
@@ -27,15 +27,12 @@ PREEMPHASIS = 0.97
 LOWEST_HERTZ = 20.0
 """Kaldi's lower end of the mel scale."""
 
-RAW_SECONDS = 10.0
-"""Window of a network that hears the waveform itself, and so any length."""
-
 Features = dict[str, Tensor]
 """What the network is called with, by name."""
 
 
-def hears(extractor: FeatureExtractionMixin) -> float:
-    """Seconds that the extractor takes at once; `RAW_SECONDS` where any length. Raises AdoptError."""
+def hears(extractor: FeatureExtractionMixin) -> float | None:
+    """Seconds that the extractor takes at once; None where any length. Raises AudioModelError."""
     match extractor:
         case ASTFeatureExtractor():
             frame, shift = _samples(extractor.sampling_rate)
@@ -44,9 +41,9 @@ def hears(extractor: FeatureExtractionMixin) -> float:
         case WhisperFeatureExtractor():
             return float(extractor.chunk_length)
         case Wav2Vec2FeatureExtractor():
-            return RAW_SECONDS
-    raise AdoptError(
-        f"{type(extractor).__name__} is not rebuilt here: adopt a checkpoint with an AST, Wav2Vec2 or "
+            return None
+    raise AudioModelError(
+        f"{type(extractor).__name__} is not rebuilt here: choose a checkpoint with an AST, Wav2Vec2 or "
         "Whisper feature extractor"
     )
 
