@@ -45,8 +45,8 @@ from worker.settings import BrokerSettings, CatalogSettings, ModelSettings
 SONGS = 2
 """Encoding them takes longer than anything else here. No two jobs are alike: their lyrics differ."""
 RATE = 44_100
-BATCH = 8
-"""Tracks in a batch, where the session is measured alone."""
+WARM = 16
+"""Tracks labelled before anything is measured."""
 ROUNDS = 3
 LYRICS = "we danced all night beneath the silver moon and never said goodbye " * 40
 
@@ -80,24 +80,29 @@ def cpu_seconds(call: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def stage_costs(model: Model, encoded: bytes) -> dict[str, float]:
+def full_batch(model: Model, encoded: bytes, rows: int) -> list[ModelInput]:
+    """As many tracks as the worker's batches hold, no two of the same lyrics: those would be read once."""
+    windows = decode_windows(encoded, model.manifest.audio).windows
+    return [
+        ModelInput(windows, model.read(f"{at} {LYRICS}", None)[0])
+        for at in range(max(1, rows // len(windows)))
+    ]
+
+
+def stage_costs(model: Model, encoded: bytes, batch: Sequence[ModelInput]) -> dict[str, float]:
     """CPU-seconds a track of each stage, alone."""
-    clip = decode_windows(encoded, model.manifest.audio)
-    ids, _ = model.read(LYRICS, None)
-    batch = [ModelInput(clip.windows, ids)] * BATCH
     return {
         "decode": cpu_seconds(lambda: decode_windows(encoded, model.manifest.audio)),
         "tokenise": cpu_seconds(lambda: model.read(LYRICS, None)),
-        "session": cpu_seconds(lambda: model.predict(batch)) / BATCH,
+        "session": cpu_seconds(lambda: model.predict(batch)) / len(batch),
     }
 
 
-def device_seconds(model: Model, encoded: bytes) -> float:
+def device_seconds(model: Model, batch: Sequence[ModelInput]) -> float:
     """Seconds a track for which the session keeps its device, be that CPUs or a GPU."""
-    batch = [ModelInput(decode_windows(encoded, model.manifest.audio).windows, model.read(LYRICS, None)[0])]
     started = time.perf_counter()
-    model.predict(batch * BATCH)
-    return (time.perf_counter() - started) / BATCH
+    model.predict(batch)
+    return (time.perf_counter() - started) / len(batch)
 
 
 def jobs(run: str, count: int) -> list[TrackJob]:
@@ -135,10 +140,11 @@ def speed(
     encoded = upload(seconds=180)
     app = celery_app(BrokerSettings.load())
     model = Model(settings)
-    costs = [stage_costs(model, encoded) for _ in range(ROUNDS)]
+    batch = full_batch(model, encoded, settings.batch_rows)
+    costs = [stage_costs(model, encoded, batch) for _ in range(ROUNDS)]
     with running_worker(console) as worker:
-        enqueue(engine, app, jobs("warm", 2 * BATCH))
-        wait_for(console, engine, worker, [job.track_id for job in jobs("warm", 2 * BATCH)])
+        enqueue(engine, app, jobs("warm", WARM))
+        wait_for(console, engine, worker, [job.track_id for job in jobs("warm", WARM)])
         enqueue(engine, app, jobs("full", tracks))
         wait_for(console, engine, worker, [job.track_id for job in jobs("full", tracks)])
         with engine.connect() as connection:
@@ -148,8 +154,8 @@ def speed(
             enqueue(engine, app, [job.model_copy(update={"enqueued_at": datetime.now(UTC)})])
             time.sleep(2 / rate)
         wait_for(console, engine, worker, [job.track_id for job in jobs("half", tracks // 2)])
-    costs += [stage_costs(model, encoded) for _ in range(ROUNDS)]
-    device = statistics.median(device_seconds(model, encoded) for _ in range(ROUNDS))
+    costs += [stage_costs(model, encoded, batch) for _ in range(ROUNDS)]
+    device = statistics.median(device_seconds(model, batch) for _ in range(ROUNDS))
     alone = {stage: statistics.median(cost[stage] for cost in costs) for stage in costs[0]}
     limit = available_cpus() / sum(alone.values())
     with engine.connect() as connection:

@@ -4,8 +4,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-WHOLE_BYTES = 2 << 20
-"""A file no larger is read at once: an object store sends this much in the time of one more request."""
+WHOLE_BYTES = 16 << 20
+"""A file no larger is read at once: an object store sends all of it in the time that a dozen requests take,
+which as many pieces would, and no decode process waits for them."""
 
 SEEK_BYTES = 256 << 10
 """Read after a seek: enough for a header or a step of a binary search."""

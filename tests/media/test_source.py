@@ -23,7 +23,7 @@ class Watched(BytesSource):
 
 @pytest.fixture
 def large() -> Watched:
-    return Watched(np.random.default_rng(0).bytes(8 * MOST_BYTES))
+    return Watched(np.random.default_rng(0).bytes(2 * WHOLE_BYTES))
 
 
 def test_reads_what_is_there_wherever_it_is_sought(large: Watched) -> None:

@@ -39,8 +39,13 @@ from worker.storage import ObjectStore
 RATE = 22_050
 AUDIO = AudioInput(sample_rate=RATE, window_seconds=2, windows=2, picking="spread")
 TONE = BytesSource(encode(tone(20), RATE))
-LARGE = encode(np.random.default_rng(0).uniform(-0.5, 0.5, (1, 90 * 44_100)).astype(np.float32), 44_100,
-               "wav", "pcm_s16le")  # fmt: skip
+LARGE_SECONDS = 200
+LARGE = encode(
+    np.random.default_rng(0).uniform(-0.5, 0.5, (1, LARGE_SECONDS * 44_100)).astype(np.float32),
+    44_100,
+    "wav",
+    "pcm_s16le",
+)
 """Longer than what is read at once: reading it asks for more."""
 
 
@@ -155,7 +160,7 @@ def test_a_track_is_not_to_blame_for_a_process_that_is_killed_from_outside(pool:
 def test_a_track_is_finished_though_the_whole_group_is_told_to_end(
     pool: DecoderPool, end: signal.Signals
 ) -> None:
-    assert pool.decode(Disturbed(lambda: os.kill(the_decoder(), end)), AUDIO).seconds == 90
+    assert pool.decode(Disturbed(lambda: os.kill(the_decoder(), end)), AUDIO).seconds == LARGE_SECONDS
 
 
 def test_a_hang_ends_in_time(pools: Pools) -> None:
@@ -192,7 +197,7 @@ def test_what_a_process_reads_is_bounded(pool: DecoderPool, monkeypatch: pytest.
 
 
 def test_a_slow_source_is_not_a_hang(pools: Pools) -> None:
-    assert pools(seconds=0.5).decode(Disturbed(lambda: time.sleep(0.6)), AUDIO).seconds == 90
+    assert pools(seconds=0.5).decode(Disturbed(lambda: time.sleep(0.6)), AUDIO).seconds == LARGE_SECONDS
 
 
 def test_too_much_memory_costs_its_track_alone(pools: Pools) -> None:
@@ -259,7 +264,7 @@ def test_closing_waits_for_the_track_under_way_and_refuses_the_next(pools: Pools
         late = threads.submit(pool.decode, TONE, AUDIO)
         pool.close()
         assert under_way.done()
-        assert under_way.result().seconds == 90
+        assert under_way.result().seconds == LARGE_SECONDS
         if error := late.exception():
             assert isinstance(error, RuntimeError)
     with pytest.raises(RuntimeError, match="closed"):
