@@ -11,8 +11,7 @@ import numpy as np
 import onnxruntime
 
 from worker.gpu import gpu_stack
-
-TENSORRT = "TensorrtExecutionProvider"
+from worker.session import PROVIDERS
 
 
 def main() -> None:
@@ -22,10 +21,10 @@ def main() -> None:
     gpu_stack()  # loads the libraries
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    providers = [(TENSORRT, order["options"]), "CUDAExecutionProvider", "CPUExecutionProvider"]
+    providers = [(PROVIDERS["tensorrt"], order["options"]), PROVIDERS["cuda"], PROVIDERS["cpu"]]
     try:
         session = onnxruntime.InferenceSession(order["graph"], options, providers=providers)
-        if session.get_providers()[0] != TENSORRT:
+        if session.get_providers()[0] != PROVIDERS["tensorrt"]:
             sys.exit("TensorRT's provider did not start")
         types = {
             given.name: np.float32 if "float" in given.type else np.int64 for given in session.get_inputs()

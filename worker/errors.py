@@ -1,5 +1,9 @@
 """What can go wrong in the service, by who has to act."""
 
+from typing import Self
+
+from pydantic import ValidationError
+
 
 class ConfigError(Exception):
     """The service or a command cannot work as it was set up. One line: what is wrong, and what to do."""
@@ -22,6 +26,11 @@ class TrackError(Exception):
 
 class JobInvalid(ValueError):
     """The message is not a TrackJob."""
+
+    @classmethod
+    def of(cls, error: ValidationError) -> Self:
+        """Names each part that is wrong."""
+        return cls("; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()))
 
 
 class BucketNotAllowed(ValueError):

@@ -58,7 +58,7 @@ class StoredSource:
 
     store: "ObjectStore"
     opened: StoredObject
-    deadline: float = math.inf
+    deadline: float
     """Of time.monotonic(): nothing is read after it."""
 
     @property
@@ -116,9 +116,9 @@ class ObjectStore:
             raise ObjectTooLarge(f"s3://{ref.bucket}/{ref.key} has {opened.size} bytes; at most {max_bytes}")
         return opened
 
-    def source(self, opened: StoredObject) -> StoredSource:
-        """The object, to be read piece by piece."""
-        return StoredSource(self, opened)
+    def source(self, opened: StoredObject, deadline: float = math.inf) -> StoredSource:
+        """The object, to be read piece by piece until `deadline`, of time.monotonic()."""
+        return StoredSource(self, opened, deadline)
 
     def read(
         self, opened: StoredObject, offset: int = 0, length: int | None = None, deadline: float = math.inf

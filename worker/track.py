@@ -43,7 +43,7 @@ from worker.patience import patiently
 from worker.served import ServedModel, ServedModels
 from worker.single_flight import SingleFlight
 from worker.stages import Stopwatch, TimedSource, stage
-from worker.storage import ObjectStore, StoredObject, StoredSource
+from worker.storage import ObjectStore, StoredObject
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +204,7 @@ class Labeller:
         """Decoded once for all models that hear the same windows."""
         with clock.stage("decode"):
             deadline = self._deadline(clock)
-            source = TimedSource(StoredSource(self._store, audio, deadline))
+            source = TimedSource(self._store.source(audio, deadline))
             clips = {
                 heard: self._decoders.decode(source, heard, deadline)
                 for heard in dict.fromkeys(model.audio for model in models)
@@ -261,8 +261,7 @@ def _validated(message: Mapping[str, Any]) -> TrackJob:
     try:
         job = TrackJob.model_validate_json(_as_sent(message), strict=True)
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
-        raise JobInvalid("; ".join(problems)) from error
+        raise JobInvalid.of(error) from error
     if job.enqueued_at > datetime.now(UTC) + AHEAD:
         raise JobInvalid(f"enqueued_at: {job.enqueued_at.isoformat()} is more than a day ahead")
     return job

@@ -99,20 +99,17 @@ def replace_views(connection: Connection) -> None:
                 at_once(statement, connection)
             continue
         reads = set(NAME.findall(view["query"]))
-        materialised = view["kind"] == "materialized view"
-        if not reads.isdisjoint(built + above):
-            if materialised:
-                built.append(name)
-                _build(connection, statement, built)
-            else:
-                above.append(name)
-                last.append(statement)
-        elif not _same(connection, name, view["query"]):
-            if materialised:
-                built.append(name)
-                _build(connection, statement, built)
-            else:
-                at_once(statement, connection)
+        reads_built = not reads.isdisjoint(built + above)
+        if not reads_built and _same(connection, name, view["query"]):
+            continue
+        if view["kind"] == "materialized view":
+            built.append(name)
+            _build(connection, statement, built)
+        elif reads_built:
+            above.append(name)
+            last.append(statement)
+        else:
+            at_once(statement, connection)
     _swap(connection, built, above, last)
     at_once(
         f"drop schema {BUILDING}; "

@@ -145,7 +145,7 @@ def test_enqueue_one_track(
         (["--track-id", "t", "--audio", "http://x/y"], "is not s3://bucket/key"),
         (
             ["--track-id", "t", "--audio", "s3://music/k", "--lyrics", "/nowhere.txt"],
-            "cannot read /nowhere.txt",
+            "cannot read the lyrics /nowhere.txt",
         ),
         (["/nowhere.jsonl"], "cannot read /nowhere.jsonl"),
         (["--track-id", "", "--audio", "s3://music/k"], "track_id: String should have at least 1 character"),

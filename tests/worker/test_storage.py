@@ -16,7 +16,7 @@ from worker.errors import (
 )
 from worker.local import LocalStack
 from worker.settings import StorageSettings
-from worker.storage import ObjectStore, StoredSource
+from worker.storage import ObjectStore
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_read_ends_at_its_deadline_however_slowly_the_bytes_arrive(
         faulty.trickle.set()
         for deadline in (time.monotonic() + 0.3, time.monotonic() - 1):
             with pytest.raises(DeadlinePassed, match="slow was not read in the time"):
-                StoredSource(store, opened, deadline).read_at(0, 9_000)
+                store.source(opened, deadline).read_at(0, 9_000)
 
 
 def test_a_read_that_breaks_off_goes_on_where_it_stopped(

@@ -218,8 +218,7 @@ def _job_of(engine: Engine, track_id: str, kept: object) -> TrackJob | None:
     try:
         return TrackJob.model_validate(kept)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
-        reason = f"what the catalog keeps of it is no job: {problems}"
+        reason = f"what the catalog keeps of it is no job: {JobInvalid.of(error)}"
         JobCatalog(engine).record_failure(
             Failure(None, track_id, "reconcile", JobInvalid.__name__, reason, json.dumps(kept))
         )

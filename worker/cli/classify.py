@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from worker.cli.lyrics import lyrics_in
+
 
 def register(app: typer.Typer) -> None:
     app.command()(classify)
@@ -33,14 +35,14 @@ def classify(
         raise ConfigError(
             "--lyrics goes with one audio file; beside several, put a .txt of the same name each"
         )
-    given = _lyrics(lyrics) if lyrics else None
+    given = lyrics_in(lyrics) if lyrics else None
     model = open_bundle(bundle_or_demo(bundle))
     table = Table("file", "genres", "seconds", "lyrics")
     failed = 0
     for file in files:
         beside = file.with_suffix(".txt")
         try:
-            text = given if lyrics else _lyrics(beside) if beside.is_file() else None
+            text = given if lyrics else lyrics_in(beside) if beside.is_file() else None
             verdict = model.classify(file.read_bytes(), text)
         except (OSError, MediaError, ConfigError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -73,16 +75,3 @@ def classify(
         Console().print(table)
     if failed:
         raise typer.Exit(2)
-
-
-def _lyrics(file: Path) -> str:
-    from media.errors import MediaError
-    from media.lyrics import read_lyrics
-    from worker.errors import ConfigError
-
-    try:
-        return read_lyrics(file.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"cannot read the lyrics {file}: {error.strerror}") from None
-    except MediaError as error:
-        raise ConfigError(f"the lyrics {file}: {error}") from None

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 from rich.console import Console
 
+from worker.cli.lyrics import lyrics_in
+
 if TYPE_CHECKING:
     from schemas.jobs import TrackJob
 
@@ -200,12 +202,4 @@ def _object(url: str) -> dict[str, str]:
 
 def _lyrics(where: str) -> dict[str, str]:
     """A reference to an object, or the text of a file here."""
-    from media.lyrics import read_lyrics
-    from worker.errors import ConfigError
-
-    if where.startswith("s3://"):
-        return _object(where)
-    try:
-        return {"text": read_lyrics(Path(where).read_bytes())}
-    except OSError as error:
-        raise ConfigError(f"cannot read {where}: {error.strerror}") from None
+    return _object(where) if where.startswith("s3://") else {"text": lyrics_in(Path(where))}
