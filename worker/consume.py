@@ -25,7 +25,7 @@ from worker.decoders import DecoderPool
 from worker.errors import ConfigError, DecoderUnavailable, TryLater
 from worker.guard import install_guard
 from worker.lease import Leases
-from worker.memory import bound_memory
+from worker.memory import bound_memory, share_heaps
 from worker.observe import endpoint, event_loop, logs, overdue, tracing
 from worker.observe.delivery import delivered
 from worker.observe.health import Health
@@ -53,6 +53,7 @@ def run_worker(settings: WorkerSettings) -> int:
     SIGTERM finishes the tracks under way and takes no more. Raises ConfigError, BundleError before the
     first job is taken, where the settings cannot work.
     """
+    share_heaps()
     logs.set_up(settings.log_format)
     tracing.set_up()
     check_broker(settings)

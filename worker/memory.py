@@ -1,9 +1,14 @@
-"""A bound on the worker's own memory: above it, it drains and ends, and its supervisor starts a fresh one."""
+"""The worker's own memory: kept small, and bounded.
 
+Above the bound it drains and ends, and its supervisor starts a fresh one.
+"""
+
+import ctypes
 import logging
 import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from time import sleep
 
@@ -13,6 +18,21 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 STATM = Path("/proc/self/statm")
+
+
+M_ARENA_MAX = -8
+"""glibc's mallopt(3)."""
+ARENAS = 2
+
+
+def share_heaps() -> None:
+    """Threads started from now on share two heaps.
+
+    By default glibc gives each thread its own, up to eight a CPU, and each keeps what it once needed for a
+    track: a third of a worker's memory.
+    """
+    with suppress(AttributeError):  # no glibc
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 def bound_memory(max_bytes: int) -> None:
