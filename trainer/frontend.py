@@ -35,7 +35,7 @@ class MelSpectrogram(nn.Module):
 
     def __init__(self, sample_rate: int, n_fft: int, hop: int, mels: int) -> None:
         super().__init__()
-        a = 2 ** (int(math.log2(n_fft)) // 2)
+        a = 2 ** math.ceil(math.log2(n_fft) / 2)
         b = n_fft // a
         if a < 2 or a * b != n_fft or n_fft % hop or hop % b:
             raise ValueError(f"n_fft {n_fft} and hop {hop}: powers of two are needed, hop at least √n_fft")
