@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from exporter.buckets import token_buckets
 from exporter.card import model_card
-from exporter.cost import Labelled, Say, costs_on_noise, costs_on_tracks, refuse_loss
+from exporter.cost import Say, costs_on_noise, costs_on_tracks, refuse_loss
 from exporter.errors import BundleNameError
 from exporter.graph import export_graph
 from exporter.half import halve
@@ -28,6 +28,7 @@ from schemas.bundle import (
 )
 from trainer.atomic import new_folder
 from trainer.checkpoint import Checkpoint
+from trainer.library import Library
 
 GRAPH_FILE = "model.fp32.onnx"
 HALF_FILE = "model.fp16.onnx"
@@ -43,7 +44,7 @@ class Rounded:
     """Which graphs of lower precision are written, and how they are judged."""
 
     precisions: tuple[Precision, ...] = ()
-    labelled: Labelled | None = None
+    labelled: Library | None = None
     """On what their cost is measured; on noise without."""
     allow_loss: bool = False
     """Write them whatever they cost."""
@@ -99,10 +100,15 @@ def write_bundle(
         say("comparing cogenre classify with the checkpoint")
         product = measure_product(folder, draft, "the checkpoint", scores_of_network(checkpoint.network))
         draft = draft.model_copy(update={"product_parity": product})
-        (folder / CARD_FILE).write_text(model_card(draft, description))
-        files = {**draft.files, CARD_FILE: sha256_of(folder / CARD_FILE)}
-        manifest = draft.model_copy(update={"files": files})
-        _write_manifest(folder, manifest)
+        return seal(folder, draft, model_card(draft, description))
+
+
+def seal(folder: Path, draft: BundleManifest, card: str) -> BundleManifest:
+    """Write what is left of a bundle: its card, and the manifest that names it too."""
+    (folder / CARD_FILE).write_text(card)
+    files = {**draft.files, CARD_FILE: sha256_of(folder / CARD_FILE)}
+    manifest = draft.model_copy(update={"files": files})
+    _write_manifest(folder, manifest)
     return manifest
 
 

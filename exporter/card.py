@@ -26,7 +26,7 @@ def model_card(manifest: BundleManifest, description: Description) -> str:
 def _what(manifest: BundleManifest, description: Description) -> str:
     audio = manifest.audio
     reader = description.config.network.lyrics_model
-    reads = "a little BERT of its own" if isinstance(reader, LittleBert) else f"`{reader}`, frozen"
+    reads = "a little BERT of its own" if isinstance(reader, LittleBert) else f"`{reader}`"
     return (
         f"Labels a track with any number of {len(manifest.genres)} genres, from its audio and its lyrics. "
         'The network of Ru et al., "Improving Music Genre Classification from Multi-Modal Properties of '
@@ -81,6 +81,11 @@ def _limits(description: Description) -> str:
         "A track without lyrics is labelled by its audio alone, less well: see the second row above.",
         "Scores are not calibrated probabilities; compare them with the thresholds.",
     ]
+    network = description.config.network
+    names = [name for name in (network.audio_model, network.lyrics_model) if isinstance(name, str)]
+    if names:
+        begun = " and ".join(f"`{name}`" for name in names)
+        limits.append(f"It began with the weights of {begun}: their licences bind it too.")
     if not description.data_set.synthetic:
         limits.append("Music, languages and eras that its data lacks are labelled worse.")
     return "\n".join(f"- {limit}" for limit in limits)

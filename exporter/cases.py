@@ -22,17 +22,18 @@ def parity_cases(audio: AudioInput, max_tokens: int, vocabulary: int) -> Iterato
     lengths = sorted({1, 2, max_tokens // 2 + 1, max_tokens})
     for batch, tokens in (*product(BATCHES, (0, *lengths)), (LARGEST_BATCH, max_tokens)):
         ids, mask = _lyrics(chance, batch, tokens, vocabulary)
-        yield _feed(_sound(chance, batch, audio), ids, mask)
+        yield _feed(sound(chance, batch, audio), ids, mask)
     # Windows of tracks: rows with the lyrics of the one before, or of one further back.
     owner = np.array([0, 0, 1, 1, 1, 0, 2])
     ids, mask = (part[owner] for part in _lyrics(chance, 3, max_tokens, vocabulary))
-    yield _feed(_sound(chance, len(owner), audio), ids, mask)
+    yield _feed(sound(chance, len(owner), audio), ids, mask)
     ids, mask = _lyrics(chance, 3, max_tokens, vocabulary)
     silence, full_scale = np.zeros(audio.window_samples), chance.choice([-1.0, 1.0], audio.window_samples)
     yield _feed(np.stack([silence, full_scale, np.ones_like(silence)]), ids, mask)
 
 
-def _sound(chance: np.random.Generator, batch: int, audio: AudioInput) -> NDArray[np.float64]:
+def sound(chance: np.random.Generator, batch: int, audio: AudioInput) -> NDArray[np.float64]:
+    """(batch, samples): tones in noise, at many levels."""
     time = np.arange(audio.window_samples) / audio.sample_rate
     hertz = 40 * 2 ** chance.uniform(0, 8, (batch, 1))
     loudness = 10 ** -chance.uniform(0, 4, (batch, 1))
@@ -51,5 +52,5 @@ def _lyrics(
     return chance.integers(vocabulary, size=(batch, padded)) * mask, mask
 
 
-def _feed(sound: NDArray[np.float64], ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Feed:
-    return dict(zip(INPUTS, (sound.astype(np.float32), ids, mask), strict=True))
+def _feed(heard: NDArray[np.float64], ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Feed:
+    return dict(zip(INPUTS, (heard.astype(np.float32), ids, mask), strict=True))

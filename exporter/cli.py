@@ -48,15 +48,11 @@ def bundle(
     wanted = _precisions(precision)
     # Torch takes seconds to import: not for --help.
     from exporter.bundle import Rounded, write_bundle
-    from exporter.cost import Labelled
     from trainer.checkpoint import load_checkpoint
     from trainer.data import read_library
 
     loaded = load_checkpoint(checkpoint)
-    labelled = None
-    if measure is not None:
-        folder = measure.resolve() if measure.is_dir() else measure.resolve().parent
-        labelled = Labelled(read_library(measure, loaded.description.genres), folder.name)
+    labelled = read_library(measure, loaded.description.genres) if measure else None
     with console.status("exporting") as status:
         manifest = write_bundle(
             loaded, out, name, version, Rounded(wanted, labelled, allow_loss), status.update

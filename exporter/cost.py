@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,15 +34,6 @@ Say = Callable[[str], None]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """Tracks on which costs are measured."""
-
-    library: Library
-    name: str
-    """What the manifest calls them."""
-
-
 def costs_on_noise(
     checkpoint: Checkpoint, fp32: Path, others: Mapping[Precision, Path]
 ) -> dict[Precision, PrecisionCost]:
@@ -68,7 +58,7 @@ def costs_on_noise(
 
 def costs_on_tracks(
     checkpoint: Checkpoint,
-    labelled: Labelled,
+    library: Library,
     fp32: Path,
     others: Mapping[Precision, Path],
     say: Say = lambda _: None,
@@ -82,17 +72,17 @@ def costs_on_tracks(
     graphs = {precision: scores_of_graph(graph) for precision, graph in every.items()}
     means: dict[Precision, list[NDArray[np.float64]]] = {precision: [] for precision in graphs}
     kept: list[Track] = []
-    tracks = labelled.library.of(SPLIT)
-    for number, (track, feed) in enumerate(_feeds(checkpoint, labelled.library, tracks), start=1):
+    tracks = library.of(SPLIT)
+    for number, (track, feed) in enumerate(_feeds(checkpoint, library, tracks), start=1):
         say(f"measuring precisions, track {number} of {len(tracks)}")
         kept.append(track)
         for precision, scores in graphs.items():
             means[precision].append(scores(feed).mean(0))
     if not kept:
         raise ManifestError(
-            f"{labelled.name}: no track of split {SPLIT} can be read; precisions are measured on them"
+            f"{library.name}: no track of split {SPLIT} can be read; precisions are measured on them"
         )
-    truth = labelled.library.labels(kept)
+    truth = library.labels(kept)
     found = {precision: np.stack(rows) for precision, rows in means.items()}
     map_of = {
         precision: measure(torch.from_numpy(scores), _decisions(checkpoint, scores), truth)["map"]
@@ -100,7 +90,7 @@ def costs_on_tracks(
     }
     return {
         precision: PrecisionCost(
-            data_set=f"{labelled.name}, {SPLIT}",
+            data_set=f"{library.name}, {SPLIT}",
             inputs=len(kept),
             changed_decisions=_changed(checkpoint, found["fp32"], found[precision]),
             map_loss=round(map_of["fp32"] - map_of[precision], 6),

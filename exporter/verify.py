@@ -26,7 +26,7 @@ def allowed_difference(precision: Precision) -> float:
 def measure_parity(checkpoint: Checkpoint, graph: Path) -> Parity:
     """Compare the checkpoint with a graph run by ONNX Runtime on the CPU. Raises GraphError, ParityError."""
     reference = scores_of_network(checkpoint.network)
-    return _compare("the checkpoint", reference, graph, checkpoint_cases(checkpoint), LARGEST_DIFFERENCE)
+    return compare("the checkpoint", reference, graph, checkpoint_cases(checkpoint), LARGEST_DIFFERENCE)
 
 
 def checkpoint_cases(checkpoint: Checkpoint) -> Iterable[Feed]:
@@ -46,7 +46,7 @@ def verify(bundle: Path, checkpoint: Checkpoint | None = None) -> dict[Precision
     name, reference = reference_of(bundle, manifest, checkpoint)
     tokenizer = Tokenizer.from_file(str(bundle / manifest.lyrics.tokenizer))
     return {
-        precision: _compare(
+        precision: compare(
             name,
             reference,
             bundle / file,
@@ -81,7 +81,15 @@ def _require_same_inputs(manifest: BundleManifest, checkpoint: Checkpoint) -> No
             )
 
 
-def _compare(name: str, reference: Scores, graph: Path, cases: Iterable[Feed], allowed: float) -> Parity:
+def compare(
+    name: str,
+    reference: Scores,
+    graph: Path,
+    cases: Iterable[Feed],
+    allowed: float,
+    advice: str = "export again from the checkpoint",
+) -> Parity:
+    """A graph's probabilities with those of what is called `name`. Raises GraphError, ParityError."""
     served = scores_of_graph(graph)
     worst, count = 0.0, 0
     for feed in cases:
@@ -90,8 +98,7 @@ def _compare(name: str, reference: Scores, graph: Path, cases: Iterable[Feed], a
             batch, tokens = feed[INPUTS[1]].shape
             raise ParityError(
                 f"{graph.name} and {name} differ by {difference:.2g} in a probability "
-                f"(batch {batch}, {tokens} tokens); at most {allowed:g} is allowed: "
-                "export again from the checkpoint"
+                f"(batch {batch}, {tokens} tokens); at most {allowed:g} is allowed: {advice}"
             )
         worst = max(worst, difference)
         count += 1

@@ -69,7 +69,7 @@ def ablate(
     else:
         library = read_library(source)
     require_examples(library)
-    tracks = key_of(*(track.model_dump_json() for track in library.tracks))
+    tracks = library.identity
     runs = planned(config, seeds)
     found = {run.name: _read(out, run, tracks) for run in runs}
     results = [result for result in found.values() if result is not None]

@@ -72,8 +72,7 @@ def fit(
     # Torch takes seconds to import: not for a wrong setting.
     from trainer import fit as fitting
 
-    folder = source.resolve() if source.is_dir() else source.resolve().parent
-    description = fitting.fit(source, config, out, data_set or folder.name, synthetic, cache or user_cache())
+    description = fitting.fit(source, config, out, data_set, synthetic, cache or user_cache())
     with_lyrics, without = description.measurements
     table = Table("on the test split", "with lyrics", "lyrics withheld")
     for name, value in with_lyrics.metrics.items():
@@ -154,9 +153,8 @@ def evaluate(
     from trainer.evaluation.page import SHOWN
     from trainer.evaluation.wording import interval_text, value_text
 
-    folder = source.resolve() if source.is_dir() else source.resolve().parent
     found = evaluation.evaluate(
-        checkpoint, source, split, out, data_set or folder.name, resamples, seed, cache or user_cache()
+        checkpoint, source, split, out, data_set, resamples, seed, cache or user_cache()
     )
     table = Table(f"{found.level:.0%} intervals", *SHOWN)
     for group in found.groups:

@@ -8,7 +8,7 @@ from trainer.manifest import read_manifest
 from trainer.music4all import read_music4all
 from trainer.splits import with_splits
 
-__all__ = ["SPLITS", "Library", "Split", "Track", "read_library"]
+__all__ = ["SPLITS", "Library", "Split", "Track", "read_library", "read_listed"]
 
 
 def read_library(source: Path, genres: tuple[Genre, ...] | None = None) -> Library:
@@ -18,5 +18,10 @@ def read_library(source: Path, genres: tuple[Genre, ...] | None = None) -> Libra
 
     Raises ManifestError, LeakError.
     """
-    library = (read_music4all if source.is_dir() else read_manifest)(source, genres)
+    library = read_listed(source, genres)
     return Library(library.folder, library.genres, tuple(with_splits(library.tracks)))
+
+
+def read_listed(source: Path, genres: tuple[Genre, ...] | None = None) -> Library:
+    """The same with the splits that are listed, and no other. Raises ManifestError."""
+    return (read_music4all if source.is_dir() else read_manifest)(source, genres)

@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader
 
 from trainer.atomic import new_folder, refuse_existing, write_text
 from trainer.augment import mixup, spec_augment
-from trainer.cache import Cache, key_of
+from trainer.cache import Cache
 from trainer.checkpoint import TOKENIZER_FILE, DataSet, Description, save_checkpoint
 from trainer.config import FitConfig, TrainingConfig
 from trainer.data import SPLITS, Library, read_library
@@ -131,17 +131,24 @@ class FitModule(lightning.LightningModule):
 
 
 def fit(
-    source: Path, config: TrainingConfig, out: Path, data_set: str, synthetic: bool, cache: Path | None = None
+    source: Path,
+    config: TrainingConfig,
+    out: Path,
+    data_set: str | None,
+    synthetic: bool,
+    cache: Path | None = None,
 ) -> Description:
     """Train on what `read_library` reads and write a checkpoint to the folder `out`, complete or not at all.
 
     Kept are the weights of the epoch with the best validation mAP; thresholds are fitted on validation,
     and the test split is measured once. A run that was stopped is carried on by the same call, to the same
-    metrics. `cache` is a folder that keeps what is computed of files for other runs; without it nothing is
-    kept. Raises a TrainerError.
+    metrics. `data_set` is what the data are called; without it they have their folder's name. `cache` is a
+    folder that keeps what is computed of files for other runs; without it nothing is kept. Raises a
+    TrainerError.
     """
     refuse_existing(out)
     library = read_library(source)
+    data_set = data_set or library.name
     require_examples(library)
     unfinished = out.with_name(f"{out.name}.unfinished")
     _begin(unfinished, library, config)
@@ -179,8 +186,7 @@ def fit(
 
 def _begin(unfinished: Path, library: Library, config: TrainingConfig) -> None:
     """Raises OutputError where the folder holds another run."""
-    tracks = key_of(*(track.model_dump_json() for track in library.tracks))
-    run = Run(config=config, tracks=tracks).model_dump_json(indent=2) + "\n"
+    run = Run(config=config, tracks=library.identity).model_dump_json(indent=2) + "\n"
     file = unfinished / RUN_FILE
     if not file.exists():
         unfinished.mkdir(parents=True, exist_ok=True)

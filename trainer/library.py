@@ -13,6 +13,7 @@ from torch import Tensor
 from media.decode import Clip, decode_windows
 from media.lyrics import clean_lyrics, read_lyrics
 from schemas.bundle import AudioInput, Genre
+from trainer.cache import key_of
 from trainer.storage import is_url, read_bytes
 
 Split = Literal["train", "valid", "test"]
@@ -60,6 +61,16 @@ class Library:
     folder: Path
     genres: tuple[Genre, ...]
     tracks: tuple[Track, ...]
+
+    @property
+    def name(self) -> str:
+        """That of its folder."""
+        return self.folder.resolve().name
+
+    @property
+    def identity(self) -> str:
+        """Of its tracks, their splits and their genres."""
+        return key_of(*(track.model_dump_json() for track in self.tracks))
 
     def of(self, split: Split) -> list[Track]:
         return [track for track in self.tracks if track.split == split]

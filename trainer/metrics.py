@@ -82,6 +82,11 @@ def measure(probabilities: Tensor, accepted: Tensor, labels: Tensor) -> dict[str
 
 
 def _macro(metric: Callable[[Tensor, Tensor], Tensor], probabilities: Tensor, truth: Tensor) -> Tensor:
-    told_apart = truth.bool().any(0) & ~truth.bool().all(0)
-    values = [metric(probabilities[:, genre], truth[:, genre]) for genre in told_apart.nonzero().flatten()]
+    genres = told_apart(truth).nonzero().flatten()
+    values = [metric(probabilities[:, genre], truth[:, genre]) for genre in genres]
     return torch.stack(values).mean() if values else torch.zeros(())
+
+
+def told_apart(truth: Tensor) -> Tensor:
+    """(G,): whether some tracks have the genre and others lack it."""
+    return truth.bool().any(0) & ~truth.bool().all(0)

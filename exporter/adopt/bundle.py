@@ -15,11 +15,12 @@ from exporter.adopt.check import Windows, measure_parity
 from exporter.adopt.graph import export_adopted
 from exporter.adopt.source import Source
 from exporter.adopt.taxonomy import Taxonomy, mapped
-from exporter.adopt.thresholds import fit_thresholds, labelled_tracks
-from exporter.bundle import CARD_FILE, GRAPH_FILE, PACKAGES, TOKENIZER_FILE, check_label
+from exporter.adopt.thresholds import fit_thresholds
+from exporter.bundle import GRAPH_FILE, PACKAGES, TOKENIZER_FILE, check_label, seal
 from media.errors import MediaError
-from schemas.bundle import MANIFEST_FILE, AudioInput, BundleManifest, LyricsInput, sha256_of
+from schemas.bundle import AudioInput, BundleManifest, LyricsInput, sha256_of
 from trainer.atomic import new_folder
+from trainer.data import read_listed
 from trainer.errors import UnreadableFile
 from trainer.feature_extractors import hears
 from trainer.library import Library
@@ -68,7 +69,7 @@ def adopt(
         picking="spread",
     )
     # Before the export, which takes long.
-    library = labelled_tracks(valid, mapping.genres) if valid else None
+    library = read_listed(valid, mapping.genres) if valid else None
     with new_folder(out) as folder:
         graph = folder / GRAPH_FILE
         width = export_adopted(source, mapping, audio.window_samples, graph)
@@ -94,11 +95,7 @@ def adopt(
             weights=source.weights,
             made_with={package: version(package) for package in PACKAGES},
         )
-        (folder / CARD_FILE).write_text(adopted_card(draft, source.weights))
-        files = {**draft.files, CARD_FILE: sha256_of(folder / CARD_FILE)}
-        manifest = draft.model_copy(update={"files": files})
-        (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
-    return manifest
+        return seal(folder, draft, adopted_card(draft, source.weights))
 
 
 def _recordings(library: Library, audio: AudioInput) -> Iterator[Windows]:

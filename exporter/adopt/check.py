@@ -12,8 +12,8 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from exporter.adopt.source import Source
 from exporter.adopt.taxonomy import Mapping
-from exporter.errors import ParityError
-from exporter.scores import scores_of_graph
+from exporter.cases import Feed, sound
+from exporter.verify import compare
 from schemas.bundle import INPUTS, AudioInput, Parity
 
 LARGEST_DIFFERENCE = 1e-3
@@ -39,21 +39,23 @@ def measure_parity(
     source: Source, mapping: Mapping, audio: AudioInput, graph: Path, recordings: Iterable[Windows] = ()
 ) -> Parity:
     """Over made-up sound, short and silent windows among it, and `recordings`. Raises ParityError."""
-    served = scores_of_graph(graph)
-    worst, cases = 0.0, 0
-    for windows in chain(_cases(audio), recordings):
-        ids = np.zeros((len(windows), 1), np.int64)
-        got = served(dict(zip(INPUTS, (windows, ids, ids), strict=True)))
-        difference = float(np.abs(got - original_scores(source, mapping, windows)).max())
-        if not difference <= LARGEST_DIFFERENCE:
-            raise ParityError(
-                f"the graph and the checkpoint's own pipeline differ by {difference:.2g} in a probability "
-                f"(batch {len(windows)}); at most {LARGEST_DIFFERENCE:g} is allowed: "
-                "this checkpoint cannot be adopted"
-            )
-        worst = max(worst, difference)
-        cases += 1
-    return Parity(max_probability_difference=worst, cases=cases)
+
+    def reference(feed: Feed) -> NDArray[np.float64]:
+        return original_scores(source, mapping, feed[INPUTS[0]].astype(np.float32))
+
+    return compare(
+        "the checkpoint's own pipeline",
+        reference,
+        graph,
+        map(_without_lyrics, chain(_cases(audio), recordings)),
+        LARGEST_DIFFERENCE,
+        advice="this checkpoint cannot be adopted",
+    )
+
+
+def _without_lyrics(windows: Windows) -> Feed:
+    ids = np.zeros((len(windows), 1), np.int64)
+    return dict(zip(INPUTS, (windows, ids, ids), strict=True))
 
 
 def _heard(window: Windows) -> Windows:
@@ -63,23 +65,15 @@ def _heard(window: Windows) -> Windows:
 
 
 def _cases(audio: AudioInput) -> Iterator[Windows]:
-    """Tones in noise at many levels; tracks shorter than the window; full scale; silence."""
+    """Tones in noise; tracks shorter than the window; full scale; silence."""
     chance = np.random.default_rng(0)
-    time = np.arange(audio.window_samples) / audio.sample_rate
-
-    def sound(count: int) -> Windows:
-        hertz = 40 * 2 ** chance.uniform(0, 7, (count, 1))
-        loudness = 10 ** -chance.uniform(0, 4, (count, 1))
-        noise = chance.uniform(-1, 1, (count, audio.window_samples))
-        mixed = loudness * (np.sin(2 * np.pi * hertz * time) + noise) / 2
-        return np.asarray(mixed, np.float32)
-
+    samples = audio.window_samples
     for batch in (1, 2, 3):
-        yield sound(batch)
-    short = sound(2)
-    _silence_from(short, (audio.window_samples // 3, 2 * audio.window_samples // 3))
+        yield sound(chance, batch, audio).astype(np.float32)
+    short = sound(chance, 2, audio).astype(np.float32)
+    _silence_from(short, (samples // 3, 2 * samples // 3))
     yield short
-    yield np.stack([np.zeros_like(time), chance.choice([-1.0, 1.0], len(time))]).astype(np.float32)
+    yield np.stack([np.zeros(samples), chance.choice([-1.0, 1.0], samples)]).astype(np.float32)
 
 
 def _silence_from(windows: Windows, ends: Sequence[int]) -> None:

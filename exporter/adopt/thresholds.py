@@ -10,12 +10,10 @@ from rich.progress import track as progress
 
 from exporter.scores import scores_of_graph
 from media.errors import MediaError
-from schemas.bundle import INPUTS, AudioInput, Genre, Measurement
+from schemas.bundle import INPUTS, AudioInput, Measurement
 from trainer.errors import ManifestError, UnreadableFile
 from trainer.library import Library
-from trainer.manifest import read_manifest
 from trainer.metrics import best_thresholds, decide, measure
-from trainer.music4all import read_music4all
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +23,6 @@ class Fitted:
     thresholds: tuple[float, ...]
     measurement: Measurement
     """On the tracks that they were fitted on, and so better than on others."""
-
-
-def labelled_tracks(source: Path, genres: tuple[Genre, ...]) -> Library:
-    """Of a manifest or of a folder in Music4All's layout. Raises ManifestError."""
-    return (read_music4all if source.is_dir() else read_manifest)(source, genres)
 
 
 def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> Fitted:
@@ -56,7 +49,5 @@ def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> Fitted:
     labels = library.labels(kept)
     thresholds = best_thresholds(scores, labels)
     metrics = measure(scores, decide(scores, thresholds, library.genres), labels)
-    measurement = Measurement(
-        data_set=library.folder.resolve().name, split=split or "all", tracks=len(kept), metrics=metrics
-    )
+    measurement = Measurement(data_set=library.name, split=split or "all", tracks=len(kept), metrics=metrics)
     return Fitted(tuple(map(float, thresholds)), measurement)

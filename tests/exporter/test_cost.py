@@ -8,13 +8,13 @@ import pytest
 from onnx import numpy_helper
 
 from exporter.bundle import GRAPH_FILE, INT8_FILE, Rounded, write_bundle
-from exporter.cost import Labelled, costs_on_tracks, refuse_loss
+from exporter.cost import costs_on_tracks, refuse_loss
 from exporter.errors import LossError
 from schemas.bundle import PrecisionCost, read_bundle
 from tests.exporter.tracks import write_tracks
 from tests.exporter.weights import genre_vectors
 from trainer.checkpoint import Checkpoint
-from trainer.data import read_library
+from trainer.data import Library, read_library
 from trainer.errors import ManifestError
 
 INT8 = Rounded(("int8",))
@@ -71,8 +71,9 @@ def test_fp32_alone_has_no_cost(checkpoint: Checkpoint, tmp_path: Path) -> None:
     assert INT8_FILE not in manifest.files
 
 
-def labelled(folder: Path, checkpoint: Checkpoint) -> Labelled:
-    return Labelled(read_library(write_tracks(folder), checkpoint.description.genres), "tones")
+def labelled(folder: Path, checkpoint: Checkpoint) -> Library:
+    (folder / "tones").mkdir()
+    return read_library(write_tracks(folder / "tones"), checkpoint.description.genres)
 
 
 def test_tracks_of_the_validation_split_are_labelled_by_both(
@@ -104,7 +105,7 @@ def test_a_split_that_cannot_be_read_is_refused(
     bundle_folder: Path, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     tracks = labelled(tmp_path, checkpoint)
-    for file in tmp_path.glob("*.flac"):
+    for file in tmp_path.rglob("*.flac"):
         file.unlink()
     fp32 = bundle_folder / GRAPH_FILE
     with pytest.raises(ManifestError, match="no track of split valid can be read"):
@@ -113,8 +114,7 @@ def test_a_split_that_cannot_be_read_is_refused(
 
 @pytest.mark.usefixtures("exported")
 def test_a_bundle_says_what_its_precisions_cost_on_tracks(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    (tmp_path / "music").mkdir()
-    tracks = labelled(tmp_path / "music", checkpoint)
+    tracks = labelled(tmp_path, checkpoint)
     write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Rounded(("int8",), tracks))
     cost = read_bundle(tmp_path / "out").precision_cost["int8"]
     assert (cost.data_set, cost.inputs) == ("tones, valid", 3)

@@ -18,7 +18,7 @@ from schemas.bundle import Genre
 from trainer.evaluation.bootstrap import Metrics, estimate, resample, together
 from trainer.evaluation.calibration import calibration_error
 from trainer.evaluation.findings import Curve, Estimate, GenreFinding, Group
-from trainer.metrics import decide, measure
+from trainer.metrics import decide, measure, told_apart
 
 MOST_POINTS = 100
 """Of a precision-recall curve: a drawing shows no more."""
@@ -89,7 +89,7 @@ def _group(name: str, probabilities: Tensor, accepted: Tensor, labels: Tensor, r
 def _genres(labelled: Labelled, resampled: Metrics, without: Metrics) -> list[GenreFinding]:
     labels, accepted = labelled.labels.long(), labelled.accepted
     f1 = multilabel_f1_score(accepted.long(), labels, len(labelled.genres), average="none").tolist()
-    told_apart = _told_apart(labels).tolist()
+    has_curve = told_apart(labels).tolist()
     findings = []
     for number, genre in enumerate(labelled.genres):
         scores, unread, truth, given = (
@@ -112,7 +112,7 @@ def _genres(labelled: Labelled, resampled: Metrics, without: Metrics) -> list[Ge
                 ),
                 roc_auc=_ranked(binary_auroc, scores, truth, resampled.genres["roc_auc"][:, number]),
                 calibration_error=calibration_error(scores, truth),
-                curve=_curve(scores, truth) if told_apart[number] else None,
+                curve=_curve(scores, truth) if has_curve[number] else None,
             )
         )
     return findings
@@ -131,11 +131,6 @@ def _curve(scores: Tensor, truth: Tensor) -> Curve:
     # Evenly along the recall: most thresholds of a rare genre lie where nothing is gained any more.
     points = torch.searchsorted(recall, torch.linspace(0, 1, MOST_POINTS)).unique()
     return Curve(precision=_rounded(precision[points]), recall=_rounded(recall[points]))
-
-
-def _told_apart(labels: Tensor) -> Tensor:
-    """(G,): whether some tracks have the genre and others lack it."""
-    return labels.bool().any(0) & ~labels.bool().all(0)
 
 
 def _rounded(values: Tensor) -> tuple[float, ...]:

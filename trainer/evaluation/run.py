@@ -39,14 +39,14 @@ def evaluate(
     source: Path,
     split: Split,
     out: Path,
-    data_set: str,
+    data_set: str | None,
     resamples: int,
     seed: int,
     cache: Path | None = None,
 ) -> Findings:
     """Measure a checkpoint on a split of what `read_library` reads, and write the folder `out`.
 
-    The same arguments give the same findings. `cache` as in `fit`. Raises a TrainerError.
+    The same arguments give the same findings. `data_set` and `cache` as in `fit`. Raises a TrainerError.
     """
     checkpoint = load_checkpoint(checkpoint_folder)
     description, network = checkpoint.description, checkpoint.network
@@ -75,7 +75,7 @@ def evaluate(
         findings = Findings(
             trained_on=description.data_set.name,
             synthetic=description.data_set.synthetic,
-            data_set=data_set,
+            data_set=data_set or library.name,
             split=split,
             tracks=len(features),
             left_out=dict(Counter(features.left_out)),

@@ -16,7 +16,7 @@ from exporter.adopt.bundle import Listening, adopt
 from exporter.adopt.check import LARGEST_DIFFERENCE, measure_parity
 from exporter.adopt.source import load_source
 from exporter.adopt.taxonomy import Taxonomy, mapped
-from exporter.adopt.thresholds import fit_thresholds, labelled_tracks
+from exporter.adopt.thresholds import fit_thresholds
 from exporter.cli import main
 from exporter.errors import ParityError
 from exporter.verify import verify
@@ -24,6 +24,7 @@ from schemas.bundle import INPUTS, OUTPUTS, read_bundle
 from tests.exporter.adopt import checkpoints
 from tests.exporter.test_operators import strangers
 from tests.sounds import encode, tone
+from trainer.data import read_listed
 from trainer.errors import ManifestError
 from trainer.metrics import best_thresholds
 from worker.model import open_bundle
@@ -175,12 +176,12 @@ def labelled(folder: Path, splits: bool) -> Path:
 
 
 @pytest.mark.parametrize(("splits", "tracks", "split"), [(True, 2, "valid"), (False, 4, "all")])
-def test_thresholds_are_fitted_on_labelled_tracks(
+def test_thresholds_are_fitted_on_read_listed(
     adopted: Path, tmp_path: Path, splits: bool, tracks: int, split: str
 ) -> None:
     manifest = read_bundle(adopted)
     found = fit_thresholds(
-        labelled_tracks(labelled(tmp_path, splits), manifest.genres), manifest.audio, adopted / GRAPH
+        read_listed(labelled(tmp_path, splits), manifest.genres), manifest.audio, adopted / GRAPH
     )
     assert (found.measurement.tracks, found.measurement.split) == (tracks, split)
     column = [genre.slug for genre in manifest.genres].index("techno")
@@ -202,7 +203,7 @@ def test_tracks_that_cannot_be_read_are_left_out(adopted: Path, tmp_path: Path) 
     (tmp_path / "0.flac").write_bytes(b"no sound")
     manifest = read_bundle(adopted)
     with pytest.raises(ManifestError, match="1 of 2 tracks to fit thresholds on can be read"):
-        fit_thresholds(labelled_tracks(tracks, manifest.genres), manifest.audio, adopted / GRAPH)
+        fit_thresholds(read_listed(tracks, manifest.genres), manifest.audio, adopted / GRAPH)
 
 
 LABEL = ("--name", "adopted", "--version", "1")
