@@ -18,6 +18,7 @@ from pathlib import Path
 import redis
 from rich.console import Console
 
+from benchmarks.machine import command
 from benchmarks.throughput import jobs
 from schemas.catalog.migrate import migrate
 from worker.catalog.connect import connect
@@ -61,7 +62,7 @@ def main() -> None:
             rates["new tracks"].append(rate(file, count))
             rates["the same again"].append(rate(file, count))
             queue.flushall()
-    console.print(f"`{' '.join(sys.argv)}`, {datetime.now(UTC):%Y-%m-%d}, {available_cpus()} CPUs\n")
+    console.print(f"`{command()}`, {datetime.now(UTC):%Y-%m-%d}, {available_cpus()} CPUs\n")
     console.print("| jobs with 2.7 kB of lyrics | jobs/s, median of 3 |\n|---|--:|")
     for name, measured in rates.items():
         console.print(f"| {name} | {statistics.median(measured):,.0f} |")

@@ -1,10 +1,16 @@
-"""The machine that a figure was measured on."""
+"""Where a figure comes from: the command, and the machine that it was measured on."""
 
 import platform
 import re
+import sys
 from pathlib import Path
 
 from worker.session import available_cpus
+
+
+def command() -> str:
+    """As it was called, with names in the place of paths, which mean nothing elsewhere."""
+    return " ".join([sys.argv[0], *(Path(one).name if "/" in one else one for one in sys.argv[1:])])
 
 
 def processor() -> str:

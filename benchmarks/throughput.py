@@ -16,7 +16,6 @@ import io
 import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ import numpy as np
 from rich.console import Console
 from sqlalchemy import Engine, text
 
-from benchmarks.machine import processor
+from benchmarks.machine import command, processor
 from media.decode import decode_windows
 from schemas.catalog.migrate import migrate
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
@@ -176,7 +175,7 @@ def speed(
         say(f"| {stage} | {percentiles([row.timings[stage] / 1000 for row in half])} |")
     if measured:
         figures = {
-            "command": " ".join(sys.argv),
+            "command": command(),
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "machine": f"{available_cpus()} CPUs of {processor()}",
             "model": model.manifest.label,
@@ -220,7 +219,7 @@ def main() -> None:
         )
         engine = connect(CatalogSettings.load())
         migrate(engine)
-        console.print(f"`{' '.join(sys.argv)}`, {datetime.now(UTC):%Y-%m-%d}, {available_cpus()} CPUs\n")
+        console.print(f"`{command()}`, {datetime.now(UTC):%Y-%m-%d}, {available_cpus()} CPUs\n")
         if given.memory:
             memory(console, engine, given.memory)
         else:

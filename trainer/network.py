@@ -106,7 +106,12 @@ class CrossAttention(nn.Module):
 
 
 class GenreGraph(nn.Module):
-    """GCEM: genre vectors (G, W), two graph convolutions σ(Â X W) over the genre names' embeddings."""
+    """GCEM: genre vectors (G, W), two graph convolutions σ(Â X W) over the genre names' embeddings.
+
+    Its weights are of unit scale, and what they multiply is scaled down instead. Adam's steps are all of one
+    size: through weights of the usual scale they would move a vector many times as fast as free ones move,
+    and training would lag behind that without GCEM.
+    """
 
     nodes: Tensor
     correlation: Tensor
@@ -116,15 +121,15 @@ class GenreGraph(nn.Module):
         self.self_loop = config.self_loop
         self.register_buffer("nodes", nodes)
         self.register_buffer("correlation", correlation)
-        self.first = nn.Linear(nodes.shape[1], config.width)
-        self.second = nn.Linear(config.width, config.width)
+        self.first = nn.Parameter(torch.randn(nodes.shape[1], config.width))
+        self.second = nn.Parameter(torch.randn(config.width, config.width))
 
     def forward(self) -> Tensor:
         # Embeddings of names are nearly parallel: what they share is taken out.
-        x = F.normalize(self.nodes - self.nodes.mean(0), dim=-1) * math.sqrt(self.nodes.shape[1])
+        x = F.normalize(self.nodes - self.nodes.mean(0), dim=-1)
         adjacency = propagation(self.correlation, self.self_loop)
-        hidden = F.leaky_relu(adjacency @ self.first(x), 0.2)
-        vectors: Tensor = adjacency @ self.second(hidden)
+        hidden = F.leaky_relu(adjacency @ x @ self.first, 0.2)
+        vectors: Tensor = adjacency @ hidden @ self.second / math.sqrt(len(self.second))
         return vectors
 
 

@@ -51,23 +51,23 @@ def test_both_attentions_read_what_the_other_encoder_gave(
 
 @torch.no_grad()
 def test_graph_convolution_is_the_propagated_and_projected_nodes(network: Network) -> None:
-    """Kipf and Welling's layer, twice: row i is the sum over j of Â_ij · (W x_j + b)."""
+    """Kipf and Welling's layer, twice: row i is the sum over j of Â_ij · Wᵀ x_j."""
     graph = network.genre_vectors
     assert isinstance(graph, GenreGraph)
     adjacency = propagation(graph.correlation, graph.self_loop)
     centred = graph.nodes - graph.nodes.mean(0)
-    x = centred / centred.norm(dim=1, keepdim=True) * graph.nodes.shape[1] ** 0.5
+    x = centred / centred.norm(dim=1, keepdim=True)
 
-    def convolved(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def convolved(features: Tensor, weight: Tensor) -> Tensor:
         rows = [
-            sum(adjacency[i, j] * (weight @ features[j] + bias) for j in range(len(features)))
+            sum(adjacency[i, j] * (features[j] @ weight) for j in range(len(features)))
             for i in range(len(features))
         ]
         return torch.stack([row for row in rows if isinstance(row, Tensor)])
 
-    hidden = convolved(x, graph.first.weight, graph.first.bias)
+    hidden = convolved(x, graph.first)
     hidden = torch.where(hidden > 0, hidden, 0.2 * hidden)
-    expected = convolved(hidden, graph.second.weight, graph.second.bias)
+    expected = convolved(hidden, graph.second) / graph.second.shape[0] ** 0.5
     torch.testing.assert_close(graph(), expected, atol=1e-5, rtol=1e-4)
 
 

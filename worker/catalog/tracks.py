@@ -83,11 +83,16 @@ CONFIRM = text("""
     returning id
 """)
 
-# The track's own result before those of others with the same input.
+# The track's own result before that of any other with the same input: a thousand tracks may share one.
 KNOWN = text("""
-    select track_id = :track_id as own, scores, embedding, lyrics, track_seconds, heard_seconds
-    from classification
-    where input_hash = :input_hash and model_id = :model
+    (select true as own, scores, embedding, lyrics, track_seconds, heard_seconds
+     from classification
+     where track_id = :track_id and model_id = :model and input_hash = :input_hash)
+    union all
+    (select false, scores, embedding, lyrics, track_seconds, heard_seconds
+     from classification
+     where input_hash = :input_hash and model_id = :model
+     limit 1)
     order by own desc
     limit 1
 """)
