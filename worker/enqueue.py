@@ -1,16 +1,15 @@
 """Jobs into the queue: registered in the catalog first, so that one that gets lost is known to be missing."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 
 from celery import Celery
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
-from schemas.jobs import QUEUE_TRACKS, TASK_NAME, TrackJob
+from schemas.jobs import QUEUE_TRACKS, TrackJob
 from worker.catalog.failures import OpenFailure
 from worker.catalog.jobs import expect, upsert_tracks
-from worker.observe.delivery import PUBLISHED_AT
+from worker.envelope import envelope
 
 PAGE = 500
 """Jobs registered in one transaction, then published."""
@@ -60,16 +59,9 @@ def enqueue(
 
 
 def publish_jobs(app: Celery, jobs: Iterable[TrackJob], queue: str) -> None:
-    """Push jobs that the catalog knows."""
+    """Push jobs that the catalog knows, all in one go: Celery would send them one by one, half as fast."""
     with app.producer_or_acquire() as producer:
+        pipeline = producer.channel.client.pipeline(transaction=False)
         for job in jobs:
-            app.send_task(
-                TASK_NAME,
-                kwargs=job.model_dump(mode="json"),
-                queue=queue,
-                # For Celery's logs. It would make the whole job's text of it, a quarter of the time here.
-                argsrepr="()",
-                kwargsrepr=job.track_id,
-                producer=producer,
-                headers={PUBLISHED_AT: datetime.now(UTC).isoformat()},
-            )
+            pipeline.lpush(queue, envelope(job, queue))
+        pipeline.execute()

@@ -8,11 +8,12 @@ and they see only the parts that a job needs.
 import base64
 import json
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 from kombu.utils.json import loads
 
-from schemas.jobs import TASK_NAME
+from schemas.jobs import TASK_NAME, TrackJob
 
 KEPT_HEADERS = ("id", "task", "lang", "traceparent", "published_at")
 """Text, all of them. Celery acts on others: time limits, stamps, chains, compression."""
@@ -20,6 +21,27 @@ KEPT_HEADERS = ("id", "task", "lang", "traceparent", "published_at")
 
 class EnvelopeInvalid(ValueError):
     """Why a message cannot be handed to Celery."""
+
+
+def envelope(job: TrackJob, queue: str) -> bytes:
+    """A job as it is pushed to `queue`, now: only what a worker reads of it."""
+    return json.dumps(
+        {
+            "body": json.dumps([[], job.model_dump(mode="json"), {}]),
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": {
+                "id": str(uuid.uuid4()),
+                "task": TASK_NAME,
+                "published_at": datetime.now(UTC).isoformat(),
+            },
+            "properties": {
+                "body_encoding": None,
+                "delivery_tag": str(uuid.uuid4()),
+                "delivery_info": {"exchange": "", "routing_key": queue},
+            },
+        }
+    ).encode()
 
 
 def sound(item: bytes, queue: str) -> bytes:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from base64 import b64decode
 from typing import Any
 
 import pytest
@@ -37,7 +36,7 @@ def queued(environment: dict[str, str], queue: str = QUEUE_BACKFILL) -> list[dic
     """The jobs in a queue, in the order in which they are served."""
     broker: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
     messages = map(json.loads, broker.lrange(queue, 0, -1)[::-1])
-    return [json.loads(b64decode(message["body"]))[1] for message in messages]
+    return [json.loads(message["body"])[1] for message in messages]
 
 
 def backfill(catalog: Engine, after: str = "") -> Backfill:
