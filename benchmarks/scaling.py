@@ -2,11 +2,13 @@
 
     .venv/bin/python benchmarks/scaling.py
 
-One, two and four worker processes label tracks from a full queue, each as on a machine of its own: one thread
-for the model, one decode process, four tracks at once. The load that waits has short tracks behind an S3 that
-answers late; the load that computes has three minutes of MP3 and an S3 that answers at once. Throughput is
-counted from the first commit to the last. Efficiency is that throughput over the number of workers times the
-throughput of one. Servers and workers share the machine. Writes `benchmarks/results/scaling.md`.
+One, two and four worker processes label tracks from a full queue, each as on a machine of its own: one
+thread for the model, one decode process, four tracks at once. The load that waits has short tracks behind
+an S3 that answers late; the load that computes has three minutes of MP3 and an S3 that answers at once, and
+each of its workers has one CPU: two share one where there are more workers than CPUs. Throughput is all
+tracks over the time from the first being enqueued to the last commit. Efficiency is that throughput over
+what one worker does times the number of workers, or, where they compute, of the CPUs that they have.
+Servers and workers share the machine. Writes `benchmarks/results/scaling.md`.
 """
 
 import os
@@ -53,11 +55,17 @@ class Load:
     """Seconds before S3 answers."""
     tracks: int
     """A worker: all runs of a load take about as long where it scales."""
+    pinned: bool
+    """Whether each worker has one CPU only."""
+
+    def parts(self, workers: int) -> int:
+        """Among how many of what it needs the work is shared out."""
+        return min(workers, available_cpus()) if self.pinned else workers
 
 
 LOADS = (
-    Load("waits", seconds=5, delay=2, tracks=30),
-    Load("computes", seconds=180, delay=0, tracks=20),
+    Load("waits", seconds=5, delay=2, tracks=40, pinned=False),
+    Load("computes", seconds=180, delay=0, tracks=200, pinned=True),
 )
 
 
@@ -76,13 +84,17 @@ def jobs(run: str, load: Load, count: int) -> list[TrackJob]:
 
 
 @contextmanager
-def workers(console: Console, count: int) -> Iterator[subprocess.Popen[bytes]]:
+def workers(console: Console, count: int, pinned: bool) -> Iterator[subprocess.Popen[bytes]]:
     """So many, with their models loaded; one of them."""
+    cpus = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
         ports = [free_port() for _ in range(count)]
-        for port in ports:
+        for number, port in enumerate(ports):
             os.environ["COGENRE_HTTP_PORT"] = str(port)
+            if pinned:  # a process has the CPUs of the one that starts it
+                os.sched_setaffinity(0, {cpus[number % len(cpus)]})
             last = stack.enter_context(running_worker(console))
+            os.sched_setaffinity(0, cpus)
         while not all(map(ready, ports)):
             time.sleep(0.2)
         yield last
@@ -100,12 +112,13 @@ def rate(console: Console, engine: Engine, load: Load, count: int) -> float:
     """Tracks a second with so many workers."""
     run = f"{load.name}-{count}"
     tracks = jobs(run, load, load.tracks * count)
-    with workers(console, count) as worker:
+    with workers(console, count, load.pinned) as worker:
+        began = datetime.now(UTC).timestamp()
         enqueue(engine, celery_app(BrokerSettings.load()), tracks)
         wait_for(console, engine, worker, [track.track_id for track in tracks])
     with engine.connect() as connection:
         commits = connection.execute(COMMITS, {"run": run}).all()
-    return (len(commits) - 1) / float(commits[-1].at - commits[0].at)
+    return len(commits) / (float(commits[-1].at) - began)
 
 
 def measure(console: Console, stack: LocalStack, engine: Engine, load: Load) -> list[float]:
@@ -130,10 +143,11 @@ def page(measured: dict[Load, list[float]]) -> str:
     for load, rates in measured.items():
         for count, tracks in zip(WORKERS, rates, strict=True):
             speedup = tracks / rates[0]
-            lines.append(f"| {load.name} | {count} | {tracks:.2f} | {speedup:.2f} | {speedup / count:.0%} |")
+            shared = speedup / load.parts(count)
+            lines.append(f"| {load.name} | {count} | {tracks:.2f} | {speedup:.2f} | {shared:.0%} |")
     lines += [
         f"\n*{load.name}*: MP3s of {load.seconds:g} s, each S3 request answered after {load.delay:g} s, "
-        f"{load.tracks} tracks a worker."
+        f"{load.tracks} tracks a worker{', each on one CPU' if load.pinned else ''}."
         for load in measured
     ]
     return "\n".join(lines) + "\n"
