@@ -33,6 +33,7 @@ from exporter.bundle import Rounded, write_bundle
 from exporter.half import frontend_nodes
 from schemas.bundle import read_bundle
 from trainer.checkpoint import load_checkpoint
+from trainer.network import Network
 from worker.model import Model, ModelInput
 from worker.session import PROVIDERS, available_cpus, new_session
 from worker.settings import DEMO_DATA, ModelSettings
@@ -87,7 +88,7 @@ def table(bundle: Path, rounds: int = 7) -> None:
     config = network.config
     chance = np.random.default_rng(0)
     ids = chance.integers(5, 100, config.max_tokens)
-    lines = []
+    measured: dict[int, dict[str, Cost]] = {}
     for windows in (1, config.audio.windows):
         heard = chance.normal(0, 0.1, (windows, config.audio.window_samples)).astype(np.float32)
         track = [ModelInput(heard, tuple(ids.tolist()))]
@@ -98,22 +99,31 @@ def table(bundle: Path, rounds: int = 7) -> None:
         )
         runs: dict[str, Callable[[], object]] = {
             "torch eager": partial(_eager, network, tensors),
+            "torch eager, lyrics read once": partial(_eager_once, network, tensors),
             **{f"ONNX Runtime {name}": partial(model.predict, track) for name, model in models.items()},
             "frontend alone": partial(frontend.run, None, {"waveform": heard}),
         }
-        lines += _rows(windows, _interleaved(runs, rounds))
+        measured[windows] = _interleaved(runs, rounds)
     loads = {
         "`small` (deploy/demo/bundle)": _loaded(DEMO_DATA / "bundle"),
         "`paper`": _loaded(bundle),
     }
-    RESULTS.write_text(_page(lines, loads, rounds))
+    RESULTS.write_text(_page(measured, loads, rounds))
     print(RESULTS.read_text())
 
 
-def _eager(network: torch.nn.Module, tensors: tuple[torch.Tensor, ...]) -> torch.Tensor:
+def _eager(network: Network, tensors: tuple[torch.Tensor, ...]) -> torch.Tensor:
     with torch.inference_mode():
         logits: torch.Tensor = network(*tensors)[0]
     return logits
+
+
+def _eager_once(network: Network, tensors: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """As the graphs do it: all windows have the same lyrics."""
+    heard, ids, mask = tensors
+    with torch.inference_mode():
+        hidden = network.read(ids[:1], mask[:1]).expand(len(ids), -1, -1)
+        return network.classify(network.frontend(heard), hidden, mask, network.genre_vectors()).logits
 
 
 def _frontend_alone(bundle: Path, file: Path) -> onnxruntime.InferenceSession:
@@ -153,6 +163,24 @@ def _rows(windows: int, medians: dict[str, Cost]) -> list[str]:
     ]
 
 
+def _bounds(windows: int, medians: dict[str, Cost]) -> list[str]:
+    eager, fp32 = medians["torch eager"].seconds, medians["ONNX Runtime fp32"].seconds
+    int8, frontend = medians["ONNX Runtime int8"].seconds, medians["frontend alone"].seconds
+    over = {
+        "fp32, times torch eager, at least": (FP32_BOUND, eager / fp32, eager / fp32 >= FP32_BOUND),
+        "int8, times torch eager, at least": (INT8_BOUND, eager / int8, eager / int8 >= INT8_BOUND),
+        "frontend, of fp32's time, at most": (
+            FRONTEND_BOUND,
+            frontend / fp32,
+            frontend / fp32 <= FRONTEND_BOUND,
+        ),
+    }
+    return [
+        f"| {windows} | {what} | {bound:g} | {value:.2f} | {'met' if met else 'missed'} |"
+        for what, (bound, value, met) in over.items()
+    ]
+
+
 def _loaded(bundle: Path) -> tuple[float, float]:
     """Seconds, and MiB of memory, to open and warm a bundle in a process of its own: medians of three."""
     found = [
@@ -165,7 +193,7 @@ def _loaded(bundle: Path) -> tuple[float, float]:
     return seconds, memory
 
 
-def _page(lines: list[str], loads: dict[str, tuple[float, float]], rounds: int) -> str:
+def _page(measured: dict[int, dict[str, Cost]], loads: dict[str, tuple[float, float]], rounds: int) -> str:
     return "\n".join(
         [
             "# The exported graphs, measured",
@@ -178,12 +206,15 @@ def _page(lines: list[str], loads: dict[str, tuple[float, float]], rounds: int) 
             "The `paper` preset with an encoder of BERT-base's size, random weights, lyrics of 256 tokens. "
             f"Medians of {rounds} turns, in which all take part.",
             "",
-            f"Bounds: fp32 {FP32_BOUND} and int8 {INT8_BOUND} times torch eager, in tracks a second; the "
-            f"frontend {FRONTEND_BOUND:g} of fp32's time.",
+            f"The preset hears {max(measured)} windows of a track, whose lyrics the graphs read once.",
+            "",
+            "| windows a track | tracks/s | bound | measured | |",
+            "|--:|---|--:|--:|---|",
+            *(row for windows, medians in measured.items() for row in _bounds(windows, medians)),
             "",
             "| windows a track | | tracks/s | × eager | CPU-seconds | × eager, CPU | of fp32's time |",
             "|--:|---|--:|--:|--:|--:|--:|",
-            *lines,
+            *(row for windows, medians in measured.items() for row in _rows(windows, medians)),
             "",
             f"## Loading, bound {LOAD_BOUND:g} s for `small`",
             "",
