@@ -59,9 +59,11 @@ def enqueue(
 
 
 def publish_jobs(app: Celery, jobs: Iterable[TrackJob], queue: str) -> None:
-    """Push jobs that the catalog knows, all in one go: Celery would send them one by one, half as fast."""
-    with app.producer_or_acquire() as producer:
-        pipeline = producer.channel.client.pipeline(transaction=False)
-        for job in jobs:
-            pipeline.lpush(queue, envelope(job, queue))
-        pipeline.execute()
+    """Push jobs that the catalog knows, all or none. Celery would send each for itself, half as fast.
+
+    Raises redis.RedisError.
+    """
+    envelopes = [envelope(job, queue) for job in jobs]
+    if envelopes:
+        with app.producer_or_acquire() as producer:
+            producer.channel.client.lpush(queue, *envelopes)

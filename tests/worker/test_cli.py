@@ -1,6 +1,7 @@
 """Bad input to every command: one line that says what is wrong and what to do, exit code 2, no traceback."""
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,25 @@ def test_enqueue_names_the_bad_line_and_what_it_did_before(
     assert said.lower() in last.lower()
     assert "2 jobs before it were enqueued" in last
     assert count(catalog, "track") == 2
+
+
+@pytest.fixture
+def full_broker(environment: dict[str, str]) -> Iterator[None]:
+    broker = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
+    broker.config_set("maxmemory", 1)
+    yield
+    broker.config_set("maxmemory", 0)
+
+
+@pytest.mark.usefixtures("full_broker")
+def test_enqueue_says_what_a_full_broker_left(
+    cogenre: Any, environment: dict[str, str], catalog: Engine, tmp_path: Path
+) -> None:
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text(json.dumps(GOOD))
+    assert_refused(cogenre("enqueue", str(jobs)), "the broker does not take them: command not allowed")
+    # The reconciler finds it.
+    assert count(catalog, "track where due_at is not null") == count(catalog, "track") == 1
 
 
 def test_a_dry_run_checks_and_enqueues_nothing(

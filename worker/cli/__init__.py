@@ -86,12 +86,14 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if (reason := _denied(error)) is None:
-            raise
-        _end(
-            f"this login of the catalog may not do that: {reason} "
-            "(workers and operators use a writer's: `cogenre catalog grant`)"
-        )
+        if (reason := _denied(error)) is not None:
+            _end(
+                f"this login of the catalog may not do that: {reason} "
+                "(workers and operators use a writer's: `cogenre catalog grant`)"
+            )
+        if _is_of_redis(error):
+            _end(f"the broker does not take that: {error} (run it again when it does)")
+        raise
 
 
 def _end(problem: str) -> NoReturn:
@@ -103,3 +105,8 @@ def _denied(error: Exception) -> str | None:
     """What the catalog refused the login; None where it did not. Asked without importing its driver."""
     cause = getattr(error, "orig", None)
     return str(cause).splitlines()[0] if getattr(cause, "sqlstate", None) in DENIED else None
+
+
+def _is_of_redis(error: Exception) -> bool:
+    """Asked without importing its driver."""
+    return any(kind.__name__ == "RedisError" for kind in type(error).__mro__)

@@ -52,6 +52,8 @@ def enqueue(
     ] = False,
 ) -> None:
     """Register tracks in the catalog and enqueue them."""
+    from redis import RedisError
+
     from worker.broker import celery_app
     from worker.catalog.connect import connect_migrated
     from worker.consume import check_broker
@@ -78,12 +80,14 @@ def enqueue(
                 progress.say(f"{sum(1 for _ in jobs)} jobs, all valid; none was enqueued")
             else:
                 enqueue(engine, celery_app(broker), jobs, progress.published)
-        except (ConfigError, UnicodeDecodeError, KeyboardInterrupt) as error:
+        except (ConfigError, UnicodeDecodeError, KeyboardInterrupt, RedisError) as error:
             match error:
                 case KeyboardInterrupt():
                     why = "interrupted"
                 case UnicodeDecodeError():
                     why = "no text in UTF-8: give a file of jobs as JSON lines"
+                case RedisError():
+                    why = f"the broker does not take them: {error}"
                 case _:
                     why = str(error)
             if progress.done:
