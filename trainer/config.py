@@ -219,13 +219,12 @@ _PRESETS: dict[PresetName, TrainingConfig] = {
             time_pooling=(4, 2, 2, 1, 1),
             lyrics_model=LittleBert(),
             max_tokens=48,
-            fusion_layers=2,
             width=64,
             projection=32,
             heads=2,
             dropout=0.1,
         ),
-        fit=FitConfig(epochs=40, learning_rate=2e-3, halve_every=12),
+        fit=FitConfig(epochs=28, learning_rate=2e-3, halve_every=10),
     ),
 }
 """`small` and `ablation` are chosen throughout: with `small`, some thousand ten-second clips train in minutes
