@@ -58,8 +58,8 @@ def install_guard(deployment: str, on_dead: Callable[[], None]) -> None:
 
     class GuardedTransport(Transport):
         Channel = GuardedChannel
-        # A replica after a failover: kombu connects anew until it reaches the new primary.
-        connection_errors = (*Transport.connection_errors, redis.ReadOnlyError)
+        # A replica after a failover, or a server that is full: kombu connects anew until it may write.
+        connection_errors = (*Transport.connection_errors, redis.ReadOnlyError, redis.OutOfMemoryError)
 
     aliases: dict[str, Any] = TRANSPORT_ALIASES
     for scheme in ("redis", "rediss"):

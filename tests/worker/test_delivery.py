@@ -104,6 +104,29 @@ def test_an_idle_worker_outlasts_a_failover_of_the_broker(
     assert worker.returncode == 0
 
 
+def test_a_worker_outlasts_a_broker_whose_memory_is_full(
+    environment: dict[str, str], catalog: Engine, s3: Any, broker: Any
+) -> None:
+    def refused() -> int:
+        return int(broker.info("errorstats").get("errorstat_OOM", {}).get("count", 0))
+
+    audio = put_audio(s3, "one.flac")
+    with running_worker() as worker:
+        push(job("before", audio))
+        wait_until(lambda: count(catalog, "track_current") == 1)
+        before = refused()
+        broker.config_set("maxmemory", "100kb")
+        try:
+            wait_until(lambda: refused() > before + 3 or worker.poll() is not None)
+        finally:
+            broker.config_set("maxmemory", 0)
+        push(job("after", audio))
+        wait_until(lambda: count(catalog, "track_current") == 2 or worker.poll() is not None)
+        assert worker.poll() is None
+    assert count(catalog, "track_current") == 2
+    assert worker.returncode == 0
+
+
 def test_a_worker_that_cannot_go_on_says_so_by_its_exit_code(
     environment: dict[str, str], broker: Any
 ) -> None:
