@@ -89,6 +89,20 @@ def test_no_service_may_write_to_the_machine_or_gain_rights(name: str) -> None:
     assert service["CapabilityBoundingSet"] == ""
 
 
+def test_every_cache_of_the_worker_is_where_it_may_write() -> None:
+    """Its home cannot be written, where the caches are unless it is told."""
+    folder = unit(WORKER)["Service"]["CacheDirectory"]
+    variables = [
+        variable.partition("=")
+        for file in (WORKER, "gpu/gpu.conf")
+        for variable in unit(file)["Service"]["Environment"].splitlines()
+    ]
+    caches = {name: value for name, _, value in variables if name.endswith("_CACHE")}
+    settings = {f"COGENRE_{name.upper()}" for name in WorkerSettings.model_fields if name.endswith("_cache")}
+    assert caches.keys() == settings
+    assert all(f"{value}/".startswith(f"%C/{folder}/") for value in caches.values())
+
+
 def test_the_worker_may_drain() -> None:
     service = unit(WORKER)["Service"]
     drain = WorkerSettings.model_fields["drain_seconds"].default
