@@ -11,8 +11,11 @@ from tests.deploy.seen import (
     PROMETHEUS,
     RULE_FILES,
     alerts,
+    dashboard,
+    filled_in,
     matchers,
     metric_names,
+    panels,
     prometheus_queries,
     recorded,
     rules,
@@ -66,6 +69,30 @@ def test_every_query_of_rules_and_dashboards_is_promql(tmp_path: Path) -> None:
     assert f"{len(wrapped)} rules found" in run("check", "rules", file)
 
 
+@promtool
+def test_pods_that_follow_one_another_cost_as_much_as_one(tmp_path: Path) -> None:
+    """Four within the hour, a quarter of it each, and a track a second."""
+    (query,) = (
+        filled_in(panel["targets"][0]["expr"])
+        for panel in panels(dashboard("operators"))
+        if panel["title"] == "Worker-seconds a track"
+    )
+    series = [
+        {"series": f'cogenre_model_warm{{instance="{at}"}}', "values": f"_x{at * 15} 1x14 stale"}
+        for at in range(1, 5)
+    ]
+    tracks = {"series": 'cogenre_tracks_total{outcome="catalogued"}', "values": "0+60x80"}
+    expected = {
+        "expr": f"round({query}, 0.1)",
+        "eval_time": "74m",
+        "exp_samples": [{"labels": "{}", "value": 1}],
+    }
+    test = {"interval": "1m", "input_series": [*series, tracks], "promql_expr_test": [expected]}
+    file = tmp_path / "cost.yaml"
+    file.write_text(yaml.safe_dump({"tests": [test]}))
+    run("test", "rules", file)
+
+
 def test_every_alert_has_a_case_in_which_it_fires() -> None:
     cases = [
         sample["labels"]
@@ -114,7 +141,7 @@ def test_every_recorded_series_is_used() -> None:
             {"a_b_bucket", "c:d:max"},
         ),
         ("up and on (instance) cogenre_made_up", {"up", "cogenre_made_up"}),
-        ("absent(cogenre_model_warm == 1)", {"cogenre_model_warm"}),
+        ("avg_over_time((max(cogenre_model_warm) or vector(0))[10m:1m]) < 0.5", {"cogenre_model_warm"}),
     ],
 )
 def test_names_are_found_in_a_query(query: str, names: set[str]) -> None:
