@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
@@ -42,7 +42,7 @@ def find(manifests: tuple[Manifest, ...], kind: str, name: str) -> Manifest:
     return found
 
 
-def pod_specs(manifests: tuple[Manifest, ...]) -> Iterator[tuple[str, Manifest]]:
+def pod_specs(manifests: Iterable[Manifest]) -> Iterator[tuple[str, Manifest]]:
     """Of Deployments, Jobs and CronJobs, by name."""
     for one in manifests:
         match one["kind"]:

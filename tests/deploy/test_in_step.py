@@ -30,7 +30,7 @@ def test_every_command_of_kubernetes_exists(name: str) -> None:
 def test_every_command_of_compose_exists() -> None:
     services = compose()["services"].values()
     commands = [one["command"] for one in services if "build" in one and "command" in one]
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         assert_command(command)
 
@@ -40,6 +40,17 @@ def test_every_command_of_systemd_exists() -> None:
         program, *words = unit(file.name)["Service"]["ExecStart"].split()
         assert program == "/opt/cogenre/bin/cogenre"
         assert_command(words)
+
+
+def test_every_deployment_refreshes_by_the_clock_what_analysts_see() -> None:
+    refresh = ["catalog", "refresh"]
+    services = compose()["services"].values()
+    assert any([*refresh, "--every"] == one.get("command", [])[:3] for one in services)
+    for name in ("cpu", "gpu", "production"):
+        pods = pod_specs(one for one in overlay(name) if one["kind"] == "CronJob")
+        assert refresh in [container["args"] for _, pod in pods for container in pod["containers"]]
+    timed = [unit(file.name.replace(".timer", ".service")) for file in UNITS.glob("*.timer")]
+    assert refresh in [one["Service"]["ExecStart"].split()[1:] for one in timed]
 
 
 def test_the_images_run_the_worker() -> None:

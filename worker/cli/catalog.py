@@ -1,6 +1,7 @@
 """`cogenre catalog …`: the catalog itself. What it is asked is in `worker.cli.questions`."""
 
 from pathlib import Path
+from time import sleep
 from typing import Annotated, Literal
 
 import typer
@@ -49,17 +50,24 @@ def grant(
 
 
 @app.command()
-def refresh() -> None:
+def refresh(
+    every: Annotated[
+        float | None,
+        typer.Option(min=1, help="Again after so many seconds, until interrupted; default: once."),
+    ] = None,
+) -> None:
     """Bring what analysts see as of the last refresh up to date; run it by the clock."""
     from worker.catalog.connect import connect_migrated
     from worker.catalog.refresh import refresh
     from worker.settings import CatalogSettings
 
     console = Console(highlight=False)
-    refresh(
-        connect_migrated(CatalogSettings.load()),
-        lambda view, seconds: console.print(f"{view} {seconds:.1f} s"),
-    )
+    engine = connect_migrated(CatalogSettings.load())
+    while True:
+        refresh(engine, lambda view, seconds: console.print(f"{view} {seconds:.1f} s"))
+        if every is None:
+            return
+        sleep(every)
 
 
 @app.command()

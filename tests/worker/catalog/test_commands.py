@@ -90,6 +90,23 @@ def test_a_model_from_shadow_to_current(catalog: Engine, labelled: Labelling, co
     }
 
 
+def test_refreshing_goes_on_until_interrupted(
+    catalog: Engine, labelled: Labelling, cogenre: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("worker.cli.catalog.sleep", sleep)
+    done = cogenre("catalog", "refresh", "--every", "300")
+    assert (done.returncode, slept) == (130, [300, 300])
+    once = cogenre("catalog", "refresh").stdout
+    assert done.stdout.count("\n") == 2 * once.count("\n")
+
+
 def test_backfill_enqueues_and_says_how_many(catalog: Engine, labelled: Labelling, cogenre: Command) -> None:
     model(catalog, "2")
     command = ("backfill", "--model", "small:2", "--rate", "1000")
