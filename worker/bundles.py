@@ -1,7 +1,7 @@
 """Which bundles a worker serves: those that it finds, less those that the catalog has retired.
 
-The folder is a bundle, or holds bundles. A bundle that is put there later, or whose model is retired or
-promoted later, is noticed: models change without a restart.
+The folder is a bundle, or holds bundles; in S3 each bundle is named. One that is put in the folder later, or
+whose model is retired or promoted later, is noticed: models change without a restart.
 """
 
 import logging
@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.bundle import MANIFEST_FILE, artefact_sha256, read_bundle
 from schemas.errors import BundleError
-from worker.bundle_cache import local_bundle
+from worker.bundle_cache import local_bundles
 from worker.catalog.models import RegisteredModel, note_served, register_model
 from worker.catalog.tracks import TrackCatalog
 from worker.errors import ConfigError
@@ -63,7 +63,7 @@ class BundleFolder:
 
     def _load(self) -> None:
         wanted: dict[str, ServedModel] = {}
-        for folder in found_bundles(local_bundle(self._settings)):
+        for folder in found_bundles(*local_bundles(self._settings)):
             sha256 = artefact_sha256(folder)
             manifest = (
                 read_bundle(folder) if sha256 not in self._loaded else self._loaded[sha256].model.manifest
@@ -111,8 +111,12 @@ def _hearts(label: str) -> tuple[str, str]:
     return f"inference {label}", f"writer {label}"
 
 
-def found_bundles(folder: Path) -> list[Path]:
-    """The folder, if it is a bundle, else the bundles in it. Raises BundleError where there is none."""
+def found_bundles(*folders: Path) -> list[Path]:
+    """Each folder, if it is a bundle, else the bundles in it. Raises BundleError where there is none."""
+    return [bundle for folder in folders for bundle in _found_at(folder)]
+
+
+def _found_at(folder: Path) -> list[Path]:
     if (folder / MANIFEST_FILE).is_file():
         return [folder]
     inside = sorted(path.parent for path in folder.glob(f"*/{MANIFEST_FILE}"))

@@ -15,7 +15,7 @@ DEMO_DATA = Path(__file__).parents[1] / "deploy" / "demo"
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 LogFormat = Literal["text", "json"]
-S3Url = Annotated[str, Field(pattern=r"^s3://")]
+S3Urls = Annotated[str, Field(pattern=r"^s3://[^,]+(, *s3://[^,]+)*$")]
 
 
 class _Settings(BaseSettings):
@@ -88,9 +88,9 @@ class StorageSettings(S3Settings):
 class ModelSettings(_Settings):
     """Which model runs, and on what."""
 
-    bundle: Path | S3Url = Field(
+    bundle: Path | S3Urls = Field(
         description="Folder of the model bundle, or of several: shadows run beside the current model. Or "
-        "`s3://bucket/prefix/name/version`, where `cogenre-export push` put one."
+        "`s3://bucket/prefix/name/version`, where `cogenre-export push` put one; several with commas between."
     )
     bundle_cache: Path | None = Field(
         default=None, description="Folder for bundles from S3; unset = `~/.cache/cogenre`."

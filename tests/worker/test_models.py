@@ -14,9 +14,11 @@ from sqlalchemy import Engine, text
 
 from media.decode import Clip
 from schemas.errors import BundleError
+from schemas.transfer import push as push_bundle
 from tests.conftest import DEMO_BUNDLE
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
+from worker.bundle_cache import local_bundle
 from worker.bundles import BundleFolder, Follower, found_bundles
 from worker.catalog.lifecycle import promote
 from worker.catalog.models import check_served
@@ -160,6 +162,30 @@ def test_tracks_are_not_to_blame_for_a_device_that_is_broken_but_the_worker_is_n
     run(good)
     assert beats(), "it runs again"
     models.close()
+
+
+def test_several_bundles_in_s3_are_served_the_first_of_them_current(
+    environment: dict[str, str],
+    catalog: Engine,
+    s3: Any,
+    bucket: str,
+    tmp_path: Path,
+    bundles: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folders = (bundles / "demo-1", tmp_path / "kept-back" / "demo-2")
+    urls = [push_bundle(s3, folder, f"s3://{bucket}/{tmp_path.name}") for folder in folders]
+    monkeypatch.setenv("COGENRE_BUNDLE", ", ".join(urls))
+    monkeypatch.setenv("COGENRE_BUNDLE_CACHE", str(tmp_path / "cache"))
+    models = ServedModels()
+    BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+    assert [served.label for served in models.serving] == ["demo:1", "demo:2"]
+    with catalog.connect() as connection:
+        statuses = connection.execute(text("select version, status from model order by version")).all()
+    assert [tuple(row) for row in statuses] == [("1", "current"), ("2", "shadow")]
+    models.close()
+    with pytest.raises(BundleError, match="one bundle is wanted here, and there are several"):
+        local_bundle(WorkerSettings.load())
 
 
 def test_a_folder_without_bundles_is_named(tmp_path: Path, bundles: Path) -> None:

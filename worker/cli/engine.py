@@ -19,7 +19,7 @@ def engine(
 ) -> None:
     """Build TensorRT engines ahead of time, on the GPU machine, by the worker's own settings."""
     from schemas.bundle import read_bundle
-    from worker.bundle_cache import local_bundle
+    from worker.bundle_cache import local_bundles
     from worker.bundles import found_bundles
     from worker.session import built_engine, checked_stack
     from worker.settings import ModelSettings, bundle_or_demo
@@ -28,7 +28,7 @@ def engine(
     checked_stack("tensorrt")
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        for folder in found_bundles(local_bundle(settings)):
+        for folder in found_bundles(*local_bundles(settings)):
             manifest = read_bundle(folder)
             what = f"{manifest.label} ({settings.precision})"
             progress.add_task(f"building the engine of {what}, which takes minutes", total=None)
