@@ -1,6 +1,6 @@
 """How many workers a load takes, from the stage costs that benchmarks/throughput.py measured.
 
-    .venv/bin/python benchmarks/capacity.py [benchmarks/results/throughput.json] [--cpus 8]
+    .venv/bin/python benchmarks/capacity.py [benchmarks/results/throughput.json] [--cpus 8] [--concurrency 16]
 
 A track costs its stages' CPU-seconds, on a GPU all but the session's, whose device is the GPU for so many
 seconds. A worker gets through what its CPUs allow, times how near the measured worker came to that limit, or
@@ -22,9 +22,6 @@ BUSY = 0.7
 
 PEAK = 3
 """The busiest hour of a day, over the mean hour. An assumption: look at your own."""
-
-CONNECTIONS = 17
-"""Of a worker to the catalog: COGENRE_CONCURRENCY, 16 by default, and one more."""
 
 DAILY = (10_000, 100_000, 1_000_000)
 """New tracks a day."""
@@ -72,9 +69,10 @@ def catalog_gib() -> float:
     return float(found[2]) / 2 / (int(found[1].replace(",", "")) / 1e6)
 
 
-def plan(figures: dict[str, Any], cpus: int) -> str:
+def plan(figures: dict[str, Any], cpus: int, concurrency: int) -> str:
     """The tables, as Markdown."""
     worker = Worker.measured(figures)
+    connections = concurrency + 1  # one for each track under way, and one for all else
     cost = " + ".join(f"{seconds:.4f} {stage}" for stage, seconds in figures["cpu_seconds"].items())
     kind = f"{cpus} CPUs" if worker.device_seconds is None else f"{cpus} CPUs and a GPU"
     lines = [
@@ -93,7 +91,7 @@ def plan(figures: dict[str, Any], cpus: int) -> str:
     for tracks in DAILY:
         rate = tracks * PEAK / 86_400
         count = workers(rate, worker, cpus)
-        lines.append(f"| {tracks:,} | {rate:,.2f} | {count:,} | {count * CONNECTIONS:,} |")
+        lines.append(f"| {tracks:,} | {rate:,.2f} | {count:,} | {count * connections:,} |")
     lines += [
         "",
         f"| backfill | tracks/s | workers of {kind} | connections to the catalog | added to the catalog |",
@@ -104,7 +102,7 @@ def plan(figures: dict[str, Any], cpus: int) -> str:
         count = workers(rate, worker, cpus)
         lines.append(
             f"| {millions:,} million in {days} {'day' if days == 1 else 'days'} | {rate:,.1f} | {count:,} "
-            f"| {count * CONNECTIONS:,} | {millions * catalog_gib():,.0f} GiB |"
+            f"| {count * connections:,} | {millions * catalog_gib():,.0f} GiB |"
         )
     return "\n".join(lines) + "\n"
 
@@ -113,9 +111,12 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("figures", type=Path, nargs="?", default=RESULTS / "throughput.json")
     arguments.add_argument("--cpus", type=int, help="of a worker; by default as many as were measured")
+    arguments.add_argument(
+        "--concurrency", type=int, default=16, help="of a worker, its COGENRE_CONCURRENCY (default 16)"
+    )
     given = arguments.parse_args()
     figures = json.loads(given.figures.read_text())
-    print(plan(figures, given.cpus or figures["cpus"]), end="")
+    print(plan(figures, given.cpus or figures["cpus"], given.concurrency), end="")
 
 
 if __name__ == "__main__":

@@ -50,10 +50,11 @@ def test_a_worker_more_rather_than_one_that_is_too_busy() -> None:
 
 
 def test_the_plan_of_worked_examples() -> None:
-    text = plan(ON_A_CPU, 4)
+    text = plan(ON_A_CPU, 4, concurrency=16)
     assert "| 1,000,000 | 34.72 | 10 | 170 |" in text  # three times the mean, 3.5 tracks/s each
     assert "| 100 million in 30 days | 38.6 | 12 | 204 | 170 GiB |" in text
-    assert "workers of 4 CPUs and a GPU" in plan(ON_A_GPU, 4)
+    assert "| 1,000,000 | 34.72 | 10 | 650 |" in plan(ON_A_CPU, 4, concurrency=64)
+    assert "workers of 4 CPUs and a GPU" in plan(ON_A_GPU, 4, concurrency=64)
 
 
 def test_the_page_shows_what_the_command_prints() -> None:
