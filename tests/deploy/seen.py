@@ -25,6 +25,15 @@ class Query:
     text: str
 
 
+def documented_scraping(page: str) -> dict[str, Any]:
+    """The Prometheus configuration that a page of the docs shows."""
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (shown,) = (yaml.safe_load(block) for block in blocks if "scrape_configs" in block)
+    configuration: dict[str, Any] = shown
+    return configuration
+
+
 def rules() -> list[dict[str, Any]]:
     """Every recording and alert rule."""
     return [

@@ -3,6 +3,7 @@
 KEDA's own objects have no schema in the library: what Kubernetes gets of them is checked instead.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 import yaml
 
 from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS
+from tests.conftest import ROOT
 from tests.deploy.manifests import KUBERNETES, Manifest, environment, find, overlay, pod_specs, render
+from tests.deploy.seen import documented_scraping
 from worker.broker import unacked_key
 from worker.observe.health import STUCK_SECONDS
 from worker.settings import BrokerSettings, WorkerSettings
@@ -21,8 +24,8 @@ VERSION = "1.34"
 """Of Kubernetes."""
 
 OVERLAYS = ("cpu", "gpu", "production")
-ENGINE_BUILD_SECONDS = 900
-"""Several graphs of 36 to 100 s each, on a slow machine."""
+OTHER_START_SECONDS = 300
+"""The bundle's download and the warming up."""
 QUANTITIES = {"Mi": 2**20, "Gi": 2**30}
 
 every_overlay = pytest.mark.parametrize("name", OVERLAYS)
@@ -106,10 +109,11 @@ def test_a_stuck_worker_is_restarted_within_minutes(name: str) -> None:
 
 
 def test_the_startup_probe_waits_for_an_engine() -> None:
-    startup = worker_of(overlay("gpu"))[1]["startupProbe"]
+    manifests = overlay("gpu")
+    startup = worker_of(manifests)[1]["startupProbe"]
     waits = startup["periodSeconds"] * startup["failureThreshold"]
-    assert waits >= ENGINE_BUILD_SECONDS
-    assert find(overlay("gpu"), "Deployment", "worker")["spec"]["progressDeadlineSeconds"] > waits
+    assert waits >= int(settings_of(manifests)("engine_seconds")) + OTHER_START_SECONDS
+    assert find(manifests, "Deployment", "worker")["spec"]["progressDeadlineSeconds"] > waits
 
 
 def test_a_gpu_is_asked_for_tolerated_and_not_surged() -> None:
@@ -125,6 +129,8 @@ def test_a_gpu_is_asked_for_tolerated_and_not_surged() -> None:
 
 def test_no_gpu_is_asked_for_on_cpus() -> None:
     manifests = overlay("cpu")
+    strategy = find(manifests, "Deployment", "worker")["spec"]["strategy"]["rollingUpdate"]
+    assert strategy == {"maxSurge": "25%", "maxUnavailable": 0}
     assert "nvidia.com/gpu" not in worker_of(manifests)[1]["resources"]["limits"]
     assert settings_of(manifests)("provider") == "cpu"
 
@@ -180,8 +186,28 @@ def test_every_pod_is_behind_the_network_policy(name: str) -> None:
         spec = one.get("spec", {}).get("jobTemplate", one).get("spec", {})
         if "template" in spec:
             assert wanted in spec["template"]["metadata"]["labels"].items(), one["metadata"]["name"]
+    names, stores, tls = policy["egress"]
+    assert names == {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
+    assert [one["port"] for one in stores["ports"] + tls["ports"]] == [6379, 5432, 443]
+    assert [one["ipBlock"]["cidr"] for one in tls["to"]] == ["0.0.0.0/0", "::/0"]
     (entry,) = policy["ingress"]
     assert entry["ports"] == [{"protocol": "TCP", "port": int(settings_of(manifests)("http_port"))}]
+
+
+def test_prometheus_is_told_to_scrape_the_workers() -> None:
+    manifests = overlay("cpu")
+    template = find(manifests, "Deployment", "worker")["spec"]["template"]
+    (job,) = documented_scraping("deploy-kubernetes")["scrape_configs"]
+    (found,) = job["kubernetes_sd_configs"]
+    namespace = find(manifests, "Namespace", "cogenre")["metadata"]["name"]
+    assert found == {"role": "pod", "namespaces": {"names": [namespace]}}
+    (kept,) = job["relabel_configs"]
+    assert kept["action"] == "keep"
+    label = "__meta_kubernetes_pod_label_app_kubernetes_io_component"
+    assert kept["source_labels"] == [label, "__meta_kubernetes_pod_container_port_name"]
+    (port,) = worker_of(manifests)[1]["ports"]
+    component = template["metadata"]["labels"]["app.kubernetes.io/component"]
+    assert kept["regex"] == f"{component};{port['name']}"
 
 
 @every_overlay
@@ -216,6 +242,16 @@ def test_production_scales_by_the_queues_and_by_what_is_in_flight(
     authentication = find(manifests, "TriggerAuthentication", "broker")
     assert {one["authenticationRef"]["name"] for one in scaled["triggers"]} == {"broker"}
     assert {one["parameter"] for one in authentication["spec"]["secretTargetRef"]} == {"address", "password"}
+
+
+def test_the_page_says_how_many_connections_that_takes() -> None:
+    """At most, while a rollout surges."""
+    manifests = overlay("production")
+    most = find(manifests, "ScaledObject", "worker")["spec"]["maxReplicaCount"]
+    connections = int(settings_of(manifests)("concurrency")) + 1
+    page = (ROOT / "docs" / "deploy-kubernetes.md").read_text()
+    assert f"{most} × {connections} = {most * connections:,}" in page
+    assert f"{math.ceil(most * 1.25) * connections:,}" in page
 
 
 def test_workers_go_one_by_one() -> None:

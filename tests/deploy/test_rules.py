@@ -12,6 +12,7 @@ from tests.deploy.seen import (
     RULE_FILES,
     alerts,
     dashboard,
+    documented_scraping,
     filled_in,
     matchers,
     metric_names,
@@ -54,6 +55,18 @@ def run(*command: object) -> str:
 @promtool
 def test_prometheus_reads_the_configuration_and_every_rule() -> None:
     assert f"{len(RULE_FILES)} rule files found" in run("check", "config", "prometheus.yaml")
+
+
+@promtool
+@pytest.mark.parametrize("page", ["deploy-kubernetes", "deploy-systemd"])
+def test_prometheus_reads_what_the_docs_tell_it_to_scrape(page: str, tmp_path: Path) -> None:
+    configuration = documented_scraping(page)
+    # Debian's Prometheus is built without it; tests/deploy/test_kubernetes.py checks what it finds.
+    configuration["scrape_configs"][0].pop("kubernetes_sd_configs", None)
+    file = tmp_path / "prometheus.yaml"
+    file.write_text(yaml.safe_dump(configuration))
+    (tmp_path / "rules").symlink_to(PROMETHEUS / "rules")
+    assert f"{len(RULE_FILES)} rule files found" in run("check", "config", file)
 
 
 @promtool
