@@ -21,7 +21,7 @@ from worker.catalog.tracks import TrackCatalog
 from worker.errors import ConfigError
 from worker.model import Model
 from worker.observe.health import Health
-from worker.observe.metrics import MODEL_INFO
+from worker.observe.metrics import CURRENT_MODEL_SERVED, MODEL_INFO
 from worker.served import ServedModel, ServedModels, ServingLimits
 from worker.settings import WorkerSettings
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 10.0
 """Between looks at the folder and the catalog."""
 
+CURRENT = "current"
 RETIRED = "retired"
 
 
@@ -63,16 +64,19 @@ class BundleFolder:
 
     def _load(self) -> None:
         wanted: dict[str, ServedModel] = {}
+        statuses = set[str]()
         for folder in found_bundles(*local_bundles(self._settings)):
             sha256 = artefact_sha256(folder)
             manifest = (
                 read_bundle(folder) if sha256 not in self._loaded else self._loaded[sha256].model.manifest
             )
             registered = register_model(self._engine, manifest, sha256)
+            statuses.add(registered.status)
             if registered.status != RETIRED:
                 if sha256 not in self._loaded:
                     self._loaded[sha256] = self._served(folder, registered)
                 wanted[sha256] = self._loaded[sha256]
+        CURRENT_MODEL_SERVED.set(CURRENT in statuses)
         if not wanted:
             raise ConfigError(
                 f"every model of {self._settings.bundle} is retired: promote one, or set COGENRE_BUNDLE"

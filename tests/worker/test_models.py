@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import Engine, text
 
 from media.decode import Clip
@@ -99,6 +100,26 @@ def test_a_worker_without_a_model_to_serve_says_so(
     shutil.rmtree(bundles / "demo-2")
     with pytest.raises(ConfigError, match="is retired: promote one"):
         BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+
+
+def test_a_worker_says_whether_it_serves_the_current_model(
+    environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = ServedModels()
+
+    def says(folder: Path) -> float | None:
+        monkeypatch.setenv("COGENRE_BUNDLE", str(folder))
+        with suppress(ConfigError):  # where it serves on with what is retired
+            BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+        return REGISTRY.get_sample_value("cogenre_current_model_served")
+
+    newer = bundles.parent / "kept-back"
+    assert says(bundles) == 1
+    assert says(newer) == 0
+    promote(catalog, "demo:2", least_coverage=0)
+    assert says(newer) == 1
+    assert says(bundles) == 0
+    models.close()
 
 
 def test_a_worker_that_cannot_load_a_bundle_is_heard_of_for_those_that_it_serves(

@@ -91,6 +91,10 @@ MODEL_INFO = Gauge(
     "Always 1: the model that is loaded, what it runs on, and the provider that was asked for.",
     ["model", "version", "precision", "provider", "wanted_provider"],
 )
+CURRENT_MODEL_SERVED = Gauge(
+    "cogenre_current_model_served",
+    "1 where this worker serves the model whose labels analysts see, else 0.",
+)
 MODEL_WARM = Gauge(
     "cogenre_model_warm", "1 once the model has run every shape it will be given, before that 0."
 )
