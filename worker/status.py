@@ -18,6 +18,7 @@ from worker.catalog.jobs import count_due
 from worker.catalog.queries import CatalogState, state
 from worker.errors import ConfigError
 from worker.guard import dead_list
+from worker.observe.delivery import published_at
 from worker.settings import BrokerSettings
 
 SOCKET_SECONDS = 2
@@ -28,7 +29,9 @@ SOCKET_SECONDS = 2
 class QueueState:
     waiting: int
     oldest_seconds: float | None
-    """Age of the job that is served next; None where none waits, or it does not say."""
+    """Since the job that is served next was published; None where none waits, or it does not say."""
+    oldest_enqueued_seconds: float | None
+    """Since its `enqueued_at`, which a job that comes again keeps."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class BrokerState:
     @property
     def next_enqueued_at(self) -> datetime | None:
         """Of the new track that is served next; None where none waits."""
-        seconds = self.queues[QUEUE_TRACKS].oldest_seconds
+        seconds = self.queues[QUEUE_TRACKS].oldest_enqueued_seconds
         return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
 
 
@@ -75,8 +78,11 @@ class Broker:
         look.hlen(unacked_key(self._deployment))
         look.llen(dead_list(self._deployment))
         *queues, in_flight, dead = look.execute()
-        waiting, oldest = queues[::2], map(_age, queues[1::2])
-        return BrokerState(dict(zip(QUEUES, map(QueueState, waiting, oldest), strict=True)), in_flight, dead)
+        states = [
+            QueueState(waiting, *_ages(oldest))
+            for waiting, oldest in zip(queues[::2], queues[1::2], strict=True)
+        ]
+        return BrokerState(dict(zip(QUEUES, states, strict=True)), in_flight, dead)
 
 
 def read_status(broker: Broker, engine: Engine) -> Status:
@@ -90,14 +96,16 @@ def read_status(broker: Broker, engine: Engine) -> Status:
         raise ConfigError("the catalog does not answer (check COGENRE_CATALOG_URL)") from None
 
 
-def _age(message: bytes | None) -> float | None:
-    """Seconds since the job in a raw message was enqueued; anybody may have written it."""
+def _ages(message: bytes | None) -> tuple[float | None, float | None]:
+    """Of a message: seconds since it was published, and since the job's `enqueued_at`."""
+    now = datetime.now(UTC)
     try:
         envelope = json.loads(message or b"")
         body = envelope["body"]
         encoded = envelope["properties"].get("body_encoding") == "base64"
         _, job, _ = json.loads(base64.b64decode(body) if encoded else body)
-        enqueued_at = datetime.fromisoformat(job["enqueued_at"])
-        return max(0.0, (datetime.now(UTC) - enqueued_at).total_seconds())
-    except (ValueError, TypeError, LookupError, AttributeError):
-        return None
+        enqueued = max(0.0, (now - datetime.fromisoformat(job["enqueued_at"])).total_seconds())
+        published = published_at(envelope.get("headers") or {})
+        return max(0.0, (now - published).total_seconds()) if published else enqueued, enqueued
+    except (ValueError, TypeError, LookupError, AttributeError):  # anybody may have written it
+        return None, None

@@ -11,11 +11,12 @@ import redis
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine, text
 
-from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS
+from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS, TrackJob
 from tests.worker.jobs import job, push
 from tests.worker.processes import wait_until
 from worker.cli import main
 from worker.cli.service import duration
+from worker.envelope import envelope
 from worker.local import LocalStack
 from worker.observe.overdue import counted
 from worker.observe.queues import refresh
@@ -91,7 +92,11 @@ def test_json_is_for_scripts(
     now = json.loads(said)
     assert now["broker"]["queues"]["tracks"]["waiting"] == 2
     assert 3600 <= now["broker"]["queues"]["tracks"]["oldest_seconds"] < 3700
-    assert now["broker"]["queues"]["backfill"] == {"waiting": 0, "oldest_seconds": None}
+    assert now["broker"]["queues"]["backfill"] == {
+        "waiting": 0,
+        "oldest_seconds": None,
+        "oldest_enqueued_seconds": None,
+    }
     assert (now["broker"]["in_flight"], now["broker"]["dead"]) == (1, 1)
     assert now["overdue"] == 2
     assert now["catalog"]["failures"] == {"CorruptAudio": 2, "EmptyAudio": 1}
@@ -143,6 +148,24 @@ def test_watching_ends_in_one_line_when_the_broker_goes_away(
     assert "the broker does not answer" in said.splitlines()[-1]
 
 
+def test_a_job_that_comes_again_waits_since_it_came_again(environment: dict[str, str]) -> None:
+    """The reconciler asks since when it is known: what was enqueued before it has left the queue."""
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    waiting = TrackJob.model_validate(job("again", AUDIO, enqueued_at=hour_ago.isoformat()))
+    client: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
+    client.lpush(QUEUE_TRACKS, envelope(waiting, QUEUE_TRACKS))
+    state = Broker(BrokerSettings.load()).state()
+    assert 0 <= (state.queues[QUEUE_TRACKS].oldest_seconds or 0) < 60
+    assert state.next_enqueued_at is not None
+    assert abs(state.next_enqueued_at - hour_ago) < timedelta(seconds=5)
+    client.lpop(QUEUE_TRACKS)
+    older = json.loads(envelope(waiting, QUEUE_TRACKS))
+    older["headers"]["published_at"] = (hour_ago - timedelta(hours=1)).isoformat()
+    client.lpush(QUEUE_TRACKS, json.dumps(older))
+    oldest = Broker(BrokerSettings.load()).state().queues[QUEUE_TRACKS].oldest_seconds
+    assert 7200 <= (oldest or 0) < 7300
+
+
 @pytest.mark.parametrize(
     "message",
     ["", "no JSON", "[]", "{}", '{"body": 7, "properties": {}}',
@@ -153,7 +176,7 @@ def test_watching_ends_in_one_line_when_the_broker_goes_away(
 def test_anything_may_wait_in_a_queue(environment: dict[str, str], message: str) -> None:
     client: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
     client.lpush(QUEUE_BACKFILL, message)
-    assert Broker(BrokerSettings.load()).state().queues[QUEUE_BACKFILL] == QueueState(1, None)
+    assert Broker(BrokerSettings.load()).state().queues[QUEUE_BACKFILL] == QueueState(1, None, None)
 
 
 def test_a_scrape_reads_the_queues_and_says_when_it_cannot(

@@ -37,7 +37,7 @@ def delivered(request: Any, message: Mapping[str, Any]) -> Iterator[None]:
         _set(TRACE_ID, trace_id),
         # Producers write the routing key: only ours may become a label.
         _set(QUEUE, queue if queue in (QUEUE_TRACKS, QUEUE_BACKFILL) else "none"),
-        _set(_published_at, _moment(headers.get(PUBLISHED_AT))),
+        _set(_published_at, published_at(headers)),
     ):
         yield
 
@@ -69,8 +69,9 @@ def _set(variable: ContextVar[Value], value: Value) -> Iterator[None]:
         variable.reset(token)
 
 
-def _moment(header: object) -> datetime | None:
+def published_at(headers: Mapping[str, Any]) -> datetime | None:
     """None where the header is missing, or no moment: anybody may have written it."""
+    header = headers.get(PUBLISHED_AT)
     try:
         moment = datetime.fromisoformat(header) if isinstance(header, str) else None
     except ValueError:

@@ -72,7 +72,8 @@ DEAD_LISTED = Counter(
 QUEUE_JOBS = Gauge("cogenre_queue_jobs", "Jobs that wait in a queue, of the whole deployment.", ["queue"])
 QUEUE_OLDEST_SECONDS = Gauge(
     "cogenre_queue_oldest_seconds",
-    "Age of the job that is served next in a queue, of the whole deployment; 0 = none waits.",
+    "Seconds since the job that is served next in a queue was published, of the whole deployment; 0 = none "
+    "waits.",
     ["queue"],
 )
 UNACKED_JOBS = Gauge("cogenre_unacked_jobs", "Jobs in flight, of the whole deployment.")
