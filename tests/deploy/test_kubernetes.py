@@ -244,14 +244,13 @@ def test_production_scales_by_the_queues_and_by_what_is_in_flight(
     assert {one["parameter"] for one in authentication["spec"]["secretTargetRef"]} == {"address", "password"}
 
 
-def test_the_page_says_how_many_connections_that_takes() -> None:
-    """At most, while a rollout surges."""
-    manifests = overlay("production")
-    most = find(manifests, "ScaledObject", "worker")["spec"]["maxReplicaCount"]
-    connections = int(settings_of(manifests)("concurrency")) + 1
+def test_the_page_says_how_many_connections_that_takes(production_on_gpus: tuple[Manifest, ...]) -> None:
     page = (ROOT / "docs" / "deploy-kubernetes.md").read_text()
-    assert f"{most} × {connections} = {most * connections:,}" in page
-    assert f"{math.ceil(most * 1.25) * connections:,}" in page
+    for manifests, surge in ((overlay("production"), 1.25), (production_on_gpus, 1)):
+        most = find(manifests, "ScaledObject", "worker")["spec"]["maxReplicaCount"]
+        connections = int(settings_of(manifests)("concurrency")) + 1
+        assert f"{most} × {connections} = {most * connections:,}" in page
+        assert f"{math.ceil(most * surge) * connections:,}" in page
 
 
 def test_workers_go_one_by_one() -> None:
