@@ -76,14 +76,14 @@ class KaldiFbank(nn.Module):
         n_fft = 2 ** math.ceil(math.log2(self.frame))
         bank, _ = get_mel_banks(mels, n_fft, rate, LOWEST_HERTZ, 0.0, 100.0, -500.0, 1.0)
         self.register_buffer("spectrum", _kaldi_spectrum(self.frame, n_fft), persistent=False)
-        self.register_buffer("mel", bank.to(torch.float32), persistent=False)
+        self.register_buffer("mel", bank.T.to(torch.float32).contiguous(), persistent=False)
 
     def forward(self, waveform: Tensor) -> Features:
         frames = _framed(waveform, self.frame, self.shift, self.frames)
         re, im = (frames @ self.spectrum).chunk(2, dim=-1)
-        energies = (re * re + im * im) @ self.mel.T
+        energies = (re * re + im * im) @ self.mel
         log_mel = energies.clamp(min=torch.finfo(torch.float32).eps).log()
-        ends = torch.arange(frames.shape[1]) * self.shift + self.frame - 1
+        ends = _positions(frames.shape[1], waveform) * self.shift + self.frame - 1
         # What pads a short track is zero in the log domain: the extractor pads features, not sound.
         log_mel = torch.where((ends <= _last_sample(waveform))[..., None], log_mel, 0.0)
         padding = log_mel.new_zeros(waveform.shape[0], self.frames - frames.shape[1], log_mel.shape[2])
@@ -129,15 +129,23 @@ class RawWaveform(nn.Module):
         self.normalise, self.masked = extractor.do_normalize, extractor.return_attention_mask
 
     def forward(self, waveform: Tensor) -> Features:
-        heard = torch.ones_like(waveform)
-        if self.masked:
-            heard = (torch.arange(waveform.shape[1]) <= _last_sample(waveform)).to(waveform.dtype)
+        mask = _positions(waveform.shape[1], waveform) <= _last_sample(waveform) if self.masked else None
         if self.normalise:
-            count = heard.sum(1, keepdim=True)
-            centred = (waveform - (waveform * heard).sum(1, keepdim=True) / count) * heard
-            waveform = centred / ((centred * centred).sum(1, keepdim=True) / count + 1e-7).sqrt()
-        mask = {"attention_mask": heard.to(torch.int64)} if self.masked else {}
-        return {"input_values": waveform} | mask
+            waveform = _normalised(waveform) if mask is None else _normalised_where(mask, waveform)
+        return {"input_values": waveform} | ({} if mask is None else {"attention_mask": mask.to(torch.int64)})
+
+
+def _normalised(waveform: Tensor) -> Tensor:
+    centred = waveform - waveform.mean(1, keepdim=True)
+    return centred / ((centred * centred).mean(1, keepdim=True) + 1e-7).sqrt()
+
+
+def _normalised_where(mask: Tensor, waveform: Tensor) -> Tensor:
+    """By what is heard, and zero elsewhere."""
+    heard = mask.to(waveform.dtype)
+    count = heard.sum(1, keepdim=True)
+    centred = (waveform - (waveform * heard).sum(1, keepdim=True) / count) * heard
+    return centred / ((centred * centred).sum(1, keepdim=True) / count + 1e-7).sqrt()
 
 
 def _samples(rate: int) -> tuple[int, int]:
@@ -173,8 +181,12 @@ def _framed(waveform: Tensor, frame: int, shift: int, most: int) -> Tensor:
     return torch.cat([blocks[:, at : at + (count - 1) * step + 1 : step] for at in range(wide)], dim=2)
 
 
+def _positions(count: int, waveform: Tensor) -> Tensor:
+    """0 … count - 1, where the waveform is."""
+    return torch.arange(count, dtype=torch.float32, device=waveform.device)
+
+
 def _last_sample(waveform: Tensor) -> Tensor:
     """(batch, 1): position of the last sample that is not zero; of a silent window the last of all."""
-    positions = torch.arange(waveform.shape[1], dtype=torch.float32)
-    last = torch.where(waveform != 0, positions, -1.0).amax(1, keepdim=True)
+    last = torch.where(waveform != 0, _positions(waveform.shape[1], waveform), -1.0).amax(1, keepdim=True)
     return torch.where(last < 0, float(waveform.shape[1] - 1), last)

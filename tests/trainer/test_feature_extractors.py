@@ -85,6 +85,14 @@ def test_recordings(kind: str) -> None:
             assert_alike(extractor, window)
 
 
+@pytest.mark.parametrize("kind", EXTRACTORS)
+def test_all_is_computed_where_the_waveform_is(kind: str) -> None:
+    # No GPU is needed: values of different devices do not mix here either.
+    waveform = torch.zeros(2, RATE, device="meta")
+    for tensor in rebuilt(EXTRACTORS[kind]).to("meta")(waveform).values():
+        assert tensor.device == waveform.device
+
+
 def test_a_window_is_what_the_extractor_takes() -> None:
     assert hears(ASTFeatureExtractor()) == 10.255
     assert hears(WhisperFeatureExtractor()) == 30
