@@ -30,7 +30,7 @@ import typer
 from benchmarks.machine import processor
 from benchmarks.paper_checkpoint import write_paper_checkpoint
 from exporter.bundle import Rounded, write_bundle
-from exporter.half import frontend_nodes
+from exporter.frontend_nodes import frontend_nodes
 from schemas.bundle import read_bundle
 from trainer.checkpoint import load_checkpoint
 from trainer.network import Network
@@ -130,7 +130,7 @@ def _frontend_alone(bundle: Path, file: Path) -> onnxruntime.InferenceSession:
     """The fp32 graph up to the log-mels."""
     graph = bundle / read_bundle(bundle).graphs["fp32"]
     model = onnx.load(graph)
-    names = set(frontend_nodes(model.graph))
+    names = frontend_nodes(model.graph)
     last = [node for node in model.graph.node if node.name in names][-1]
     onnx.utils.extract_model(graph, file, ["waveform"], [last.output[0]])
     return new_session(file, [PROVIDERS["cpu"]], None, "cpu")

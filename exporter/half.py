@@ -10,14 +10,11 @@ from onnx import TensorProto
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from exporter.frontend_nodes import frontend_nodes
 from exporter.quantise import LAST
-from schemas.bundle import INPUTS
 
 SUMS = ("LayerNormalization", "Softmax", "ReduceSum", "ReduceMean", "Exp", "Pow")
 """Operators whose sums and powers pass 65 504, the largest half."""
-
-ENCODER = ("BatchNormalization", "Conv")
-"""With them the audio encoder begins, and the frontend ends."""
 
 
 def halve(graph: Path, out: Path) -> None:
@@ -41,25 +38,6 @@ def halve(graph: Path, out: Path) -> None:
     # Types of values as they were before.
     del halved.graph.value_info[:]
     onnx.save(halved, out)
-
-
-def frontend_nodes(graph: onnx.GraphProto) -> list[str]:
-    """Names of the nodes from the waveform to the log-mels.
-
-    Powers of a Fourier transform span more than half precision, and its rounding would drown quiet sounds.
-    """
-    constants = {tensor.name for tensor in graph.initializer}
-    heard = {INPUTS[0]}
-    names = []
-    for node in graph.node:
-        if (
-            node.op_type not in ("Shape", *ENCODER)
-            and heard.intersection(node.input)
-            and heard.union(constants).issuperset(node.input)
-        ):
-            heard.update(node.output)
-            names.append(node.name)
-    return names
 
 
 def _drop_round_trips(graph: onnx.GraphProto, own: set[str]) -> None:

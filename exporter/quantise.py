@@ -6,8 +6,7 @@ from pathlib import Path
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-FRONTEND = "network.frontend."
-"""Its products are a Fourier transform: eight bits would drown quiet sounds."""
+from exporter.frontend_nodes import frontend_nodes
 
 LAST = "logits"
 """The dot product with the genre vectors, which costs nothing and decides."""
@@ -36,12 +35,13 @@ def quantise(graph: Path, out: Path) -> None:
 
 
 def _learned_products(graph: onnx.GraphProto) -> list[str]:
-    weights = {tensor.name for tensor in graph.initializer if not tensor.name.startswith(FRONTEND)}
+    weights = {tensor.name for tensor in graph.initializer}
+    frontend = frontend_nodes(graph)
     return [
         node.name
         for node in graph.node
         if node.op_type == "MatMul"
         and node.input[1] in weights
-        and not node.input[0].startswith(FRONTEND)
+        and node.name not in frontend
         and LAST not in node.output
     ]

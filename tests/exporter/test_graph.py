@@ -12,10 +12,7 @@ from exporter.bundle import GRAPH_FILE
 from exporter.graph import export_graph
 from schemas.bundle import INPUTS, OUTPUTS
 from tests.exporter.conftest import CONFIG, LITTLE
-from tests.trainer.networks import build
-from tests.trainer.test_audio_model import AUDIO_MODELS, heard
 from trainer.checkpoint import Checkpoint
-from trainer.config import NetworkConfig
 from trainer.lyrics_model import train_little_bert
 from trainer.network import Network
 
@@ -100,31 +97,3 @@ def test_one_export_takes_1_to_64_windows_and_8_to_512_tokens(tmp_path: Path) ->
             feed = dict(zip(INPUTS, (waveform.numpy(), ids.numpy(), mask.numpy()), strict=True))
             (served,) = session.run(OUTPUTS[:1], feed)
             np.testing.assert_allclose(served, expected.numpy(), atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"lyrics": False, "contrastive": False, "cross_attention": False},
-        {"contrastive": False, "cross_attention": False, "genre_graph": False, "fusion_layers": 2},
-        *({"audio_model": kind} for kind in AUDIO_MODELS),
-    ],
-    ids=str,
-)
-def test_every_network_that_can_be_configured(settings: dict[str, object], tmp_path: Path) -> None:
-    if "audio_model" in settings:
-        write, seconds = AUDIO_MODELS[str(settings["audio_model"])]
-        settings = {"audio_model": write(tmp_path / "pretrained"), "audio": heard(seconds)}
-    network = build(NetworkConfig.model_validate(CONFIG.network.model_dump() | settings))
-    export_graph(network, tmp_path / "graph.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "graph.onnx", providers=["CPUExecutionProvider"])
-    chance = torch.Generator().manual_seed(0)
-    waveform = torch.randn(3, network.config.audio.window_samples, generator=chance) * 0.1
-    waveform[2, 6_000:] = 0
-    mask = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0]])
-    ids = torch.randint(1, 49, (3, 3), generator=chance) * mask
-    feeds = {name: part.numpy() for name, part in zip(INPUTS, (waveform, ids, mask), strict=True)}
-    with torch.no_grad():
-        expected = network(waveform, ids, mask)
-    for name, found, wanted in zip(OUTPUTS, session.run(OUTPUTS, feeds), expected, strict=True):
-        np.testing.assert_allclose(found, wanted.numpy(), atol=1e-4, err_msg=name)

@@ -21,7 +21,8 @@ from trainer.prepare import lyrics_model_of
 
 AUDIO_MODELS: dict[str, tuple[Callable[[Path], str], float]] = {
     "ast": (lambda folder: ast(folder, max_length=98), 0.995),
-    "wav2vec2": (lambda folder: wav2vec2(folder, masked=True), 1.0),
+    "wav2vec2": (lambda folder: wav2vec2(folder, masked=False), 1.0),
+    "wav2vec2, masked": (lambda folder: wav2vec2(folder, masked=True), 1.0),
     "whisper": (whisper, 2.0),
 }
 """Writes one, and the seconds that it hears."""

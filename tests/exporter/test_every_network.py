@@ -1,0 +1,124 @@
+"""Every network that can be configured, in every precision."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto
+from onnx.reference import ReferenceEvaluator
+
+from exporter.cases import Feed
+from exporter.frontend_nodes import frontend_nodes
+from exporter.graph import export_graph
+from exporter.half import SUMS, halve
+from exporter.quantise import quantise
+from schemas.bundle import INPUTS, OUTPUTS
+from tests.exporter.conftest import CONFIG
+from tests.exporter.test_operators import strangers
+from tests.trainer.networks import build
+from tests.trainer.test_audio_model import AUDIO_MODELS, heard
+from trainer.config import NetworkConfig
+
+NETWORKS: dict[str, dict[str, object]] = {
+    "audio alone": {"lyrics": False, "contrastive": False, "cross_attention": False},
+    "late fusion": {
+        "contrastive": False,
+        "cross_attention": False,
+        "genre_graph": False,
+        "fusion_layers": 2,
+    },
+    **{kind: {"audio_model": kind} for kind in AUDIO_MODELS},
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network's graphs of every precision, an input, and what the network says of it."""
+
+    folder: Path
+    feed: Feed
+    expected: dict[str, NDArray[np.float32]]
+
+    def frontend(self) -> set[str]:
+        return frontend_nodes(onnx.load(self.folder / "fp32.onnx").graph)
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    folder, settings = tmp_path_factory.mktemp("graphs"), NETWORKS[request.param]
+    if "audio_model" in settings:
+        write, seconds = AUDIO_MODELS[request.param]
+        settings = {"audio_model": write(folder / "pretrained"), "audio": heard(seconds)}
+    network = build(NetworkConfig.model_validate(CONFIG.network.model_dump() | settings))
+    export_graph(network, folder / "fp32.onnx")
+    quantise(folder / "fp32.onnx", folder / "int8.onnx")
+    export_graph(network, folder / "every-row.onnx", once=False)
+    halve(folder / "every-row.onnx", folder / "fp16.onnx")
+    chance = torch.Generator().manual_seed(0)
+    waveform = torch.randn(3, network.config.audio.window_samples, generator=chance) * 0.1
+    waveform[2, 6_000:] = 0
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0]])
+    ids = torch.randint(1, 49, (3, 3), generator=chance) * mask
+    with torch.no_grad():
+        output = network(waveform, ids, mask)
+    return Exported(
+        folder,
+        {name: part.numpy() for name, part in zip(INPUTS, (waveform, ids, mask), strict=True)},
+        {name: part.numpy() for name, part in zip(OUTPUTS, output, strict=True)},
+    )
+
+
+def by_onnxruntime(graph: Path, feed: Feed) -> dict[str, NDArray[np.float32]]:
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    return dict(zip(OUTPUTS, session.run(OUTPUTS, feed), strict=True))
+
+
+def test_fp32_gives_what_the_network_gives(exported: Exported) -> None:
+    for name, found in by_onnxruntime(exported.folder / "fp32.onnx", exported.feed).items():
+        np.testing.assert_allclose(found, exported.expected[name], atol=1e-4, err_msg=name)
+
+
+def test_a_gpu_has_every_operator(exported: Exported) -> None:
+    assert not strangers(exported.folder / "fp32.onnx")
+    assert not strangers(exported.folder / "fp16.onnx")
+    assert strangers(exported.folder / "int8.onnx") == {"DynamicQuantizeLinear", "MatMulInteger"}
+
+
+def test_no_product_of_the_frontend_has_eight_bits(exported: Exported) -> None:
+    def products(file: str) -> set[str]:
+        return {
+            node.name for node in onnx.load(exported.folder / file).graph.node if node.op_type == "MatMul"
+        }
+
+    before = products("fp32.onnx") & exported.frontend()
+    assert before <= products("int8.onnx")
+    assert products("fp32.onnx") - products("int8.onnx")
+
+
+def test_the_frontend_and_every_sum_stay_fp32(exported: Exported) -> None:
+    before = onnx.load(exported.folder / "every-row.onnx").graph
+    whole = frontend_nodes(before) | {node.name for node in before.node if node.op_type in SUMS}
+    graph = onnx.shape_inference.infer_shapes(onnx.load(exported.folder / "fp16.onnx")).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
+    kinds |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    halves = {name for name, kind in kinds.items() if kind == TensorProto.FLOAT16}
+    assert len(halves) > 20
+    used = {node.name: {*node.input, *node.output} for node in graph.node}
+    assert not [name for name in whole if halves.intersection(used[name])]
+
+
+def test_halves_are_near_the_network(exported: Exported) -> None:
+    # ONNX Runtime computes many halves as fp32 on a CPU; the reference does not.
+    graph = ReferenceEvaluator(onnx.load(exported.folder / "fp16.onnx"))
+    for name, found in zip(OUTPUTS, graph.run(list(OUTPUTS), exported.feed), strict=True):
+        np.testing.assert_allclose(found, exported.expected[name], atol=0.05, err_msg=name)
+
+
+def test_eight_bits_are_near_the_network(exported: Exported) -> None:
+    found = by_onnxruntime(exported.folder / "int8.onnx", exported.feed)
+    np.testing.assert_allclose(found["logits"], exported.expected["logits"], atol=0.5)
