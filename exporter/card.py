@@ -2,7 +2,7 @@
 
 from schemas.bundle import BundleManifest, Measurement
 from trainer.checkpoint import Description
-from trainer.config import LittleBert
+from trainer.config import LittleBert, NetworkConfig
 
 
 def model_card(manifest: BundleManifest, description: Description) -> str:
@@ -24,15 +24,25 @@ def model_card(manifest: BundleManifest, description: Description) -> str:
 
 
 def _what(manifest: BundleManifest, description: Description) -> str:
-    audio = manifest.audio
-    reader = description.config.network.lyrics_model
-    reads = "a little BERT of its own" if isinstance(reader, LittleBert) else f"`{reader}`"
+    audio, network = manifest.audio, description.config.network
+    heard_from = "its audio and its lyrics" if network.lyrics else "its audio alone"
+    listener = f" with `{network.audio_model}`" if network.audio_model else ""
     return (
-        f"Labels a track with any number of {len(manifest.genres)} genres, from its audio and its lyrics. "
+        f"Labels a track with any number of {len(manifest.genres)} genres, from {heard_from}. "
         'The network of Ru et al., "Improving Music Genre Classification from Multi-Modal Properties of '
         'Music and Genre Correlations Perspective" (ICASSP 2023, arXiv 2303.07667).\n\n'
         f"It hears up to {audio.windows} windows of {audio.window_seconds:g} s at {audio.sample_rate} Hz, "
-        f"mono, and reads the first {manifest.lyrics.max_tokens} tokens of the lyrics with {reads}. "
+        f"mono{listener}. {_reading(manifest, network)}"
+    )
+
+
+def _reading(manifest: BundleManifest, network: NetworkConfig) -> str:
+    if not network.lyrics:
+        return "It does not read lyrics."
+    reader = network.lyrics_model
+    reads = "a little BERT of its own" if isinstance(reader, LittleBert) else f"`{reader}`"
+    return (
+        f"It reads the first {manifest.lyrics.max_tokens} tokens of the lyrics with {reads}. "
         "Lyrics may be missing."
     )
 
@@ -76,12 +86,15 @@ def genre_table(manifest: BundleManifest) -> str:
 
 
 def _limits(description: Description) -> str:
-    limits = [
-        "It knows the genres above and no others: a track of another genre gets the nearest ones, or none.",
-        "A track without lyrics is labelled by its audio alone, less well: see the second row above.",
-        "Scores are not calibrated probabilities; compare them with the thresholds.",
-    ]
     network = description.config.network
+    limits = [
+        "It knows the genres above and no others: a track of another genre gets the nearest ones, or none."
+    ]
+    if network.lyrics:
+        limits.append(
+            "A track without lyrics is labelled by its audio alone, less well: see the second row above."
+        )
+    limits.append("Scores are not calibrated probabilities; compare them with the thresholds.")
     names = [name for name in (network.audio_model, network.lyrics_model) if isinstance(name, str)]
     if names:
         begun = " and ".join(f"`{name}`" for name in names)

@@ -36,10 +36,10 @@ CONFIG = TrainingConfig(
 )
 
 
-def write_checkpoint(folder: Path, synthetic: bool) -> Path:
+def write_checkpoint(folder: Path, synthetic: bool, config: TrainingConfig = CONFIG) -> Path:
     torch.manual_seed(0)
     lyrics_model = train_little_bert(LITTLE, ["love me tonight", "the train rolls on"], 40, seed=0)
-    network = Network(CONFIG.network, lyrics_model.encoder, torch.randn(3, 16), torch.rand(3, 3))
+    network = Network(config.network, lyrics_model.encoder, torch.randn(3, 16), torch.rand(3, 3))
     # Running statistics of training: an untrained batch norm would hide a mistake in theirs.
     for name, buffer in network.named_buffers():
         if name.endswith("running_mean"):
@@ -49,7 +49,7 @@ def write_checkpoint(folder: Path, synthetic: bool) -> Path:
     metrics = {"accuracy": 0.5, "f1": 0.625, "map": 0.75}
     worse = {name: value - 0.25 for name, value in metrics.items()}
     description = Description(
-        config=CONFIG,
+        config=config,
         genres=GENRES,
         thresholds=(0.25, 0.5, 0.75),
         correlations=((1.0, 0.5, 0.25), (0.5, 1.0, 0.125), (0.25, 0.125, 1.0)),

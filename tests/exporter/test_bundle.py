@@ -10,8 +10,11 @@ from exporter.errors import BundleNameError, ParityError
 from exporter.verify import LARGEST_DIFFERENCE
 from media.tokens import LyricsTokenizer
 from schemas.bundle import read_bundle
-from trainer.checkpoint import Checkpoint
+from tests.exporter.conftest import CONFIG, write_checkpoint
+from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.errors import OutputError
+from worker.model import Model
+from worker.settings import ModelSettings
 
 
 def test_the_manifest_carries_the_checkpoint(bundle_folder: Path, checkpoint: Checkpoint) -> None:
@@ -37,6 +40,15 @@ def test_the_manifest_carries_the_checkpoint(bundle_folder: Path, checkpoint: Ch
     assert manifest.product_parity.keys() == manifest.graphs.keys()
     assert manifest.product_parity["fp32"].max_probability_difference <= LARGEST_DIFFERENCE
     assert manifest.product_parity["fp32"].providers == ("cpu",)
+
+
+def test_a_network_that_only_hears_reads_no_lyrics(tmp_path: Path) -> None:
+    parts = {"lyrics": False, "contrastive": False, "cross_attention": False}
+    config = CONFIG.model_copy(update={"network": CONFIG.network.model_copy(update=parts)})
+    folder = write_checkpoint(tmp_path / "checkpoint", synthetic=True, config=config)
+    manifest = write_bundle(load_checkpoint(folder), tmp_path / "bundle", "tiny", "1")
+    assert manifest.lyrics.languages == ()
+    assert Model(ModelSettings(bundle=tmp_path / "bundle")).read("love me tonight", None)[0] == ()
 
 
 def test_every_file_is_in_the_manifest(bundle_folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from exporter.card import model_card
 from schemas.bundle import read_bundle
 from trainer.checkpoint import Checkpoint
@@ -21,3 +23,28 @@ def test_says_that_it_only_heard_synthetic_music(bundle_folder: Path, checkpoint
     real = checkpoint.description.data_set.model_copy(update={"synthetic": False})
     description = checkpoint.description.model_copy(update={"data_set": real})
     assert sentence not in model_card(read_bundle(bundle_folder), description)
+
+
+def card_with(bundle_folder: Path, checkpoint: Checkpoint, **changes: object) -> str:
+    """Of the same model, configured otherwise."""
+    config = checkpoint.description.config
+    network = config.network.model_copy(update=changes)
+    description = checkpoint.description.model_copy(
+        update={"config": config.model_copy(update={"network": network})}
+    )
+    return model_card(read_bundle(bundle_folder), description)
+
+
+@pytest.mark.parametrize("lyrics", [True, False])
+def test_says_whether_lyrics_are_read(bundle_folder: Path, checkpoint: Checkpoint, lyrics: bool) -> None:
+    card = card_with(bundle_folder, checkpoint, lyrics=lyrics)
+    assert ("from its audio and its lyrics." in card) == lyrics
+    assert ("It reads the first 40 tokens of the lyrics with a little BERT of its own." in card) == lyrics
+    assert ("A track without lyrics is labelled" in card) == lyrics
+    assert ("It does not read lyrics." in card) != lyrics
+
+
+def test_names_the_audio_model(bundle_folder: Path, checkpoint: Checkpoint) -> None:
+    assert "8000 Hz, mono. It reads" in card_with(bundle_folder, checkpoint)
+    card = card_with(bundle_folder, checkpoint, audio_model="some/ast")
+    assert "8000 Hz, mono with `some/ast`. It reads" in card
