@@ -6,6 +6,7 @@ lyrics, so that all do the same arithmetic. The limit is what the same card reac
 of the same precision. fp32 is fp32: TF32 is off.
 """
 
+import os
 import re
 import statistics
 import tempfile
@@ -27,6 +28,7 @@ from exporter.half import halve
 from schemas.bundle import INPUTS, OUTPUTS
 from trainer.checkpoint import load_checkpoint
 from trainer.network import Network
+from worker.gpu import TF32_OFF
 
 RESULTS = Path(__file__).parent / "results" / "gpu.md"
 DEVICE = "cuda"
@@ -46,6 +48,7 @@ Run = Callable[[], Any]
 
 
 def main() -> None:
+    os.environ.update(TF32_OFF)
     with tempfile.TemporaryDirectory() as folder:
         write_paper_checkpoint(Path(folder, "checkpoint"))
         network = load_checkpoint(Path(folder, "checkpoint")).network

@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import mmap
 import os
 import shutil
 import subprocess
@@ -43,6 +44,9 @@ TIMING_FOLDER = "timing"
 
 CONTEXT_FILE = "model_ctx.onnx"
 """A graph of one node, which holds the place of an engine: starts need not parse the whole graph."""
+
+NO_ENGINE = "NonZero"
+"""How many it finds depends on the data, and an engine is of the shapes of inputs."""
 
 BUILDER = (sys.executable, "-m", "worker.engine_build")
 
@@ -73,6 +77,8 @@ class EnginePlan:
     tensorrt: str
     capability: str
     """The GPU's compute capability."""
+    tf32: bool = False
+    """Whether fp32 products are rounded to ten bits; `worker.gpu` turns it off."""
 
     @property
     def key(self) -> str:
@@ -149,6 +155,18 @@ def tensorrt_options(plan: EnginePlan, folder: Path, timing: Path | None = None)
     return options
 
 
+def refuse_without_engine(graph: Path) -> None:
+    """Raises ConfigError of a graph that would be cut where TensorRT has no engine, and then fail."""
+    # A node's operator as the format writes it: the worker need not understand graphs.
+    node = b"\x22" + bytes([len(NO_ENGINE)]) + NO_ENGINE.encode()
+    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(node) >= 0:
+            raise ConfigError(
+                f"TensorRT has no engine of {graph.name}, because of its operator {NO_ENGINE}: "
+                "set COGENRE_PRECISION=fp16, or COGENRE_PROVIDER=cuda"
+            )
+
+
 def engine_of(
     plan: EnginePlan, graph: Path, cache: Path, seconds: float, builder: Sequence[str] = BUILDER
 ) -> Engine:
@@ -212,7 +230,7 @@ def _build(
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise ConfigError(f"the TensorRT engine cannot be built: {said[-1]}")
-    if not any(made.iterdir()):
+    if not ((made / CONTEXT_FILE).exists() if plan.context else any(made.iterdir())):
         raise ConfigError(
             "TensorRT built no engine of this graph: check its operators, or set COGENRE_PROVIDER=cuda"
         )

@@ -6,6 +6,7 @@ ONNX Runtime falls back to the CPU where one of them is of another version, and 
 import contextlib
 import ctypes
 import io
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -28,6 +29,9 @@ CUDA_HINT = "pip install nvidia-cuda-runtime nvidia-cublas nvidia-cufft nvidia-c
 CUDNN_HINT = "pip install nvidia-cudnn-cu13"
 TENSORRT_HINT = 'pip install "tensorrt-cu13<11"'
 
+TF32_OFF = {"NVIDIA_TF32_OVERRIDE": "0"}
+"""NVIDIA's libraries read it when they load. fp32 is fp32: a bundle promises it to four digits."""
+
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 """CUdevice_attribute of the driver's API."""
 
@@ -40,7 +44,7 @@ class GpuStack:
     driver_cuda: tuple[int, int] | None
     """The newest CUDA that the driver speaks."""
     cuda: frozenset[int]
-    """Major versions of its runtime."""
+    """Major versions of its runtime: the needed one, or others where it is missing. So with the next two."""
     cudnn: frozenset[int]
     tensorrt: frozenset[int]
     tensorrt_version: str | None = None
@@ -76,17 +80,18 @@ def complaint(found: GpuStack, provider: Provider) -> str | None:
 
 def gpu_stack() -> GpuStack:
     """What this process can load. Libraries out of wheels are then loaded, so that ONNX Runtime has them."""
+    os.environ.update(TF32_OFF)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
         onnxruntime.preload_dlls()
     driver_cuda, capability = _driver()
-    tensorrt = _majors("libnvinfer.so", range(TENSORRT, TENSORRT + 3), _wheel("tensorrt_libs"))
+    tensorrt = _majors("libnvinfer.so", TENSORRT, range(TENSORRT + 1, TENSORRT + 3), _wheel("tensorrt_libs"))
     if TENSORRT in tensorrt:
         _load(f"libnvonnxparser.so.{TENSORRT}", _wheel("tensorrt_libs"))
     return GpuStack(
         onnxruntime=onnxruntime.__version__,
         driver_cuda=driver_cuda,
-        cuda=_majors("libcudart.so", range(CUDA - 2, CUDA + 2)),
-        cudnn=_majors("libcudnn.so", range(CUDNN - 1, CUDNN + 2)),
+        cuda=_majors("libcudart.so", CUDA, (CUDA - 2, CUDA - 1, CUDA + 1)),
+        cudnn=_majors("libcudnn.so", CUDNN, (CUDNN - 1, CUDNN + 1)),
         tensorrt=tensorrt,
         tensorrt_version=_tensorrt_version(),
         capability=capability,
@@ -110,8 +115,11 @@ def _load(name: str, folder: Path | None = None) -> ctypes.CDLL | None:
     return None
 
 
-def _majors(library: str, candidates: Iterable[int], folder: Path | None = None) -> frozenset[int]:
-    return frozenset(major for major in candidates if _load(f"{library}.{major}", folder))
+def _majors(library: str, needed: int, others: Iterable[int], folder: Path | None = None) -> frozenset[int]:
+    """Others are looked for only where the needed one is missing: once loaded, they hide its functions."""
+    if _load(f"{library}.{needed}", folder):
+        return frozenset({needed})
+    return frozenset(major for major in others if _load(f"{library}.{major}", folder))
 
 
 def _driver() -> tuple[tuple[int, int] | None, str | None]:

@@ -9,7 +9,7 @@ from typing import Any
 import onnxruntime
 
 from schemas.bundle import BundleManifest
-from worker.engine import CONTEXT_FILE, engine_of, plan_of, tensorrt_options
+from worker.engine import CONTEXT_FILE, engine_of, plan_of, refuse_without_engine, tensorrt_options
 from worker.errors import ConfigError
 from worker.gpu import GpuStack, complaint, gpu_stack
 from worker.settings import ModelSettings, Provider
@@ -68,8 +68,9 @@ def built_engine(
 
     Raises ConfigError.
     """
+    graph = bundle / graph_file("tensorrt", manifest, settings)
     found = checked_stack("tensorrt")
-    graph = bundle / graph_file(manifest, settings)
+    refuse_without_engine(graph)
     plan = plan_of(manifest, settings.precision, settings.batch_rows, settings.engine_context, found)
     cache = settings.engine_cache or DEFAULT_CACHE.expanduser()
     engine = engine_of(plan, graph, cache, settings.engine_seconds)
@@ -77,8 +78,10 @@ def built_engine(
     return loaded, tensorrt_options(plan, engine.folder), engine.built
 
 
-def graph_file(manifest: BundleManifest, settings: ModelSettings) -> str:
+def graph_file(provider: Provider, manifest: BundleManifest, settings: ModelSettings) -> str:
     """In the bundle, of the precision that is set. Raises ConfigError."""
+    if provider != "cpu" and settings.precision == "int8":
+        raise ConfigError("int8 graphs have no GPU kernels: set COGENRE_PRECISION to fp32 or fp16")
     graph = manifest.graphs.get(settings.precision)
     if graph is None:
         raise ConfigError(
@@ -93,7 +96,12 @@ def provider_options(provider: Provider, settings: ModelSettings) -> dict[str, s
     if provider == "cpu":
         return {}
     # The arena never shrinks (onnxruntime #22297), and an exhaustive search would run for every new shape.
-    options = {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
+    options = {
+        "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
+        # By default fp32 products are rounded to ten bits.
+        "use_tf32": "0",
+    }
     if settings.gpu_memory_bytes:
         options["gpu_mem_limit"] = str(settings.gpu_memory_bytes)
     return options
@@ -102,11 +110,9 @@ def provider_options(provider: Provider, settings: ModelSettings) -> dict[str, s
 def _on(
     provider: Provider, bundle: Path, manifest: BundleManifest, settings: ModelSettings
 ) -> onnxruntime.InferenceSession:
-    graph = bundle / graph_file(manifest, settings)
+    graph = bundle / graph_file(provider, manifest, settings)
     providers: list[Any] = [PROVIDERS["cpu"]]
     if provider != "cpu":
-        if settings.precision == "int8":
-            raise ConfigError("int8 graphs have no GPU kernels: set COGENRE_PRECISION to fp32 or fp16")
         providers.insert(0, (PROVIDERS["cuda"], provider_options("cuda", settings)))
         if provider == "cuda":
             checked_stack("cuda")

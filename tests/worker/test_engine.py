@@ -86,6 +86,7 @@ def test_a_context_model_lies_beside_its_engine(tmp_path: Path) -> None:
         {"onnxruntime": "1.28.0"},
         {"tensorrt": "10.14.0"},
         {"capability": "8.0"},
+        {"tf32": True},
     ],
     ids=lambda other: next(iter(other)),
 )
@@ -145,6 +146,19 @@ def test_nothing_is_left_of_a_failed_build(tmp_path: Path, code: str, said: str)
         engine_of(PLAN, GRAPH, tmp_path, 60, script(code))
     assert not left(tmp_path)
     assert engine_of(PLAN, GRAPH, tmp_path, 60, script(WRITES)).built
+
+
+def test_an_engine_that_lacks_its_context_model_is_not_kept(tmp_path: Path) -> None:
+    plan = dataclasses.replace(PLAN, context=True)
+    writes = """
+import json, pathlib, sys
+context = pathlib.Path(json.load(sys.stdin)["options"]["trt_ep_context_file_path"])
+(context.parent / "graph.engine").touch()
+"""
+    with pytest.raises(ConfigError, match="built no engine of this graph"):
+        engine_of(plan, GRAPH, tmp_path, 60, script(writes))
+    assert not left(tmp_path)
+    assert engine_of(plan, GRAPH, tmp_path, 60, script(writes + "context.touch()")).built
 
 
 @pytest.mark.skipif("TensorrtExecutionProvider" in available(), reason="onnxruntime-gpu is installed")

@@ -6,14 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import onnxruntime
 import pytest
+from onnx import parser
 
 from schemas.bundle import read_manifest
 from tests.conftest import DEMO_BUNDLE
+from tests.worker.test_gpu import RIGHT
 from worker.errors import ConfigError
 from worker.model import Model
-from worker.session import PROVIDERS, open_session, provider_options, require_provider
+from worker.session import PROVIDERS, built_engine, open_session, provider_options, require_provider
 from worker.settings import ModelSettings, Provider
 
 MANIFEST = read_manifest(DEMO_BUNDLE)
@@ -64,6 +67,28 @@ def test_int8_is_for_cpus() -> None:
     settings = ModelSettings(bundle=DEMO_BUNDLE, provider="cuda", precision="int8")
     with pytest.raises(ConfigError, match="int8 graphs have no GPU kernels"):
         open_session(DEMO_BUNDLE, manifest, settings)
+    with pytest.raises(ConfigError, match="int8 graphs have no GPU kernels"):
+        built_engine(DEMO_BUNDLE, manifest, settings)
+    assert open_session(DEMO_BUNDLE, manifest, settings.model_copy(update={"provider": "cpu"}))
+
+
+def test_a_graph_that_tensorrt_would_cut_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.session.checked_stack", lambda _: RIGHT)
+    settings = ModelSettings(bundle=tmp_path, provider="tensorrt", engine_cache=tmp_path / "engines")
+
+    class Reached(Exception):
+        pass
+
+    def engine_of(*_: object) -> None:
+        raise Reached
+
+    monkeypatch.setattr("worker.session.engine_of", engine_of)
+    for operator, expected in (("NonZero", ConfigError), ("Relu", Reached)):
+        graph = parser.parse_graph(f"g (float[n] x) => (float[m, k] y) {{ y = {operator} (x) }}")
+        onnx.save(onnx.helper.make_model(graph), tmp_path / MANIFEST.graphs["fp32"])
+        with pytest.raises(expected) as raised:
+            built_engine(tmp_path, MANIFEST, settings)
+        assert expected is Reached or "set COGENRE_PRECISION=fp16" in str(raised.value)
 
 
 def test_a_graph_of_another_precision_is_named() -> None:
@@ -75,6 +100,10 @@ def test_a_graph_that_does_not_load_is_named(tmp_path: Path) -> None:
     (tmp_path / MANIFEST.graphs["fp32"]).write_bytes(b"no graph")
     with pytest.raises(ConfigError, match="does not load with provider cpu"):
         open_session(tmp_path, MANIFEST, ModelSettings(bundle=tmp_path, cpu_fallback=True))
+
+
+def test_fp32_products_are_not_rounded() -> None:
+    assert provider_options("cuda", ModelSettings(bundle=DEMO_BUNDLE))["use_tf32"] == "0"
 
 
 def test_the_arena_is_bounded_as_told() -> None:
