@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from exporter.cases import Feed
@@ -47,6 +48,20 @@ def test_every_batch_sound_and_lyrics_agree(copy: Path, checkpoint: Checkpoint) 
     assert found["fp32"].files == len(batches) + 1  # silence is refused by both
     assert {1, 2, 3, 7, 16} <= set(batches)
     assert {0, manifest.lyrics.max_tokens} < set(tokens)
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="onnxruntime-gpu is installed"
+)
+def test_a_provider_that_does_not_run_here_is_not_claimed(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("exporter.product.onnxruntime.get_available_providers", lambda: listed)
+    monkeypatch.setenv("COGENRE_CPU_FALLBACK", "true")
+    reference = scores_of_graph(copy / "model.fp32.onnx")
+    found = measure_product(copy, read_bundle(copy), "the fp32 graph", reference)
+    assert found["fp32"].providers == ("cpu",)
 
 
 def shifted(scores: Scores, by: float) -> Scores:
