@@ -191,10 +191,15 @@ def pull(
 def _s3() -> Any:
     """Set up as the worker's: credentials from boto3's own places."""
     import boto3
+    from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
+    # S3-compatible servers do not all know the newer checksums.
+    config = Config(
+        request_checksum_calculation="when_required", response_checksum_validation="when_required"
+    )
     try:
-        return boto3.client("s3", endpoint_url=os.environ.get("COGENRE_S3_ENDPOINT_URL"))
+        return boto3.client("s3", endpoint_url=os.environ.get("COGENRE_S3_ENDPOINT_URL"), config=config)
     except (ValueError, BotoCoreError) as error:
         raise BundleError(f"S3 cannot be used: {error} (check COGENRE_S3_ENDPOINT_URL)") from None
 

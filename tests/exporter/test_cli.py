@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
 from exporter.cli import main
 from schemas.bundle import read_bundle
@@ -97,3 +99,19 @@ def test_wrong_usage_is_one_line(
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("cogenre-export")
     assert line.endswith("--help`)")
+
+
+def test_servers_that_lack_the_newer_checksums_are_served(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Config] = []
+
+    def client(*_: str, config: Config, **__: object) -> None:
+        asked.append(config)
+        raise BotoCoreError
+
+    monkeypatch.setattr("boto3.client", client)
+    assert run(monkeypatch, "pull", "s3://bucket/models/tiny/1", tmp_path / "out") == 2
+    (config,) = asked
+    assert config.request_checksum_calculation == "when_required"
+    assert config.response_checksum_validation == "when_required"
