@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from schemas.bundle import AudioInput
 from trainer.errors import ConfigError
+from trainer.fourier import fourier_steps
 
 PresetName = Literal["paper", "small", "ablation"]
 Count = Annotated[int, Field(gt=0)]
@@ -106,6 +107,9 @@ class NetworkConfig(_Part):
     def _fits_together(self) -> Self:
         if self.n_fft % self.hop:
             raise ValueError("n_fft must be a multiple of hop")
+        a, b = fourier_steps(self.n_fft)
+        if self.audio_model is None and (a < 2 or a * b != self.n_fft or self.hop % b):
+            raise ValueError("n_fft and hop must be powers of two, hop at least √n_fft: e.g. 2048 and 512")
         if self.mels % 2 ** len(self.channels):
             raise ValueError(
                 f"mels must be a multiple of {2 ** len(self.channels)}: each block halves the bands"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
 from trainer.config import NetworkConfig
+from trainer.fourier import fourier_steps
 
 LOG_GAIN = 10_000.0
 """The power is scaled as log10(1 + gain · mel): no floor to tune, and silence is zero. Musicnn's choice."""
@@ -26,7 +27,7 @@ class MelSpectrogram(nn.Module):
     """(batch, samples) to (batch, mels, frames): the power in each mel band, reflected at both ends.
 
     Equals `torchaudio.transforms.MelSpectrogram(rate, n_fft, hop_length=hop, n_mels=mels)`;
-    frames = 1 + samples // hop.
+    frames = 1 + samples // hop. `NetworkConfig` says which `n_fft` and `hop` go together.
     """
 
     inner: Tensor
@@ -35,10 +36,7 @@ class MelSpectrogram(nn.Module):
 
     def __init__(self, sample_rate: int, n_fft: int, hop: int, mels: int) -> None:
         super().__init__()
-        a = 2 ** math.ceil(math.log2(n_fft) / 2)
-        b = n_fft // a
-        if a < 2 or a * b != n_fft or n_fft % hop or hop % b:
-            raise ValueError(f"n_fft {n_fft} and hop {hop}: powers of two are needed, hop at least √n_fft")
+        a, b = fourier_steps(n_fft)
         self.n_fft, self.hop, self.b, self.phases = n_fft, hop, b, a // 2 + 1
 
         window = torch.hann_window(n_fft, dtype=torch.float64).reshape(a, b)

@@ -53,3 +53,15 @@ def test_wrong_settings(override: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint) as raised:
         preset("small", [override])
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("n_fft", "hop"), [(2000, 500), (2048, 16), (1, 1)])
+def test_a_spectrum_that_cannot_be_had(n_fft: int, hop: int) -> None:
+    overrides = [f"network.n_fft={n_fft}", f"network.hop={hop}"]
+    with pytest.raises(
+        ConfigError, match="n_fft and hop must be powers of two, hop at least √n_fft"
+    ) as raised:
+        preset("small", overrides)
+    assert "\n" not in str(raised.value)
+    # It has a frontend of its own.
+    assert preset("small", [*overrides, "network.audio_model=some/ast"])
