@@ -60,7 +60,7 @@ def write_bundle(
 ) -> BundleManifest:
     """Export a checkpoint and write the bundle to the folder `out`, complete or not at all.
 
-    Raises BundleNameError, ParityError, LossError, OutputError, ManifestError.
+    Raises BundleNameError, GraphError, ParityError, LossError, OutputError, ManifestError.
     """
     check_label(name, version_)
     description = checkpoint.description

@@ -14,7 +14,7 @@ class ParityError(ExporterError):
 
 
 class GraphError(ExporterError):
-    """A graph that ONNX Runtime does not load."""
+    """A graph that cannot be written, or that ONNX Runtime does not load."""
 
 
 class AdoptError(ExporterError):

@@ -11,11 +11,16 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from exporter.distinct import READ_ONCE, read_once
+from exporter.errors import GraphError
 from schemas.bundle import INPUTS, OUTPUTS
 from trainer.network import Network
 
 OPSET = 18
 """The lowest that the exporter writes without converting, and known to every runtime in use."""
+
+
+LARGEST = 2**31
+"""Bytes of a graph's file, by its format."""
 
 
 class Served(nn.Module):
@@ -56,8 +61,9 @@ def write_graph(
 ) -> None:
     """Write a module that keeps the bundle's contract, inputs to outputs, as a graph to `file`.
 
-    With `once` it takes the distinct lyrics too, as `Served` does.
+    With `once` it takes the distinct lyrics too, as `Served` does. Raises GraphError.
     """
+    _refuse_too_large(module)
     # Of each size more than one, which would be taken for a constant.
     tokens = min(8, max_tokens)
     lyrics = (torch.zeros(2, tokens, dtype=torch.int64), torch.ones(2, tokens, dtype=torch.int64))
@@ -93,6 +99,15 @@ def write_graph(
     if once:
         read_once(model)
     onnx.save(model, file)
+
+
+def _refuse_too_large(module: nn.Module) -> None:
+    held = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+    if held >= LARGEST:
+        raise GraphError(
+            f"the network's weights take {held / 2**30:.1f} GiB, and an ONNX file holds less than 2: "
+            "choose a smaller encoder"
+        )
 
 
 def _tidy(model: onnx_ir.Model) -> None:

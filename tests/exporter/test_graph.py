@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from exporter.bundle import GRAPH_FILE
-from exporter.graph import export_graph
+from exporter.errors import GraphError
+from exporter.graph import export_graph, write_graph
 from schemas.bundle import INPUTS, OUTPUTS
 from tests.exporter.conftest import CONFIG, LITTLE
 from trainer.checkpoint import Checkpoint
@@ -97,3 +98,10 @@ def test_one_export_takes_1_to_64_windows_and_8_to_512_tokens(tmp_path: Path) ->
             feed = dict(zip(INPUTS, (waveform.numpy(), ids.numpy(), mask.numpy()), strict=True))
             (served,) = session.run(OUTPUTS[:1], feed)
             np.testing.assert_allclose(served, expected.numpy(), atol=1e-4)
+
+
+def test_weights_that_no_file_holds_are_refused_at_once(tmp_path: Path) -> None:
+    network = torch.nn.Linear(2**15, 2**14, device="meta")
+    with pytest.raises(GraphError, match=r"weights take 2\.0 GiB, .*: choose a smaller encoder"):
+        write_graph(network, 8_000, 40, tmp_path / "graph.onnx")
+    assert not list(tmp_path.iterdir())
