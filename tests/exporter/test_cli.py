@@ -3,9 +3,9 @@
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from exporter.cli import main
@@ -104,9 +104,9 @@ def test_wrong_usage_is_one_line(
 def test_servers_that_lack_the_newer_checksums_are_served(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked: list[Config] = []
+    asked: list[Any] = []
 
-    def client(*_: str, config: Config, **__: object) -> None:
+    def client(*_: str, config: Any, **__: object) -> None:
         asked.append(config)
         raise BotoCoreError
 

@@ -13,7 +13,7 @@ from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
 from exporter.cases import Feed
-from exporter.frontend_nodes import frontend_nodes
+from exporter.frontend_nodes import ENCODER, frontend_nodes
 from exporter.graph import export_graph
 from exporter.half import SUMS, halve
 from exporter.quantise import quantise
@@ -87,6 +87,20 @@ def test_a_gpu_has_every_operator(exported: Exported) -> None:
     assert not strangers(exported.folder / "fp32.onnx")
     assert not strangers(exported.folder / "fp16.onnx")
     assert strangers(exported.folder / "int8.onnx") == {"DynamicQuantizeLinear", "MatMulInteger"}
+
+
+def test_the_frontend_is_all_that_the_encoder_hears(exported: Exported) -> None:
+    graph = onnx.load(exported.folder / "fp32.onnx").graph
+    makers = {name: node for node in graph.node for name in node.output}
+    begins = next(node for node in graph.node if node.op_type in ENCODER)
+    before, waiting = set(), list(begins.input)
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node and node.op_type != "Shape":
+            before.add(node.name)
+            waiting += node.input
+    assert before
+    assert exported.frontend() == before
 
 
 def test_no_product_of_the_frontend_has_eight_bits(exported: Exported) -> None:
