@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,11 @@ from worker.local import BUCKET, LocalStack, local_stack
 ROOT = Path(__file__).parents[1]
 DEMO_BUNDLE = ROOT / "deploy" / "demo" / "bundle"
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_configure() -> None:
+    # Started in the background, tests ignore Ctrl-C, and the commands that they start would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ PARTS = {
 }
 """A part's switch in the network's configuration, to its name in the paper."""
 
-FULL, CONCATENATION, AUDIO_ONLY = "full", "concatenation", "audio-only"
+FULL, CONCATENATION, LATE_FUSION, AUDIO_ONLY = "full", "concatenation", "late-fusion", "audio-only"
 
 LAMBDAS = tuple(number / 10 for number in range(10))
 """The paper's sweep."""
@@ -70,7 +70,7 @@ class Result(BaseModel):
 def part_row(parts: tuple[bool, ...]) -> str:
     """The name of the row with these of `PARTS`.
 
-    With none of them both encoders' outputs are concatenated: the baseline after Pandeya and Lee (2021).
+    With none of them both encoders' outputs are concatenated.
     """
     names = [name.replace("_", "-") for name, on in zip(PARTS, parts, strict=True) if on]
     if len(names) == len(PARTS):
@@ -80,6 +80,9 @@ def part_row(parts: tuple[bool, ...]) -> str:
 
 AUDIO_ONLY_ROW = Row(AUDIO_ONLY, tuple((dict.fromkeys(PARTS, False) | {"lyrics": False}).items()))
 """Santana et al. (2020): the same audio encoder and head, and no lyrics."""
+
+LATE_FUSION_ROW = Row(LATE_FUSION, tuple((dict.fromkeys(PARTS, False) | {"fusion_layers": 2}).items()))
+"""Pandeya and Lee (2021): both encoders' outputs concatenated, and a hidden layer behind them."""
 
 COMBINATIONS = (
     (False, False, False),
@@ -110,7 +113,7 @@ def planned(config: TrainingConfig, seeds: int) -> list[Run]:
 
     What matters most comes first: the full method and the baselines.
     """
-    order = (PART_ROWS[-1], PART_ROWS[0], AUDIO_ONLY_ROW, *PART_ROWS[1:-1])
+    order = (PART_ROWS[-1], PART_ROWS[0], LATE_FUSION_ROW, AUDIO_ONLY_ROW, *PART_ROWS[1:-1])
     rows = [(row, seed) for seed in range(seeds) for row in order]
     sweep = [(lambda_row(weight, config.fit.contrastive_weight), 0) for weight in LAMBDAS]
     return [row.run(config, seed) for row, seed in dict.fromkeys(rows + sweep)]

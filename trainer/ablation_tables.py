@@ -13,6 +13,8 @@ from trainer.ablation_rows import (
     CONCATENATION,
     FULL,
     LAMBDAS,
+    LATE_FUSION,
+    LATE_FUSION_ROW,
     PAPER,
     PAPER_BASELINES,
     PAPER_LAMBDAS,
@@ -80,7 +82,7 @@ def differences(scores: Scores, metric: str) -> dict[str, Summary | None]:
     """The full method above each baseline, and each part in the mean over the four rows that lack it."""
     found = {
         f"full above {name}": scores.difference([FULL], [name], metric)
-        for name in (AUDIO_ONLY, CONCATENATION)
+        for name in (AUDIO_ONLY, LATE_FUSION, CONCATENATION)
     }
     for number, name in enumerate(PARTS.values()):
         without = [parts for parts in COMBINATIONS if not parts[number]]
@@ -123,13 +125,13 @@ def as_json(results: Sequence[Result], about: Mapping[str, Any], configured: flo
 def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured: float) -> str:
     """A page: what was run, the rows, what each part adds, the sweep, and the paper's numbers apart."""
     scores = Scores(results)
-    names = [row.name for row in (AUDIO_ONLY_ROW, *PART_ROWS)]
+    names = [row.name for row in (AUDIO_ONLY_ROW, LATE_FUSION_ROW, *PART_ROWS)]
     sections = [
         "# Ablation",
         _table(["", ""], [[key, str(value)] for key, value in about.items()]),
         "Means over seeds ± their standard deviation, on the test split. Both baselines have the encoders "
-        "and the head of all others: audio only is after Santana et al. (2020); concatenation, without any "
-        "part of the method, after Pandeya and Lee (2021).",
+        "of all others: audio only is after Santana et al. (2020), with the same head; late fusion after "
+        "Pandeya and Lee (2021), with a hidden layer more. Concatenation is the method without its parts.",
         _table(
             ["method", *PARTS.values(), *METRICS.values()],
             [

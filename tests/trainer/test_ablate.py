@@ -16,7 +16,7 @@ from trainer.ablation_tables import Scores, as_json, as_markdown, differences
 from trainer.config import TrainingConfig, preset
 from trainer.errors import OutputError
 
-RUNS_OF_ONE_SEED = 17
+RUNS_OF_ONE_SEED = 18
 """Audio only, eight combinations, and λ at eight values that are no row already."""
 
 SETTINGS = [
@@ -82,6 +82,7 @@ def test_every_row_differs_from_the_full_method_by_its_part_alone(tiny: Training
         for name, config in runs.items()
     }
     assert differing["concatenation-0"] == set(switches)
+    assert differing["late-fusion-0"] == {*switches, "fusion_layers"}
     assert differing["contrastive+genre-graph-0"] == {"cross_attention"}
     assert differing["audio-only-0"] == {*switches, "lyrics"}
     assert differing["lambda-0.7-0"] == {"contrastive_weight"}
@@ -90,10 +91,10 @@ def test_every_row_differs_from_the_full_method_by_its_part_alone(tiny: Training
 
 def test_seeds_come_one_after_the_other_and_the_sweep_has_one(tiny: TrainingConfig) -> None:
     runs = planned(tiny, seeds=3)
-    assert len(runs) == 3 * 9 + 8
-    assert [run.seed for run in runs[:18]] == [0] * 9 + [1] * 9
+    assert len(runs) == 3 * 10 + 8
+    assert [run.seed for run in runs[:20]] == [0] * 10 + [1] * 10
     assert {run.config.fit.seed for run in runs} == {0, 1, 2}
-    assert all(run.row.startswith("lambda") and run.seed == 0 for run in runs[27:])
+    assert all(run.row.startswith("lambda") and run.seed == 0 for run in runs[30:])
 
 
 def test_a_finished_ablation_does_no_run_again(finished: Path, manifest: Path) -> None:
