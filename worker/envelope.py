@@ -24,24 +24,10 @@ class EnvelopeInvalid(ValueError):
 
 
 def envelope(job: TrackJob, queue: str) -> bytes:
-    """A job as it is pushed to `queue`, now: only what a worker reads of it."""
-    return json.dumps(
-        {
-            "body": json.dumps([[], job.model_dump(mode="json"), {}]),
-            "content-type": "application/json",
-            "content-encoding": "utf-8",
-            "headers": {
-                "id": str(uuid.uuid4()),
-                "task": TASK_NAME,
-                "published_at": datetime.now(UTC).isoformat(),
-            },
-            "properties": {
-                "body_encoding": None,
-                "delivery_tag": str(uuid.uuid4()),
-                "delivery_info": {"exchange": "", "routing_key": queue},
-            },
-        }
-    ).encode()
+    """A job as it is pushed to `queue`, now."""
+    body = json.dumps([[], job.model_dump(mode="json"), {}])
+    headers = {"id": str(uuid.uuid4()), "task": TASK_NAME, "published_at": datetime.now(UTC).isoformat()}
+    return _message(body, None, headers, queue, redelivered=False)
 
 
 def sound(item: bytes, queue: str) -> bytes:
@@ -49,8 +35,8 @@ def sound(item: bytes, queue: str) -> bytes:
 
     Raises EnvelopeInvalid.
     """
-    envelope = _object(_json(item, "the message"), "the message")
-    headers = _object(envelope.get("headers"), "headers")
+    message = _object(_json(item, "the message"), "the message")
+    headers = _object(message.get("headers"), "headers")
     if not headers.get("id"):
         raise EnvelopeInvalid("headers.id is missing")
     if headers.get("task") != TASK_NAME:
@@ -58,19 +44,26 @@ def sound(item: bytes, queue: str) -> bytes:
     for field in ("eta", "expires"):
         if headers.get(field) is not None:
             raise EnvelopeInvalid(f"headers.{field} is not supported: a job is done as soon as it can be")
-    if envelope.get("content-type") != "application/json" or envelope.get("content-encoding") != "utf-8":
+    if message.get("content-type") != "application/json" or message.get("content-encoding") != "utf-8":
         raise EnvelopeInvalid("content-type is not application/json in utf-8")
-    properties = _object(envelope.get("properties"), "properties")
+    properties = _object(message.get("properties"), "properties")
     encoding = properties.get("body_encoding")
-    _check_body(envelope.get("body"), encoding)
+    _check_body(message.get("body"), encoding)
     info = _object(properties.get("delivery_info", {}), "properties.delivery_info")
     redelivered = headers.get("redelivered") is True or info.get("redelivered") is True
+    return _message(message["body"], encoding, _texts(headers), queue, redelivered)
+
+
+def _message(
+    body: str, encoding: str | None, headers: dict[str, str], queue: str, redelivered: bool
+) -> bytes:
+    """Only what a worker reads."""
     return json.dumps(
         {
-            "body": envelope["body"],
+            "body": body,
             "content-type": "application/json",
             "content-encoding": "utf-8",
-            "headers": {**_texts(headers), "redelivered": redelivered},
+            "headers": {**headers, "redelivered": redelivered},
             "properties": {
                 "body_encoding": encoding,
                 "delivery_tag": str(uuid.uuid4()),
