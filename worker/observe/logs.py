@@ -48,9 +48,7 @@ class TextFormatter(logging.Formatter):
         return _blotted(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        return CONTROL.sub(
-            lambda found: found[0].encode("unicode_escape").decode(), super().formatMessage(record)
-        )
+        return CONTROL.sub(_escaped, super().formatMessage(record))
 
 
 class JsonFormatter(logging.Formatter):
