@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, FeatureExt
 from schemas.bundle import AudioInput
 from trainer.errors import AudioModelError
 from trainer.feature_extractors import hears, rebuilt
+from trainer.pretrained import loading
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,13 @@ class AudioModel:
 
 def load_audio_model(name: str, audio: AudioInput) -> AudioModel:
     """Any transformers audio encoder, by hub name or folder. Raises AudioModelError."""
-    try:
+    advice = (
+        "set network.audio_model to a hub name or to a folder that holds its config.json, weights and "
+        "preprocessor_config.json"
+    )
+    with loading(f"audio model {name}", advice, AudioModelError):
         model = AutoModel.from_pretrained(name, dtype=torch.float32)
         extractor = AutoFeatureExtractor.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise AudioModelError(
-            f"audio model {name} cannot be loaded ({reason}): set network.audio_model to a hub name or to a "
-            "folder that holds its config.json, weights and preprocessor_config.json"
-        ) from error
     wanted = {"sample_rate": getattr(extractor, "sampling_rate", None), "window_seconds": hears(extractor)}
     for setting, value in wanted.items():
         if value is not None and value != getattr(audio, setting):

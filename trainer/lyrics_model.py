@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from trainer.config import LittleBert
 from trainer.errors import LyricsModelError
+from trainer.pretrained import loading
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -36,15 +37,13 @@ class LyricsModel:
 
 def load_lyrics_model(name: str, max_tokens: int) -> LyricsModel:
     """Any transformers encoder, by hub name or folder. Raises LyricsModelError."""
-    try:
+    advice = (
+        "set network.lyrics_model to a hub name or to a folder that holds its config.json, weights and "
+        "tokenizer.json"
+    )
+    with loading(f"lyrics model {name}", advice, LyricsModelError):
         tokenizer = AutoTokenizer.from_pretrained(name)
         encoder = without_pooler(AutoModel.from_pretrained(name, dtype=torch.float32))
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise LyricsModelError(
-            f"lyrics model {name} cannot be loaded ({reason}): set network.lyrics_model to a hub name "
-            "or to a folder that holds its config.json, weights and tokenizer.json"
-        ) from error
     if not tokenizer.is_fast:
         raise LyricsModelError(f"lyrics model {name} has no fast tokenizer: choose one with a tokenizer.json")
     limit = getattr(encoder.config, "max_position_embeddings", max_tokens)

@@ -17,6 +17,7 @@ from transformers.utils.hub import cached_file
 
 from exporter.errors import AdoptError
 from schemas.bundle import Weights
+from trainer.pretrained import loading
 
 Activation = Literal["sigmoid", "softmax"]
 
@@ -51,17 +52,14 @@ def load_source(checkpoint: str, activation: Activation | None, licence: str | N
 
     Raises AdoptError.
     """
-    try:
+    advice = (
+        "give a hub name or a folder with a transformers audio classifier and its preprocessor_config.json"
+    )
+    with loading(f"checkpoint {checkpoint}", advice, AdoptError):
         model, report = AutoModelForAudioClassification.from_pretrained(
             checkpoint, dtype=torch.float32, output_loading_info=True
         )
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise AdoptError(
-            f"checkpoint {checkpoint} cannot be loaded ({reason}): give a hub name or a folder with a "
-            "transformers audio classifier and its preprocessor_config.json"
-        ) from error
     if report["missing_keys"]:
         raise AdoptError(
             f"checkpoint {checkpoint} lacks {min(report['missing_keys'])}: it was not trained to "
