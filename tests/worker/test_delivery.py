@@ -4,6 +4,7 @@ import base64
 import json
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,43 +84,55 @@ def test_an_idle_worker_outlasts_a_failover_of_the_broker(
     environment: dict[str, str], catalog: Engine, s3: Any, broker: Any
 ) -> None:
     """Its server becomes a replica: it lets go of those who wait, and refuses those who come."""
-
-    def refused() -> int:
-        return int(broker.info("errorstats").get("errorstat_READONLY", {}).get("count", 0))
-
-    audio = put_audio(s3, "one.flac")
-    with running_worker() as worker:
-        push(job("before", audio))
-        wait_until(lambda: count(catalog, "track_current") == 1)
-        before = refused()
-        broker.replicaof("127.0.0.1", 9)
-        try:
-            wait_until(lambda: refused() > before or worker.poll() is not None)
-        finally:
-            broker.replicaof("no", "one")
-        push(job("after", audio))
-        wait_until(lambda: count(catalog, "track_current") == 2 or worker.poll() is not None)
-        assert worker.poll() is None
-    assert count(catalog, "track_current") == 2
-    assert worker.returncode == 0
+    assert_outlasts(
+        broker,
+        catalog,
+        put_audio(s3, "one.flac"),
+        begin=lambda: broker.replicaof("127.0.0.1", 9),
+        end=lambda: broker.replicaof("no", "one"),
+        error="READONLY",
+        times=1,
+    )
 
 
 def test_a_worker_outlasts_a_broker_whose_memory_is_full(
     environment: dict[str, str], catalog: Engine, s3: Any, broker: Any
 ) -> None:
-    def refused() -> int:
-        return int(broker.info("errorstats").get("errorstat_OOM", {}).get("count", 0))
+    assert_outlasts(
+        broker,
+        catalog,
+        put_audio(s3, "one.flac"),
+        begin=lambda: broker.config_set("maxmemory", "100kb"),
+        end=lambda: broker.config_set("maxmemory", 0),
+        error="OOM",
+        times=4,
+    )
 
-    audio = put_audio(s3, "one.flac")
+
+def assert_outlasts(
+    broker: Any,
+    catalog: Engine,
+    audio: dict[str, Any],
+    *,
+    begin: Callable[[], object],
+    end: Callable[[], object],
+    error: str,
+    times: int,
+) -> None:
+    """A worker labels tracks before and after a fault in which the broker refuses it so many times."""
+
+    def refused() -> int:
+        return int(broker.info("errorstats").get(f"errorstat_{error}", {}).get("count", 0))
+
     with running_worker() as worker:
         push(job("before", audio))
         wait_until(lambda: count(catalog, "track_current") == 1)
         before = refused()
-        broker.config_set("maxmemory", "100kb")
+        begin()
         try:
-            wait_until(lambda: refused() > before + 3 or worker.poll() is not None)
+            wait_until(lambda: refused() >= before + times or worker.poll() is not None)
         finally:
-            broker.config_set("maxmemory", 0)
+            end()
         push(job("after", audio))
         wait_until(lambda: count(catalog, "track_current") == 2 or worker.poll() is not None)
         assert worker.poll() is None
