@@ -1,20 +1,28 @@
 """Bundles in S3: `<prefix>/<name>/<version>/<file>`, each version written once.
 
 The manifest goes last: where it lies, the bundle is whole. An object's metadata holds its SHA-256, so that a
-push that was interrupted goes on where it stopped. Clients are boto3's.
+push that was interrupted goes on where it stopped; so does a pull, by the files that it has. Clients are
+boto3's.
 """
 
-import shutil
-import tempfile
+import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from schemas.bundle import MANIFEST_FILE, BundleManifest, artefact_sha256, read_bundle, read_manifest
+from schemas.bundle import (
+    MANIFEST_FILE,
+    BundleManifest,
+    artefact_sha256,
+    read_bundle,
+    read_manifest,
+    sha256_of,
+)
 from schemas.errors import BundleError
 
 SCHEME = "s3://"
@@ -59,23 +67,44 @@ def push(client: Any, folder: Path, url: str) -> str:
 
 
 def pull(client: Any, url: str, folder: Path) -> BundleManifest:
-    """Get a bundle from where `push` put it, whole and checked or not at all. Raises BundleError."""
+    """Get a bundle from where `push` put it, whole and checked or not at all. Raises BundleError.
+
+    Until it is whole it lies beside `folder`, in `.<name>.partial`. Of several at once, one pulls.
+    """
     bucket, place = split_url(url)
-    if folder.exists():
-        raise BundleError(f"{folder} exists: choose another folder, or remove it first")
-    with _explained(url):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            client.download_file(bucket, f"{place}/{MANIFEST_FILE}", str(temporary / MANIFEST_FILE))
-            for name in read_manifest(temporary).files:
-                client.download_file(bucket, f"{place}/{name}", str(temporary / name))
-            manifest = read_bundle(temporary)
-            temporary.chmod(0o755)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    with _explained(url), _alone(folder, partial):
+        client.download_file(bucket, f"{place}/{MANIFEST_FILE}", str(partial / MANIFEST_FILE))
+        files = read_manifest(partial).files
+        for path in partial.iterdir():
+            if path.name != MANIFEST_FILE and files.get(path.name) != sha256_of(path):
+                path.unlink()
+        for name in files:
+            if not (partial / name).exists():
+                client.download_file(bucket, f"{place}/{name}", str(partial / name))
+        manifest = read_bundle(partial)
+        partial.rename(folder)
     return manifest
+
+
+@contextmanager
+def _alone(folder: Path, partial: Path) -> Iterator[None]:
+    """The only one to fill `partial`, if need be after a wait. Raises BundleError where `folder` exists."""
+    taken = BundleError(f"{folder} exists: choose another folder, or remove it first")
+    if folder.exists():
+        raise taken
+    partial.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # The one before may have given it its name, or failed and left it.
+        if folder.exists():
+            with suppress(OSError):
+                partial.rmdir()
+            raise taken
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -27,21 +29,30 @@ def copy(tmp_path: Path) -> Path:
 
 
 class Recorder:
-    """A client that counts uploads, and fails at one of them."""
+    """A client that notes the files it copies, and fails at one of them."""
 
     def __init__(self, client: Any, fails_at: int | None = None) -> None:
         self._client = client
         self._fails_at = fails_at
         self.uploads: list[str] = []
+        self.downloads: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     def upload_file(self, file: str, *arguments: Any, **options: Any) -> None:
-        if len(self.uploads) == self._fails_at:
-            raise ConnectionResetError("the line is dead")
+        self._fail(self.uploads)
         self._client.upload_file(file, *arguments, **options)
         self.uploads.append(Path(file).name)
+
+    def download_file(self, bucket: str, key: str, file: str) -> None:
+        self._fail(self.downloads)
+        self._client.download_file(bucket, key, file)
+        self.downloads.append(Path(file).name)
+
+    def _fail(self, done: list[str]) -> None:
+        if len(done) == self._fails_at:
+            raise ConnectionResetError("the line is dead")
 
 
 def objects(s3: Any, url: str) -> set[str]:
@@ -74,6 +85,49 @@ def test_a_push_goes_on_where_it_stopped(s3: Any, prefix: str) -> None:
     third = Recorder(s3)
     push(third, DEMO_BUNDLE, prefix)
     assert not third.uploads
+
+
+def test_a_pull_goes_on_where_it_stopped(s3: Any, prefix: str, tmp_path: Path) -> None:
+    url = push(s3, DEMO_BUNDLE, prefix)
+    target, partial = tmp_path / "out", tmp_path / ".out.partial"
+    first = Recorder(s3, fails_at=3)
+    with pytest.raises(BundleError, match="the line is dead"):
+        pull(first, url, target)
+    assert not target.exists()
+    (partial / first.downloads[-1]).write_bytes(b"damaged since")
+    (partial / "model.onnx.e7B1").write_bytes(b"boto3 was killed")
+    second = Recorder(s3)
+    pull(second, url, target)
+    assert sorted(first.downloads[:2] + second.downloads[1:]) == sorted(
+        ["bundle.json", *read_bundle(DEMO_BUNDLE).files]
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not (target / "model.onnx.e7B1").exists()
+
+
+def test_of_two_that_pull_at_once_one_waits(s3: Any, prefix: str, tmp_path: Path) -> None:
+    url = push(s3, DEMO_BUNDLE, prefix)
+    begun, go_on = Event(), Event()
+
+    class Slow(Recorder):
+        def download_file(self, bucket: str, key: str, file: str) -> None:
+            begun.set()
+            assert go_on.wait(60)
+            super().download_file(bucket, key, file)
+
+    second = Recorder(s3)
+    with ThreadPoolExecutor() as pool:
+        winner = pool.submit(pull, Slow(s3), url, tmp_path / "out")
+        assert begun.wait(60)
+        loser = pool.submit(pull, second, url, tmp_path / "out")
+        with pytest.raises(TimeoutError):
+            loser.result(0.5)
+        go_on.set()
+        assert winner.result(60) == read_bundle(DEMO_BUNDLE)
+        with pytest.raises(BundleError, match="exists"):
+            loser.result(60)
+    assert not second.downloads
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_version_is_written_once(s3: Any, prefix: str, copy: Path) -> None:
@@ -114,7 +168,7 @@ def test_a_damaged_bundle_is_neither_pushed_nor_pulled(
     s3.delete_object(Bucket=bucket, Key=f"{place}/tokenizer.json")
     with pytest.raises(BundleError, match="cannot copy"):
         pull(s3, url, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert not (tmp_path / "out").exists()
     (copy / "tokenizer.json").write_text("{}")
     with pytest.raises(BundleError, match="SHA-256 differs"):
         push(s3, copy, f"{prefix}/elsewhere")
