@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from exporter.buckets import token_buckets
 from exporter.card import model_card
 from exporter.cost import Say, costs_on_noise, costs_on_tracks, refuse_loss
-from exporter.errors import BundleNameError
+from exporter.errors import BundleNameError, PrecisionError
 from exporter.graph import export_graph
 from exporter.half import halve
 from exporter.product import measure_product
@@ -45,9 +45,9 @@ class Rounded:
 
     precisions: tuple[Precision, ...] = ()
     labelled: Library | None = None
-    """On what their cost is measured; on noise without."""
+    """On what their cost is measured."""
     allow_loss: bool = False
-    """Write them whatever they cost."""
+    """Write them whatever they cost, which is measured on noise where there is nothing better."""
 
 
 def write_bundle(
@@ -60,9 +60,14 @@ def write_bundle(
 ) -> BundleManifest:
     """Export a checkpoint and write the bundle to the folder `out`, complete or not at all.
 
-    Raises BundleNameError, GraphError, ParityError, LossError, OutputError, ManifestError.
+    Raises BundleNameError, PrecisionError, GraphError, ParityError, LossError, OutputError, ManifestError.
     """
     check_label(name, version_)
+    if rounded.precisions and rounded.labelled is None and not rounded.allow_loss:
+        raise PrecisionError(
+            f"what {' and '.join(rounded.precisions)} cost in labels is measured on labelled tracks: give "
+            "them as --measure, or add --allow-loss"
+        )
     description = checkpoint.description
     network = description.config.network
     with new_folder(out) as folder:

@@ -36,12 +36,13 @@ def bundle(
     measure: Annotated[
         Path | None,
         typer.Option(
-            help="Labelled tracks, as cogenre-train fit takes them: what fp16 and int8 cost is measured on "
-            "their validation split, not on noise."
+            help="Labelled tracks, as cogenre-train fit takes them: on their validation split it is measured "
+            "what fp16 and int8 cost."
         ),
     ] = None,
     allow_loss: Annotated[
-        bool, typer.Option("--allow-loss", help="Write fp16 and int8 whatever they cost.")
+        bool,
+        typer.Option("--allow-loss", help="Write fp16 and int8 whatever they cost, and without --measure."),
     ] = False,
 ) -> None:
     """Export a checkpoint, compare the graph with it, and write a bundle."""

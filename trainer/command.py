@@ -10,7 +10,7 @@ from typer.exceptions import TyperException
 def run(app: typer.Typer, name: str, *refusals: type[Exception]) -> NoReturn:
     """Run the command line as the console script `name`; `refusals` are what a person can put right."""
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(prog_name=name, standalone_mode=False))
     except TyperException as error:
         sys.stderr.write(_wrong_usage(error, name))
     except refusals as error:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable
 
+import redis
 from celery import Celery
+from kombu.exceptions import OperationalError
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
@@ -65,5 +67,8 @@ def publish_jobs(app: Celery, jobs: Iterable[TrackJob], queue: str) -> None:
     """
     envelopes = [envelope(job, queue) for job in jobs]
     if envelopes:
-        with app.producer_or_acquire() as producer:
-            producer.channel.client.lpush(queue, *envelopes)
+        try:
+            with app.producer_or_acquire() as producer:
+                producer.channel.client.lpush(queue, *envelopes)
+        except OperationalError as error:  # kombu's own, where it cannot even connect
+            raise redis.ConnectionError(str(error)) from error

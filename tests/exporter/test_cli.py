@@ -63,6 +63,7 @@ LABEL = ("--name", "tiny", "--version", "1")
         (("bundle", "{checkpoint}", "out", "--name", "No Name", "--version", "1"), "name 'No Name'"),
         (("bundle", "{checkpoint}", "{checkpoint}", *LABEL), "exists"),
         (("bundle", "{checkpoint}", "out", *LABEL, "--precision", "fp32,int4"), "--precision fp32,int4"),
+        (("bundle", "{checkpoint}", "out", *LABEL, "--precision", "fp32,int8,fp16"), "fp16 and int8 cost"),
         (("bundle", "{checkpoint}", "out", *LABEL, "--measure", "no.jsonl"), "cannot read no.jsonl"),
         (("push", "nowhere", "s3://bucket"), "no bundle at nowhere"),
         (("push", "{bundle}", "bucket"), "write s3://bucket/prefix"),

@@ -17,8 +17,6 @@ from trainer.checkpoint import Checkpoint
 from trainer.data import Library, read_library
 from trainer.errors import ManifestError
 
-INT8 = Rounded(("int8",))
-
 
 def negated(graph: Path, out: Path) -> None:
     """A graph that says the opposite: every score s becomes 1 - s."""
@@ -56,11 +54,14 @@ def test_no_bundle_of_a_precision_that_changes_labels_unless_told_so(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("exporter.bundle.quantise", negated)
-    with pytest.raises(LossError, match="label decisions on noise"):
-        write_bundle(checkpoint, tmp_path / "out", "tiny", "1", INT8)
-    assert not list(tmp_path.iterdir())
+    tracks = labelled(tmp_path, checkpoint)
+    with pytest.raises(LossError, match=r"label decisions and costs .* mAP on tones"):
+        write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Rounded(("int8",), tracks))
+    assert [path.name for path in tmp_path.iterdir()] == ["tones"]
     write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Rounded(("int8",), allow_loss=True))
-    assert read_bundle(tmp_path / "out").precision_cost["int8"].changed_decisions > 0.1
+    cost = read_bundle(tmp_path / "out").precision_cost["int8"]
+    assert cost.changed_decisions > 0.1
+    assert cost.data_set == "noise"
 
 
 @pytest.mark.usefixtures("exported")

@@ -1,9 +1,14 @@
 from pathlib import Path
 
 import pytest
+import redis
 
+from schemas.jobs import QUEUE_TRACKS, TrackJob
+from tests.worker.jobs import job
 from worker import session
-from worker.broker import InOrder
+from worker.broker import InOrder, celery_app
+from worker.enqueue import publish_jobs
+from worker.settings import BrokerSettings
 
 
 def test_queues_are_served_in_order_however_kombu_hands_them_over() -> None:
@@ -26,3 +31,10 @@ def test_threads_follow_the_containers_quota(
     monkeypatch.setattr(session, "CGROUP_QUOTA", file)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
     assert session.available_cpus() == cpus
+
+
+def test_a_broker_that_is_gone_is_an_error_of_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COGENRE_BROKER_URL", "redis://127.0.0.1:9/0")
+    wanted = TrackJob.model_validate(job("lost", {"bucket": "audio", "key": "lost.mp3"}))
+    with pytest.raises(redis.RedisError, match="refused"):
+        publish_jobs(celery_app(BrokerSettings.load()), [wanted], QUEUE_TRACKS)

@@ -74,7 +74,7 @@ def main() -> None:
     """Entry point. What a person can mend ends in one line on stderr and exit code 2."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(prog_name="cogenre", standalone_mode=False))
     except TyperException as error:
         sys.stderr.write(_wrong_usage(error))
         sys.exit(2)

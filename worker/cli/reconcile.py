@@ -21,7 +21,6 @@ def reconcile(
     ] = False,
 ) -> None:
     """Enqueue again the tracks that were registered or postponed and have not come to an end."""
-    from kombu.exceptions import OperationalError as BrokerError
     from redis import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -45,7 +44,7 @@ def reconcile(
                 console.print(f"{due(engine, broker)} tracks are due")
                 return
             console.print(f"enqueued {reconcile(engine, app, broker)} tracks that were due")
-        except (BrokerError, RedisError, SQLAlchemyError) as error:
+        except (RedisError, SQLAlchemyError) as error:
             said = " ".join(str(getattr(error, "orig", None) or error).split())
             why = f"the broker or the catalog does not answer: {said}"
             if every is None:
