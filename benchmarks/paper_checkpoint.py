@@ -46,7 +46,7 @@ def write_paper_checkpoint(folder: Path) -> None:
         * 2,
     )
     folder.mkdir(parents=True)
-    save_checkpoint(folder, description, network.eval(), _tokenizer()._tokenizer)
+    save_checkpoint(folder, description, network.eval(), _tokenizer()._tokenizer, ())
 
 
 def _tokenizer() -> BertWordPieceTokenizer:

@@ -118,7 +118,7 @@ def epochs(bench: Bench, folder: Path, rounds: int) -> dict[str, list[Cost]]:
     extractor = Extractor.of(bench.network, bench.tokenizer, Cache(folder / "cache"))
 
     def fill() -> RandomWindows:
-        return RandomWindows(extractor.extract(bench.library, "train", folder))
+        return RandomWindows(extractor.extract(bench.library, "train", Path(tempfile.mkdtemp(dir=folder))))
 
     found = {"filling the cache, once": [timed(fill)], "a run finds the cache full": [timed(fill)]}
     examples = fill()

@@ -91,7 +91,7 @@ def write_bundle(
                 tokenizer=TOKENIZER_FILE,
                 max_tokens=network.max_tokens,
                 buckets=token_buckets(network.max_tokens),
-                languages=None if network.lyrics else (),
+                languages=network.languages if network.lyrics else (),
             ),
             embedding_width=network.width,
             graphs=graphs,

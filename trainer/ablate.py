@@ -32,16 +32,17 @@ from pydantic import ValidationError
 
 from trainer.ablation_rows import Result, Run, planned
 from trainer.ablation_tables import as_json, as_markdown
-from trainer.atomic import write_text
+from trainer.atomic import alone, make_folder, write_text
 from trainer.cache import Cache, key_of
 from trainer.config import TrainingConfig
 from trainer.corpus.build import MANIFEST, build_corpus
 from trainer.data import SPLITS, Library, read_library
-from trainer.errors import OutputError
-from trainer.evaluate import predict
+from trainer.errors import ConfigError, OutputError
+from trainer.evaluate import predict, thresholds_of
+from trainer.extract import report_left_out
 from trainer.fit import train
 from trainer.lyrics_model import LyricsModel
-from trainer.metrics import best_thresholds, decide, measure
+from trainer.metrics import decide, measure
 from trainer.prepare import Prepared, lyrics_model_of, prepare
 from trainer.splits import require_examples
 
@@ -62,6 +63,9 @@ def ablate(
 
     Raises a TrainerError: an OutputError where `out` holds runs of other settings or other tracks.
     """
+    if config.fit.devices not in ("auto", 1) or config.fit.nodes != 1:
+        raise ConfigError("runs of an ablation have one device each: leave out fit.devices and fit.nodes")
+    config = config.model_copy(update={"fit": config.fit.model_copy(update={"devices": 1})})
     if source is None:
         if not (out / CORPUS).exists():
             build_corpus(out / CORPUS, TRACKS, CORPUS_SEED, crossing=CROSSING)
@@ -82,11 +86,10 @@ def ablate(
         "machine": _machine(),
         "runs at once": processes,
     }
-    started = time.monotonic()
     bench = _Bench(library, config, out, cache, tracks)
     for count, result in enumerate(_finished(bench, waiting, processes), start=1):
         results.append(result)
-        left = (time.monotonic() - started) / count * (len(waiting) - count)
+        left = mean(result.seconds for result in results[-count:]) * (len(waiting) - count) / processes
         log.info(
             "%s, seed %d: accuracy %.3f, F1 %.3f. %d of %d runs done, about %d minutes left",
             *(result.row, result.seed, result.metrics["accuracy"], result.metrics["f1"]),
@@ -109,7 +112,8 @@ def _write_tables(
         "epochs": config.fit.epochs,
         "runs": len(results),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "time": f"{sum(seconds) / 60 / int(about['runs at once']):.0f} minutes, {mean(seconds):.0f} s a run",
+        "time": f"{sum(seconds) / 60 / int(about['runs at once']):.0f} minutes of runs, "
+        f"{mean(seconds):.0f} s each",
     }
     weight = config.fit.contrastive_weight
     write_text(out / TABLES_JSON, as_json(results, known, weight))
@@ -145,9 +149,11 @@ class _Bench:
         return self.out / SCRATCH
 
     def prepared(self) -> Prepared:
-        folder = Path(tempfile.mkdtemp(dir=self.scratch))
         network = self.config.network
-        return prepare(self.library, self._lyrics_model(), network, Cache(self.cache), folder)
+        with alone(self.scratch):
+            return prepare(
+                self.library, self._lyrics_model(), network, Cache(self.cache), self.scratch / "features"
+            )
 
     def _lyrics_model(self) -> LyricsModel:
         config = self.config.network
@@ -156,13 +162,12 @@ class _Bench:
 
     def done(self, run: Run, prepared: Prepared) -> Result:
         started = time.monotonic()
-        features = prepared.features
+        features, fit = prepared.features, run.config.fit
         lightning.seed_everything(run.seed, verbose=False)
         network = prepared.network(run.config.network)
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            fit = run.config.fit
             train(network, features["train"], features["valid"], fit, Path(folder), shown=False)
-        thresholds = best_thresholds(predict(network, features["valid"]), features["valid"].labels)
+        thresholds = thresholds_of(network, features["valid"], fit.threshold)
         probabilities = predict(network, features["test"])
         accepted = decide(probabilities, thresholds, self.library.genres)
         result = Result(
@@ -181,13 +186,14 @@ def _finished(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Re
     """Results as they come. Several processes have a thread each: the networks are small."""
     if not runs:
         return
-    (bench.out / RUNS).mkdir(parents=True, exist_ok=True)
+    make_folder(bench.out / RUNS)
     # What a killed run has left.
     shutil.rmtree(bench.scratch, ignore_errors=True)
     bench.scratch.mkdir()
     try:
         # Before any process: what is computed here, each of them finds in the cache.
         prepared = bench.prepared()
+        report_left_out(prepared.features.values())
         if processes == 1:
             for run in runs:
                 yield bench.done(run, prepared)

@@ -1,5 +1,6 @@
 """Folders and files that appear complete or not at all."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -16,6 +17,14 @@ def refuse_existing(path: Path) -> None:
         raise OutputError(f"{path} exists: choose another folder, or remove it first")
 
 
+def make_folder(path: Path) -> None:
+    """With its parents, unless it is there. Raises OutputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror}): choose another folder") from error
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path`, renamed to it at the end; after an exception nothing is left.
@@ -23,8 +32,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises OutputError.
     """
     refuse_existing(path)
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
         raise OutputError(f"cannot write beside {path} ({error.strerror}): choose another folder") from error
@@ -35,6 +44,17 @@ def new_folder(path: Path) -> Iterator[Path]:
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Of all processes that ask for the same folder, one at a time; one that is killed makes way."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

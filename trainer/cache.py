@@ -1,6 +1,7 @@
 """Arrays that are computed once and kept across runs, each in a file named by what it was computed of.
 
 ```
+<folder>/digests/9c/9c02….npy
 <folder>/log-mels/3f/3f9a….npy
 <folder>/hidden/c1/c1b0….npy
 ```
@@ -12,9 +13,12 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trainer.errors import OutputError
 
 
 def key_of(*parts: bytes | str) -> str:
@@ -30,26 +34,31 @@ def key_of(*parts: bytes | str) -> str:
 class Cache:
     folder: Path
 
-    def get(self, kind: str, key: str) -> NDArray[np.float16] | None:
+    def get(self, kind: str, key: str) -> NDArray[Any] | None:
         """What was put there; None too where a file is damaged."""
         try:
-            array: NDArray[np.float16] = np.load(self._path(kind, key), allow_pickle=False)
+            array: NDArray[Any] = np.load(self._path(kind, key), allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
         return array
 
-    def put(self, kind: str, key: str, array: NDArray[np.float16]) -> None:
-        """Complete or not at all, also beside other runs on the same folder."""
+    def put(self, kind: str, key: str, array: NDArray[Any]) -> None:
+        """Complete or not at all, also beside other runs on the same folder. Raises OutputError."""
         path = self._path(kind, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-            try:
-                np.save(file, array, allow_pickle=False)
-                file.flush()
-                Path(file.name).rename(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+                try:
+                    np.save(file, array, allow_pickle=False)
+                    file.flush()
+                    Path(file.name).rename(path)
+                except BaseException:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to the cache {self.folder} ({error.strerror}): give another by --cache"
+            ) from error
 
     def _path(self, kind: str, key: str) -> Path:
         return self.folder / kind / key[:2] / f"{key}.npy"

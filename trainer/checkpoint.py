@@ -6,11 +6,13 @@ weights.safetensors    all weights, those of frozen encoders too
 tokenizer.json         Hugging Face tokenizers' own format
 lyrics_encoder/        config.json of the lyrics encoder
 audio_encoder/         config.json and preprocessor_config.json of the audio model, where there is one
+trained_on.txt         SHA-256 of each recording of the training and validation splits, a line each
 metrics.csv            a line an epoch
 tensorboard/           the same for `tensorboard --logdir`
 ```
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -33,6 +35,7 @@ from trainer.network import Network
 DESCRIPTION_FILE = "checkpoint.json"
 WEIGHTS_FILE = "weights.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
+TRAINED_ON_FILE = "trained_on.txt"
 LYRICS_ENCODER_FOLDER, AUDIO_ENCODER_FOLDER = "lyrics_encoder", "audio_encoder"
 
 
@@ -73,17 +76,26 @@ class Checkpoint:
     network: Network
     """In evaluation mode, on the CPU."""
     tokenizer_file: Path
+    trained_on: frozenset[str]
+    """Digests of recordings that it must not be measured on."""
 
     @property
     def tokenizer(self) -> LyricsTokenizer:
         return LyricsTokenizer(self.tokenizer_file, self.description.config.network.max_tokens)
 
 
-def save_checkpoint(folder: Path, description: Description, network: Network, tokenizer: Tokenizer) -> None:
+def save_checkpoint(
+    folder: Path,
+    description: Description,
+    network: Network,
+    tokenizer: Tokenizer,
+    trained_on: Collection[str],
+) -> None:
     """Write a checkpoint into `folder`, an existing one."""
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     (folder / WEIGHTS_FILE).write_bytes(save(tensors))
     tokenizer.save(str(folder / TOKENIZER_FILE))
+    (folder / TRAINED_ON_FILE).write_text("".join(f"{digest}\n" for digest in sorted(trained_on)))
     network.lyrics_encoder.config.save_pretrained(folder / LYRICS_ENCODER_FOLDER)
     if network.audio_model is not None:
         network.audio_model.save(folder / AUDIO_ENCODER_FOLDER)
@@ -115,6 +127,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         if description.config.network.audio_model:
             audio_model = described_audio_model(folder / AUDIO_ENCODER_FOLDER)
         weights = load_file(folder / WEIGHTS_FILE)
+        trained_on = frozenset((folder / TRAINED_ON_FILE).read_text().split())
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{folder} is damaged ({reason}): copy the checkpoint again") from error
@@ -126,4 +139,4 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"{folder / WEIGHTS_FILE} is of another configuration: {reason}") from error
-    return Checkpoint(description, network.eval(), tokenizer_file)
+    return Checkpoint(description, network.eval(), tokenizer_file, trained_on)

@@ -17,6 +17,10 @@ class UnreadableFile(TrainerError):
     """A file that the manifest names cannot be had."""
 
 
+class TrainedOn(TrainerError):
+    """A recording that is to be measured on, and that the checkpoint was trained on."""
+
+
 class ConfigError(TrainerError):
     """A setting does not exist or has no such value."""
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from schemas.bundle import Genre, Measurement
 from trainer.data import Split
 from trainer.features import Features, Windows
-from trainer.metrics import decide, measure, track_means
+from trainer.metrics import best_thresholds, decide, measure, track_means
 from trainer.network import Network
 
 BATCH = 64
@@ -32,6 +32,13 @@ def predict(network: Network, features: Features, with_lyrics: bool = True) -> T
         windows.append(output.logits.sigmoid().cpu())
     network.train(training)
     return track_means(torch.cat(windows), torch.from_numpy(features.owners))
+
+
+def thresholds_of(network: Network, valid: Features, fixed: float | None) -> Tensor:
+    """(genres,): those that fit the validation split best, unless one is fixed."""
+    if fixed is not None:
+        return torch.full((valid.labels.shape[1],), fixed)
+    return best_thresholds(predict(network, valid), valid.labels)
 
 
 def measurements(

@@ -1,10 +1,17 @@
-"""From files to features: decoded, heard and, by a frozen encoder, read once a track and kept for later."""
+"""From files to features: decoded, heard and, by a frozen encoder, read once a track and kept for later.
+
+```
+<folder>/train.mels      log-mels of all windows, one behind the other
+<folder>/train.lyrics    hidden states, or token ids, of all tracks
+<folder>/train.json      what these are of; written last
+```
+"""
 
 import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel
 from rich.progress import track as progress
 from torch import Tensor
 
@@ -20,9 +28,10 @@ from media import PIPELINE_VERSION
 from media.decode import Waveform, decode_windows
 from media.errors import MediaError
 from media.tokens import LyricsTokenizer
+from trainer.atomic import write_text
 from trainer.cache import Cache, key_of
 from trainer.data import Library, Split, Track
-from trainer.errors import ManifestError, UnreadableFile
+from trainer.errors import ManifestError, OutputError, TrainedOn, UnreadableFile
 from trainer.features import Features, pad_tokens
 from trainer.frontend import LogMel
 from trainer.network import Network
@@ -33,11 +42,27 @@ VERSION = "1"
 CHUNK = 32
 """Tracks decoded and encoded together."""
 
-LOG_MELS, HIDDEN = "log-mels", "hidden"
+DIGESTS, LOG_MELS, HIDDEN = "digests", "log-mels", "hidden"
 
 Halves = NDArray[np.float16]
 
 log = logging.getLogger(__name__)
+
+
+class _Index(BaseModel):
+    """`<split>.json`: of every track that could be read, in order."""
+
+    tracks: list[str] = []
+    digests: list[str] = []
+    windows: list[int] = []
+    """How many it has."""
+    tokens: list[int] = []
+    """How many its lyrics have."""
+    left_out: list[str] = []
+    window: tuple[int, ...] = ()
+    """Shape of one."""
+    lyrics: tuple[int, ...] = ()
+    """Shape of a track's."""
 
 
 class _Input(NamedTuple):
@@ -66,7 +91,7 @@ class Extractor:
         config = network.config
         frontend = network.frontend
         by = (
-            str((config.n_fft, config.hop, config.mels))
+            str((config.n_fft, config.hop, config.mels, config.log_gain))
             if isinstance(frontend, LogMel)
             else frontend.identity
         )
@@ -79,19 +104,47 @@ class Extractor:
             reading=key_of(VERSION, *_weights(network.lyrics_encoder.state_dict())),
         )
 
-    def extract(self, library: Library, split: Split, folder: Path) -> Features:
-        """Features of a split, their files in `folder`. A track whose files are bad is reported and left out.
+    def extract(
+        self, library: Library, split: Split, folder: Path, without: Collection[str] = ()
+    ) -> Features:
+        """Features of a split, in files in `folder`: those that an earlier call of the same wrote there.
 
-        Raises ManifestError where fewer than two tracks are left.
+        A track whose files are bad, or whose audio has one of the digests `without`, is reported and left
+        out. Raises OutputError, and ManifestError where fewer than two tracks are left.
         """
+        file = folder / f"{split}.json"
+        if not file.exists():
+            try:
+                index = self._write(library, split, folder, without)
+            except OSError as error:
+                raise OutputError(f"cannot write to {folder} ({error.strerror}): make room") from error
+            write_text(file, index.model_dump_json())
+        index = _Index.model_validate_json(file.read_bytes())
+        kept = len(index.tracks)
+        if kept < 2:
+            raise ManifestError(
+                f"split {split}: fewer than two of {len(library.of(split))} tracks are left; see the warnings"
+            )
+        known = {track.track_id: track for track in library.of(split)}
+        tracks = [known[track_id] for track_id in index.tracks]
+        mels_file, lyrics_file = _files(folder, split)
+        lyrics_type = np.float16 if self.network.config.lyrics_frozen else np.int32
+        return Features(
+            log_mels=np.memmap(mels_file, np.float16, "r", shape=(sum(index.windows), *index.window)),
+            owners=np.repeat(np.arange(kept), index.windows),
+            lyrics=np.memmap(lyrics_file, lyrics_type, "r", shape=(kept, *index.lyrics)),
+            mask=np.arange(self.network.config.max_tokens) < np.array(index.tokens)[:, None],
+            labels=library.labels(tracks),
+            tracks=tuple(tracks),
+            digests=tuple(index.digests),
+            left_out=tuple(index.left_out),
+        )
+
+    def _write(self, library: Library, split: Split, folder: Path, without: Collection[str]) -> _Index:
         tracks = library.of(split)
         config = self.network.config
-        kept: list[Track] = []
-        digests: list[str] = []
-        windows: list[int] = []
-        lengths: list[int] = []
-        left_out: list[str] = []
-        mels_file, lyrics_file = folder / f"{split}.mels", folder / f"{split}.lyrics"
+        index = _Index()
+        mels_file, lyrics_file = _files(folder, split)
         with (
             mels_file.open("wb") as mels,
             lyrics_file.open("wb") as lyrics,
@@ -102,52 +155,68 @@ class Extractor:
                 chunk = tracks[start : start + CHUNK]
                 whole = []
                 for track, found in zip(
-                    chunk, pool.map(lambda one: self._read(library, one), chunk), strict=True
+                    chunk, pool.map(lambda one: self._read(library, one, without), chunk), strict=True
                 ):
                     if isinstance(found, _Input):
                         whole.append(found)
-                        kept.append(track)
+                        index.tracks.append(track.track_id)
+                        index.digests.append(found.digest)
                     else:
                         log.warning("track %s is left out: %s", track.track_id, found)
-                        left_out.append(type(found).__name__)
+                        index.left_out.append(type(found).__name__)
                 for found in whole:
                     heard = self._log_mels(found)
                     mels.write(heard.tobytes())
-                    windows.append(len(heard))
-                    digests.append(found.digest)
+                    index.windows.append(len(heard))
+                    index.window = heard.shape[1:]
                 rows = [found.ids for found in whole]
                 for words in self._hidden(rows) if config.lyrics_frozen else map(_ids, rows):
                     padded = np.pad(
                         words, [(0, config.max_tokens - len(words))] + [(0, 0)] * (words.ndim - 1)
                     )
                     lyrics.write(padded.tobytes())
-                    lengths.append(len(words))
-        if len(kept) < 2:
-            raise ManifestError(
-                f"split {split}: fewer than two of {len(tracks)} tracks can be read; see the warnings"
-            )
-        return Features(
-            log_mels=np.memmap(mels_file, heard.dtype, "r").reshape(sum(windows), *heard.shape[1:]),
-            owners=np.repeat(np.arange(len(kept)), windows),
-            lyrics=np.memmap(lyrics_file, padded.dtype, "r").reshape(len(kept), *padded.shape),
-            mask=np.arange(config.max_tokens) < np.array(lengths)[:, None],
-            labels=library.labels(kept),
-            tracks=tuple(kept),
-            digests=tuple(digests),
-            left_out=tuple(left_out),
-        )
+                    index.tokens.append(len(words))
+                    index.lyrics = padded.shape
+        return index
 
-    def _read(self, library: Library, track: Track) -> _Input | MediaError | UnreadableFile:
+    def _read(
+        self, library: Library, track: Track, without: Collection[str]
+    ) -> _Input | MediaError | UnreadableFile | TrainedOn:
         try:
-            encoded = library.audio(track)
-            digest = hashlib.sha256(encoded).hexdigest()
-            log_mels = self.cache.get(LOG_MELS, key_of(self.hearing, digest))
+            digest, log_mels, encoded = self._found(library, track)
+            if digest in without:
+                raise TrainedOn("the checkpoint was trained on it")
             windows = None
             if log_mels is None:
                 windows = decode_windows(encoded, self.network.config.audio).windows
-            return _Input(digest, log_mels, windows, self.tokenizer.encode(library.lyrics(track)))
-        except (MediaError, UnreadableFile) as error:
+            return _Input(digest, log_mels, windows, self.tokenizer.encode(self._words(library, track)))
+        except MemoryError:  # what FFmpeg says of a file that claims absurd sizes
+            return UnreadableFile("decoding it takes more memory than there is")
+        except (MediaError, UnreadableFile, TrainedOn) as error:
             return error
+
+    def _found(self, library: Library, track: Track) -> tuple[str, Halves | None, bytes]:
+        """Digest of a track's audio; its log-mels where the cache has them, else the encoded file."""
+        version = library.audio_version(track)
+        known = self.cache.get(DIGESTS, version) if version else None
+        if known is not None:
+            digest = known.tobytes().hex()
+            log_mels = self.cache.get(LOG_MELS, key_of(self.hearing, digest))
+            if log_mels is not None:
+                return digest, log_mels, b""
+        encoded = library.audio(track)
+        hashed = hashlib.sha256(encoded)
+        if version:
+            self.cache.put(DIGESTS, version, np.frombuffer(hashed.digest(), np.uint8))
+        digest = hashed.hexdigest()
+        return digest, self.cache.get(LOG_MELS, key_of(self.hearing, digest)), encoded
+
+    def _words(self, library: Library, track: Track) -> str:
+        """Lyrics, but for those in a language that is not read: as the worker decides."""
+        read = self.network.config.languages
+        if read and track.language and track.language.lower().split("-")[0] not in read:
+            return ""
+        return library.lyrics(track)
 
     @torch.no_grad()
     def _log_mels(self, found: _Input) -> Halves:
@@ -176,6 +245,10 @@ class Extractor:
             if row:
                 self.cache.put(HIDDEN, key, own[: len(row)])
         return [own[: len(row)] for row, own in zip(rows, states, strict=True)]
+
+
+def _files(folder: Path, split: Split) -> tuple[Path, Path]:
+    return folder / f"{split}.mels", folder / f"{split}.lyrics"
 
 
 def _weights(state: dict[str, Tensor]) -> Iterable[bytes]:

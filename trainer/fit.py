@@ -4,44 +4,45 @@
 <out>.unfinished/    what a run that was stopped needs to carry on; gone when <out> is complete
     run.json         settings and tracks: another run does not carry on here
     lyrics/          the little BERT, where the lyrics encoder is one
+    features/        what every process of the run, and whoever carries it on, trains on
     last.ckpt        weights, optimiser and log as of the last complete epoch
     best.ckpt        weights of the epoch with the best validation mAP
     metrics.csv      a line an epoch
     tensorboard/     the same for `tensorboard --logdir`
 <out>/               the checkpoint
 ```
+Machines that train together share the folder of <out>.
 """
 
 import logging
 import shutil
-import tempfile
 import warnings
 from pathlib import Path
 from typing import cast
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from pydantic import BaseModel
 from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from trainer.atomic import new_folder, refuse_existing, write_text
+from trainer.atomic import alone, make_folder, new_folder, refuse_existing, write_text
 from trainer.augment import mixup, spec_augment
 from trainer.cache import Cache
-from trainer.checkpoint import TOKENIZER_FILE, DataSet, Description, save_checkpoint
+from trainer.checkpoint import DataSet, Description, save_checkpoint
 from trainer.config import FitConfig, TrainingConfig
 from trainer.data import SPLITS, Library, read_library
 from trainer.epochs import EpochLog, EpochOrder
 from trainer.errors import OutputError
-from trainer.evaluate import measurements, predict
+from trainer.evaluate import measurements, predict, thresholds_of
 from trainer.extract import report_left_out
 from trainer.features import Example, Features, RandomWindows
 from trainer.losses import contrastive_loss, genre_loss
-from trainer.metrics import best_thresholds, measure
+from trainer.metrics import measure
 from trainer.network import Network
 from trainer.prepare import lyrics_model_of, prepare
 from trainer.splits import require_examples
@@ -152,33 +153,32 @@ def fit(
     require_examples(library)
     unfinished = out.with_name(f"{out.name}.unfinished")
     _begin(unfinished, library, config)
-    with tempfile.TemporaryDirectory(prefix=".features.", dir=out.parent) as scratch:
-        kept = Cache(cache or Path(scratch) / "cache")
+    kept = Cache(cache or unfinished / "cache")
+    # Of the processes that train together the first to come prepares, and the others find what it has made.
+    with alone(unfinished):
         lyrics_model = lyrics_model_of(library, config, unfinished / "lyrics")
-        prepared = prepare(library, lyrics_model, config.network, kept, Path(scratch))
-        lightning.seed_everything(config.fit.seed, verbose=False)
-        network, features = prepared.network(config.network), prepared.features
-        if not train(network, features["train"], features["valid"], config.fit, unfinished):
-            # Lightning started this process for another device: the first one writes the checkpoint.
-            raise SystemExit(0)
-        thresholds = best_thresholds(predict(network, features["valid"]), features["valid"].labels)
-        description = Description(
-            config=config,
-            genres=library.genres,
-            thresholds=tuple(thresholds.tolist()),
-            correlations=tuple(tuple(row) for row in prepared.correlation.tolist()),
-            data_set=DataSet(
-                name=data_set, synthetic=synthetic, tracks={split: len(features[split]) for split in SPLITS}
-            ),
-            measurements=measurements(
-                network, features["test"], "test", thresholds, library.genres, data_set
-            ),
-        )
-        with new_folder(out) as folder:
-            lyrics_model.tokenizer.save(str(folder / TOKENIZER_FILE))
-            shutil.copy(unfinished / LOG_FILE, folder)
-            shutil.copytree(unfinished / TENSORBOARD_FOLDER, folder / TENSORBOARD_FOLDER)
-            save_checkpoint(folder, description, network.cpu(), lyrics_model.tokenizer)
+        prepared = prepare(library, lyrics_model, config.network, kept, unfinished / "features")
+    lightning.seed_everything(config.fit.seed, verbose=False)
+    network, features = prepared.network(config.network), prepared.features
+    if not train(network, features["train"], features["valid"], config.fit, unfinished):
+        # Lightning started this process for another device: the first one writes the checkpoint.
+        raise SystemExit(0)
+    thresholds = thresholds_of(network, features["valid"], config.fit.threshold)
+    description = Description(
+        config=config,
+        genres=library.genres,
+        thresholds=tuple(thresholds.tolist()),
+        correlations=tuple(tuple(row) for row in prepared.correlation.tolist()),
+        data_set=DataSet(
+            name=data_set, synthetic=synthetic, tracks={split: len(features[split]) for split in SPLITS}
+        ),
+        measurements=measurements(network, features["test"], "test", thresholds, library.genres, data_set),
+    )
+    trained_on = {*features["train"].digests, *features["valid"].digests}
+    with new_folder(out) as folder:
+        shutil.copy(unfinished / LOG_FILE, folder)
+        shutil.copytree(unfinished / TENSORBOARD_FOLDER, folder / TENSORBOARD_FOLDER)
+        save_checkpoint(folder, description, network.cpu(), lyrics_model.tokenizer, trained_on)
     shutil.rmtree(unfinished)
     report_left_out(features.values())
     return description
@@ -189,7 +189,7 @@ def _begin(unfinished: Path, library: Library, config: TrainingConfig) -> None:
     run = Run(config=config, tracks=library.identity).model_dump_json(indent=2) + "\n"
     file = unfinished / RUN_FILE
     if not file.exists():
-        unfinished.mkdir(parents=True, exist_ok=True)
+        make_folder(unfinished)
         write_text(file, run)
     elif file.read_text() != run:
         raise OutputError(
@@ -198,6 +198,24 @@ def _begin(unfinished: Path, library: Library, config: TrainingConfig) -> None:
         )
     elif (unfinished / LAST).exists():
         log.info("carrying on with the run in %s", unfinished)
+
+
+def trainer_of(config: FitConfig, callbacks: list[Callback], logger: Logger | None) -> lightning.Trainer:
+    """Lightning's, as configured. What runs unseen has no logger."""
+    return lightning.Trainer(
+        max_epochs=config.epochs,
+        callbacks=callbacks,
+        enable_progress_bar=logger is not None,
+        logger=logger or False,
+        log_every_n_steps=1,
+        precision=config.precision,
+        devices=config.devices if torch.cuda.is_available() or config.devices != "auto" else 1,
+        num_nodes=config.nodes,
+        gradient_clip_val=config.gradient_clip,
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
 
 
 def train(
@@ -219,19 +237,8 @@ def train(
         callbacks.append(RichProgressBar())
     if config.patience is not None:
         callbacks.append(EarlyStopping("valid/map", mode="max", patience=config.patience))
-    trainer = lightning.Trainer(
-        max_epochs=config.epochs,
-        callbacks=callbacks,
-        enable_progress_bar=shown,
-        logger=TensorBoardLogger(folder, "", TENSORBOARD_FOLDER, default_hp_metric=False) if shown else False,
-        log_every_n_steps=1,
-        precision=config.precision,
-        devices=config.devices if torch.cuda.is_available() or config.devices != "auto" else 1,
-        num_nodes=config.nodes,
-        gradient_clip_val=config.gradient_clip,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    logger = TensorBoardLogger(folder, "", TENSORBOARD_FOLDER, default_hp_metric=False) if shown else None
+    trainer = trainer_of(config, callbacks, logger)
     order = EpochOrder(len(train), config.seed, trainer.global_rank, trainer.world_size)
     loader = DataLoader(
         RandomWindows(train),

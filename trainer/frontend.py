@@ -19,9 +19,6 @@ from torchaudio.functional import melscale_fbanks
 from trainer.config import NetworkConfig
 from trainer.fourier import fourier_steps
 
-LOG_GAIN = 10_000.0
-"""The power is scaled as log10(1 + gain · mel): no floor to tune, and silence is zero. Musicnn's choice."""
-
 
 class MelSpectrogram(nn.Module):
     """(batch, samples) to (batch, mels, frames): the power in each mel band, reflected at both ends.
@@ -97,11 +94,12 @@ class MelSpectrogram(nn.Module):
 
 
 class LogMel(nn.Module):
-    """(batch, samples) to (batch, mels, frames), log10(1 + 10 000 · mel)."""
+    """(batch, samples) to (batch, mels, frames), log10(1 + gain · mel)."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.mel = MelSpectrogram(config.audio.sample_rate, config.n_fft, config.hop, config.mels)
+        self.gain = config.log_gain
 
     def forward(self, waveform: Tensor) -> Tensor:
-        return torch.log10(1 + LOG_GAIN * self.mel(waveform))
+        return torch.log10(1 + self.gain * self.mel(waveform))

@@ -14,14 +14,17 @@ from schemas.bundle import Genre
 from trainer.errors import ManifestError
 
 GENRES_FILE = "genres.json"
+LONGEST_SLUG = 64
 
 
 def slug_of(name: str) -> str:
-    """`Hip Hop` to `hip-hop`. Raises ManifestError where no Latin letter or digit is left."""
+    """`Hip Hop` to `hip-hop`. Raises ManifestError where no Latin letter or digit is left, or too many."""
     latin = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", "-", latin.lower()).strip("-")
     if not slug:
         raise ManifestError(f"genre {name!r} has no Latin letters: call it by its slug in {GENRES_FILE}")
+    if len(slug) > LONGEST_SLUG:
+        raise ManifestError(f"genre {name[:LONGEST_SLUG]!r}… is too long: are these several? Join them by |")
     return slug
 
 

@@ -14,7 +14,7 @@ from media.decode import Clip, decode_windows
 from media.lyrics import clean_lyrics, read_lyrics
 from schemas.bundle import AudioInput, Genre
 from trainer.cache import key_of
-from trainer.storage import is_url, read_bytes
+from trainer.storage import is_url, read_bytes, version_of
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -30,10 +30,12 @@ class Track(BaseModel):
 
     track_id: str = Field(min_length=1)
     audio: str = Field(min_length=1, description="A path or an s3:// URL.")
-    lyrics: str | None = Field(description="A path, an s3:// URL or the words; None where there are none.")
+    lyrics: str | None = Field(
+        None, description="A path, an s3:// URL or the words; None where there are none."
+    )
     genres: tuple[str, ...] = Field(min_length=1, description="Slugs once read; names in the file will do.")
-    artist: str | None = Field(description="None where unknown: then nobody else's track is theirs.")
-    language: str | None
+    artist: str | None = Field(None, description="None where unknown: then nobody else's track is theirs.")
+    language: str | None = Field(None, description="Of the lyrics, as in BCP 47; None where unknown.")
     split: Split | None = None
 
     @field_validator("lyrics", "artist", "language", "split", mode="before")
@@ -70,7 +72,7 @@ class Library:
     @property
     def identity(self) -> str:
         """Of its tracks, their splits and their genres."""
-        return key_of(*(track.model_dump_json() for track in self.tracks))
+        return key_of(*(part.model_dump_json() for part in (*self.genres, *self.tracks)))
 
     def of(self, split: Split) -> list[Track]:
         return [track for track in self.tracks if track.split == split]
@@ -98,6 +100,10 @@ class Library:
     def audio(self, track: Track) -> bytes:
         """The encoded file. Raises UnreadableFile."""
         return read_bytes(self.folder, track.audio)
+
+    def audio_version(self, track: Track) -> str | None:
+        """What changes with the file, known without reading it; None on disk. Raises UnreadableFile."""
+        return version_of(track.audio)
 
     def clip(self, track: Track, audio: AudioInput) -> Clip:
         """Raises UnreadableFile, MediaError."""

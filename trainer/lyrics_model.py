@@ -49,6 +49,15 @@ def load_lyrics_model(name: str, max_tokens: int) -> LyricsModel:
     limit = getattr(encoder.config, "max_position_embeddings", max_tokens)
     if max_tokens > limit:
         raise LyricsModelError(f"lyrics model {name} reads {limit} tokens at most: lower network.max_tokens")
+    word = 0 if encoder.config.pad_token_id else 1
+    try:
+        # Some count positions from behind the padding's: fewer tokens fit than the limit says.
+        with torch.no_grad():
+            encoder(input_ids=torch.full((1, max_tokens), word))
+    except (IndexError, RuntimeError) as error:
+        raise LyricsModelError(
+            f"lyrics model {name} reads fewer tokens than {max_tokens}: lower network.max_tokens"
+        ) from error
     return LyricsModel(encoder, tokenizer.backend_tokenizer)
 
 

@@ -17,7 +17,7 @@ from trainer.errors import ManifestError
 from trainer.genres import GENRES_FILE, named, read_genres, slug_of
 from trainer.library import Library, Track
 
-REQUIRED = [name for name, field in Track.model_fields.items() if field.is_required()]
+REQUIRED = [name for name in Track.model_fields if name != "split"]
 
 Row = str | Mapping[str, Any]
 """A line of JSON, or cells by column."""
@@ -35,6 +35,7 @@ def read_manifest(path: Path, genres: tuple[Genre, ...] | None = None) -> Librar
     listed = None if genres is None else {genre.slug for genre in genres}
     names: dict[str, str] = {}
     tracks: dict[str, Track] = {}
+    columns = set[str]()
     for where, row in _rows(path):
         try:
             track = Track.model_validate_json(row) if isinstance(row, str) else Track.model_validate(row)
@@ -48,8 +49,13 @@ def read_manifest(path: Path, genres: tuple[Genre, ...] | None = None) -> Librar
             raise ManifestError(f"{path}, {where}: {unknown[0]} is not a genre of {listing}")
         if track.track_id in tracks:
             raise ManifestError(f"{path}, {where}: track_id {track.track_id} came before")
-        names = slugs | names
+        for slug, name in slugs.items():
+            names.setdefault(slug, name)
+        columns |= track.model_fields_set
         tracks[track.track_id] = track.model_copy(update={"genres": tuple(slugs)})
+    if tracks:
+        # JSON lines may lack what is null.
+        _require_columns(path, columns)
     return Library(path.parent, named(names) if genres is None else genres, tuple(tracks.values()))
 
 

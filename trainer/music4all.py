@@ -97,6 +97,8 @@ def _table(path: Path) -> dict[str, Cells]:
             if "id" not in (reader.fieldnames or ()):
                 raise ManifestError(f"{path} lacks the column id: it is tab-separated, with a header")
             return {row["id"]: row for row in reader}
+    except csv.Error as error:
+        raise ManifestError(f"{path}: {error}") from error
     except OSError as error:
         raise ManifestError(f"cannot read {path} ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -1,9 +1,9 @@
 """The network of Ru et al. (ICASSP 2023, arXiv 2303.07667), whole.
 
 ```
-waveform ─► log-mel ─► E_a ─► audio tokens ──┬─► attend to lyrics ─► mean ─┐
+waveform ─► log-mel ─► E_a ─► audio tokens ──┬─► attend to lyrics ─► pool ─┐
                                        g_a·g_l: L_AL                       ⊕─► FC ─► fused ─┐
-lyrics ──────────────► E_l ─► lyrics tokens ─┴─► attend to audio ──► mean ─┘                · ─► logits
+lyrics ──────────────► E_l ─► lyrics tokens ─┴─► attend to audio ──► pool ─┘                · ─► logits
 genre names ─────────► E_l ─► nodes ─────────► GCN over A ─────────► genre vectors ─────────┘
 ```
 B = batch, S = samples, T = lyrics tokens, P = audio tokens, W = width, G = genres, H = E_l's width.
@@ -106,7 +106,7 @@ class CrossAttention(nn.Module):
 
 
 class GenreGraph(nn.Module):
-    """GCEM: genre vectors (G, W), two graph convolutions σ(Â X W) over the genre names' embeddings.
+    """GCEM: genre vectors (G, W), graph convolutions σ(Â X W) over the genre names' embeddings.
 
     Its weights are of unit scale, and what they multiply is scaled down instead. Adam's steps are all of one
     size: through weights of the usual scale they would move a vector many times as fast as free ones move,
@@ -121,15 +121,17 @@ class GenreGraph(nn.Module):
         self.self_loop = config.self_loop
         self.register_buffer("nodes", nodes)
         self.register_buffer("correlation", correlation)
-        self.first = nn.Parameter(torch.randn(nodes.shape[1], config.width))
-        self.second = nn.Parameter(torch.randn(config.width, config.width))
+        inputs = (nodes.shape[1], *[config.width] * (config.graph_layers - 1))
+        self.weights = nn.ParameterList(torch.randn(count, config.width) for count in inputs)
 
     def forward(self) -> Tensor:
         # Embeddings of names are nearly parallel: what they share is taken out.
         x = F.normalize(self.nodes - self.nodes.mean(0), dim=-1)
         adjacency = propagation(self.correlation, self.self_loop)
-        hidden = F.leaky_relu(adjacency @ x @ self.first, 0.2)
-        vectors: Tensor = adjacency @ hidden @ self.second / math.sqrt(len(self.second))
+        first, *others = self.weights
+        vectors: Tensor = adjacency @ x @ first
+        for weight in others:
+            vectors = adjacency @ F.leaky_relu(vectors, 0.2) @ weight / math.sqrt(len(weight))
         return vectors
 
 
@@ -193,8 +195,13 @@ class Network(nn.Module):
             self.project_audio = nn.Linear(width, config.projection, bias=False)
             self.project_lyrics = nn.Linear(width, config.projection, bias=False)
         if config.cross_attention:
-            self.audio_attends = CrossAttention(width, config.heads, config.dropout)
-            self.lyrics_attends = CrossAttention(width, config.heads, config.dropout)
+            self.audio_attends, self.lyrics_attends = (
+                nn.ModuleList(
+                    CrossAttention(width, config.heads, config.dropout)
+                    for _ in range(config.attention_layers)
+                )
+                for _ in range(2)
+            )
         self.dropout = nn.Dropout(config.dropout)
         pooled = (4 if config.lyrics else 2) * width
         if config.fusion_layers == 2:
@@ -273,7 +280,8 @@ class Network(nn.Module):
             return torch.cat([audio.mean(1), audio.amax(1)], dim=-1)
         lyrics, present = self.lyrics_tokens(hidden, mask)
         if self.config.cross_attention:
-            audio, lyrics = self.audio_attends(audio, lyrics, present), self.lyrics_attends(lyrics, audio)
+            for hears, reads in zip(self.audio_attends, self.lyrics_attends, strict=True):
+                audio, lyrics = hears(audio, lyrics, present), reads(lyrics, audio)
         maximum = lyrics.masked_fill(~present[:, :, None], -torch.inf).amax(1)
         return torch.cat([audio.mean(1), audio.amax(1), masked_mean(lyrics, present), maximum], dim=-1)
 

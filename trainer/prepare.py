@@ -1,7 +1,6 @@
 """What training needs of a library before its first step, computed once: also for several runs on it."""
 
 import contextlib
-import tempfile
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from media.errors import MediaError
 from media.tokens import LyricsTokenizer
-from trainer.atomic import new_folder
+from trainer.atomic import make_folder, new_folder
 from trainer.audio_model import AudioModel, load_audio_model
 from trainer.cache import Cache
 from trainer.checkpoint import TOKENIZER_FILE
@@ -24,7 +23,7 @@ from trainer.features import Features
 from trainer.genre_graph import correlations
 from trainer.lyrics_model import LyricsModel, load_lyrics_model, name_embeddings, train_little_bert
 from trainer.network import Network
-from trainer.splits import refuse_shared_audio
+from trainer.splits import refuse_shared_audio, require_positives
 
 
 @dataclass(frozen=True)
@@ -70,24 +69,30 @@ def lyrics_model_of(library: Library, config: TrainingConfig, folder: Path) -> L
 
 
 def prepare(
-    library: Library, lyrics_model: LyricsModel, config: NetworkConfig, cache: Cache, scratch: Path
+    library: Library, lyrics_model: LyricsModel, config: NetworkConfig, cache: Cache, folder: Path
 ) -> Prepared:
-    """Features lie in files in `scratch`, which must outlive what is returned. Raises a TrainerError."""
+    """Features lie in files in `folder`, which must outlive what is returned, and are found there by others.
+
+    One process at a time. Raises a TrainerError.
+    """
     audio_model = load_audio_model(config.audio_model, config.audio) if config.audio_model else None
     nodes = name_embeddings(lyrics_model, [genre.name for genre in library.genres])
-    correlation = correlations(library.labels(library.of("train")), nodes)
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        tokenizer_file = Path(folder) / TOKENIZER_FILE
-        lyrics_model.tokenizer.save(str(tokenizer_file))
-        tokenizer = LyricsTokenizer(tokenizer_file, config.max_tokens)
-    network = _on_device(Network(config, lyrics_model.encoder, nodes, correlation, audio_model))
+    make_folder(folder)
+    tokenizer_file = folder / TOKENIZER_FILE
+    lyrics_model.tokenizer.save(str(tokenizer_file))
+    tokenizer = LyricsTokenizer(tokenizer_file, config.max_tokens)
+    # It hears and reads only: nothing of the graph is in that.
+    network = _on_device(Network(config, lyrics_model.encoder, nodes, torch.eye(len(nodes)), audio_model))
     extractor = Extractor.of(network, tokenizer, cache)
-    features = {split: extractor.extract(library, split, scratch) for split in SPLITS}
+    features = {split: extractor.extract(library, split, folder) for split in SPLITS}
     refuse_shared_audio(
         heard
         for split in SPLITS
         for heard in zip(features[split].tracks, features[split].digests, strict=True)
     )
+    # Again, since tracks may have been left out.
+    require_positives(library.genres, features["train"].labels)
+    correlation = correlations(features["train"].labels, nodes)
     return Prepared(library, lyrics_model, audio_model, nodes, correlation, features)
 
 

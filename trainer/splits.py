@@ -3,10 +3,14 @@
 A network that has heard an artist recognises the voice, and so scores better than on a new one.
 """
 
-import random
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from torch import Tensor
+
+from schemas.bundle import Genre
+from trainer.cache import key_of
 from trainer.errors import LeakError, ManifestError
 from trainer.library import SPLITS, Library, Split, Track
 
@@ -14,6 +18,8 @@ SHARES: Mapping[Split, float] = {"train": 0.7, "valid": 0.1, "test": 0.2}
 
 SEED = 0
 """Not that of a fit: runs of several seeds, and later evaluations, share one split."""
+
+log = logging.getLogger(__name__)
 
 
 def with_splits(tracks: Sequence[Track], seed: int = SEED) -> list[Track]:
@@ -39,32 +45,37 @@ def _stratified(tracks: Sequence[Track], seed: int) -> list[Split]:
     The rarest genre is dealt out first: its artists, the most productive first, each to the split that lacks
     most of its share of that genre. Then the genre that is rarest among the artists left, and so on.
     """
-    chance = random.Random(seed)
-    artists: dict[tuple[str, str], list[int]] = defaultdict(list)
+    own: dict[tuple[str, str], list[int]] = defaultdict(list)
     for number, track in enumerate(tracks):
-        key = ("artist", track.artist) if track.artist else ("track", track.track_id)
-        artists[key].append(number)
-    waiting = list(artists.values())
-    chance.shuffle(waiting)
-    genres_of = {id(own): Counter(genre for n in own for genre in tracks[n].genres) for own in waiting}
+        own["artist" if track.artist else "track", track.artist or track.track_id].append(number)
+    # By hash: in whatever order the tracks are listed, they are dealt alike.
+    artists = sorted(own, key=lambda artist: key_of(str(seed), *artist))
+    genres_of = {artist: Counter(genre for n in own[artist] for genre in tracks[n].genres) for artist in own}
+    having: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for artist in artists:
+        for genre in genres_of[artist]:
+            having[genre].append(artist)
     totals = Counter(genre for track in tracks for genre in track.genres)
     lacking = {split: {genre: SHARES[split] * totals[genre] for genre in totals} for split in SPLITS}
     room = {split: SHARES[split] * len(tracks) for split in SPLITS}
-    found: dict[int, Split] = {}
-    while waiting:
-        left = Counter[str]()
-        for own in waiting:
-            left.update(genres_of[id(own)])
+    left = totals.copy()
+    found: dict[tuple[str, str], Split] = {}
+    while left:
         rarest = min(left, key=lambda genre: (left[genre], genre))
-        dealt = [own for own in waiting if rarest in genres_of[id(own)]]
-        for own in sorted(dealt, key=lambda own: -genres_of[id(own)][rarest]):
+        dealt = [artist for artist in having[rarest] if artist not in found]
+        for artist in sorted(dealt, key=lambda artist: -genres_of[artist][rarest]):
             split = max(SPLITS, key=lambda split: (lacking[split][rarest], room[split]))
-            found |= dict.fromkeys(own, split)
-            room[split] -= len(own)
-            for genre, count in genres_of[id(own)].items():
+            found[artist] = split
+            room[split] -= len(own[artist])
+            left -= genres_of[artist]
+            for genre, count in genres_of[artist].items():
                 lacking[split][genre] -= count
-        waiting = [own for own in waiting if rarest not in genres_of[id(own)]]
-    return [found[number] for number in range(len(tracks))]
+    for genre in sorted(totals):
+        # A genre whose few artists had others too may have missed the training.
+        if all(found[artist] != "train" for artist in having[genre]):
+            found[min(having[genre], key=lambda artist: len(own[artist]))] = "train"
+    splits = {n: found[artist] for artist, numbers in own.items() for n in numbers}
+    return [splits[number] for number in range(len(tracks))]
 
 
 def require_examples(library: Library) -> None:
@@ -74,12 +85,19 @@ def require_examples(library: Library) -> None:
             raise ManifestError(
                 f"split {split} needs two tracks at least; there are {len(library.tracks)} tracks in all"
             )
-    counts = library.labels(library.of("train")).sum(0).tolist()
-    for genre, count in zip(library.genres, counts, strict=True):
-        if not count:
-            raise ManifestError(
-                f"no track of split train has the genre {genre.slug}: add some, or leave it out"
-            )
+    require_positives(library.genres, library.labels(library.of("train")))
+
+
+def require_positives(genres: Sequence[Genre], labels: Tensor) -> None:
+    """Raises ManifestError where no track that is trained on, of `labels` (tracks, genres), has a genre."""
+    missing = [genre.slug for genre, count in zip(genres, labels.sum(0).tolist(), strict=True) if not count]
+    if missing:
+        others = (
+            f" ({len(missing) - 1} other genres are as bad: {', '.join(missing[1:])})" if missing[1:] else ""
+        )
+        raise ManifestError(
+            f"no track of split train has the genre {missing[0]}: add some, or leave it out{others}"
+        )
 
 
 def refuse_shared_audio(heard: Iterable[tuple[Track, str]]) -> None:
@@ -88,11 +106,20 @@ def refuse_shared_audio(heard: Iterable[tuple[Track, str]]) -> None:
 
 
 def _refuse_leaks(known: Iterable[tuple[str, Track, str]]) -> None:
+    """All of them are logged: whoever mends the manifest needs every one."""
     first: dict[str, Track] = {}
+    leaks: dict[tuple[str, Split | None], str] = {}
     for key, track, what in known:
         other = first.setdefault(key, track)
         if other.split != track.split:
-            raise LeakError(
+            leaks.setdefault(
+                (key, track.split),
                 f"{what} is in split {other.split} (track {other.track_id}) and in split {track.split} "
-                f"(track {track.track_id}): keep it in one"
+                f"(track {track.track_id})",
             )
+    if leaks:
+        others = ""
+        if len(leaks) > 1:
+            log.warning("%s", "\n".join(leaks.values()))
+            others = f"; {len(leaks) - 1} others too, see above"
+        raise LeakError(f"{next(iter(leaks.values()))}: keep it in one, or list it once{others}")

@@ -1,12 +1,17 @@
 """Files of a library: on disk, or in S3 by URL."""
 
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
+from trainer.cache import key_of
 from trainer.errors import UnreadableFile
 
 SCHEME = "s3://"
@@ -28,13 +33,34 @@ def read_bytes(folder: Path, name: str) -> bytes:
         ) from error
 
 
+def version_of(name: str) -> str | None:
+    """Of an object, by its URL and ETag; None where `name` is a path. Raises UnreadableFile."""
+    if not is_url(name):
+        return None
+    bucket, key = _parts(name)
+    with _explained(name):
+        return key_of(name, client().head_object(Bucket=bucket, Key=key)["ETag"])
+
+
 def _read_object(url: str) -> bytes:
+    content = io.BytesIO()
+    with _explained(url):
+        # Unlike get_object, it asks again where a connection breaks half-way.
+        client().download_fileobj(*_parts(url), content)
+    return content.getvalue()
+
+
+def _parts(url: str) -> tuple[str, str]:
     bucket, _, key = url.removeprefix(SCHEME).partition("/")
+    return bucket, key
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
     try:
-        content: bytes = client().get_object(Bucket=bucket, Key=key)["Body"].read()
-    except (BotoCoreError, ClientError) as error:
+        yield
+    except (BotoCoreError, ClientError, Boto3Error, ValueError) as error:
         raise UnreadableFile(f"cannot read {url}: {error}") from error
-    return content
 
 
 @cache

@@ -60,7 +60,7 @@ def write_checkpoint(folder: Path, synthetic: bool, config: TrainingConfig = CON
         ),
     )
     folder.mkdir()
-    save_checkpoint(folder, description, network, lyrics_model.tokenizer)
+    save_checkpoint(folder, description, network, lyrics_model.tokenizer, ())
     return folder
 
 

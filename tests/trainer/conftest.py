@@ -11,6 +11,7 @@ from schemas.bundle import AudioInput
 from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.config import FitConfig, LittleBert, NetworkConfig, TrainingConfig
 from trainer.fit import fit
+from trainer.storage import client
 
 GENRES = [
     {"slug": "tone", "name": "Tone", "parent": None},
@@ -35,7 +36,7 @@ TINY = TrainingConfig(
         heads=2,
         dropout=0.0,
     ),
-    fit=FitConfig(epochs=12, batch=8, learning_rate=1e-2, halve_every=50),
+    fit=FitConfig(epochs=12, batch=8, learning_rate=1e-2, halve_every=50, lyrics_dropout=0.25),
 )
 
 
@@ -99,3 +100,10 @@ def checkpoint_folder(manifest: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def checkpoint(checkpoint_folder: Path) -> Checkpoint:
     return load_checkpoint(checkpoint_folder)
+
+
+@pytest.fixture
+def stored_in_s3(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """s3:// URLs are of the local server."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", environment["COGENRE_S3_ENDPOINT_URL"])
+    client.cache_clear()

@@ -14,7 +14,7 @@ from trainer.ablate import RUNS, TABLES_JSON, ablate
 from trainer.ablation_rows import FULL, LAMBDAS, PAPER, Result, planned
 from trainer.ablation_tables import Scores, as_json, as_markdown, differences
 from trainer.config import TrainingConfig, preset
-from trainer.errors import OutputError
+from trainer.errors import ConfigError, OutputError
 
 RUNS_OF_ONE_SEED = 18
 """Audio only, eight combinations, and λ at eight values that are no row already."""
@@ -185,3 +185,10 @@ def test_the_json_holds_every_run(finished: Path) -> None:
     assert set(tables["rows"][FULL]) >= {"accuracy", "f1", "map"}
     assert tables["paper"]["rows"][FULL] == {"accuracy": 0.456, "f": 0.534}
     assert as_json([], {}, 0.3)
+
+
+def test_runs_have_one_device_each(manifest: Path, tmp_path: Path) -> None:
+    """For another Lightning would start the whole command again, which would clear the first's folder."""
+    config = preset("ablation", [*SETTINGS, "fit.devices=2"])
+    with pytest.raises(ConfigError, match=r"one device each: leave out fit.devices"):
+        ablate(manifest, config, tmp_path / "out", 1, tmp_path / "cache", 1)

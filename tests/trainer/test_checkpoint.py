@@ -20,8 +20,9 @@ def copy(checkpoint_folder: Path, tmp_path: Path) -> Path:
 def test_saved_again_it_is_the_same(checkpoint_folder: Path, tmp_path: Path) -> None:
     first = load_checkpoint(checkpoint_folder)
     tokenizer = Tokenizer.from_file(str(first.tokenizer_file))
-    save_checkpoint(tmp_path, first.description, first.network, tokenizer)
+    save_checkpoint(tmp_path, first.description, first.network, tokenizer, first.trained_on)
     second = load_checkpoint(tmp_path)
+    assert second.trained_on == first.trained_on
     assert second.description == first.description
     weights = second.network.state_dict()
     assert all(torch.equal(weight, weights[name]) for name, weight in first.network.state_dict().items())

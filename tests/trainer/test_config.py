@@ -47,6 +47,8 @@ def test_settings_go_on_top() -> None:
         ("network.heads=3", "width must be a multiple of heads"),
         ("network.hop=500", "n_fft must be a multiple of hop"),
         ("network.mels=70", "mels must be a multiple of 32"),
+        ("network.time_pooling=[9,9,9,9,9]", "time_pooling leaves nothing of the 216 frames of a window"),
+        ("fit.seed=4294967296", "fit.seed: Input should be less than 4294967296"),
     ],
 )
 def test_wrong_settings(override: str, complaint: str) -> None:

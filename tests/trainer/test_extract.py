@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections import Counter
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from media.decode import decode_windows
 from media.tokens import LyricsTokenizer
 from trainer.cache import Cache
 from trainer.checkpoint import Checkpoint, load_checkpoint
-from trainer.data import read_library
-from trainer.errors import ManifestError
+from trainer.data import Library, Track, read_library
+from trainer.errors import ManifestError, OutputError
 from trainer.extract import Extractor, report_left_out
 from trainer.features import Features, Windows, pad_tokens
 from trainer.network import Network
@@ -23,7 +24,7 @@ from trainer.network import Network
 
 def extract_test(manifest: Path, checkpoint: Checkpoint, folder: Path) -> Features:
     extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(folder / "cache"))
-    return extractor.extract(read_library(manifest), "test", folder)
+    return extractor.extract(read_library(manifest), "test", Path(mkdtemp(dir=folder)))
 
 
 def test_features_are_what_the_network_gets_when_served(
@@ -166,3 +167,77 @@ def count_work(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Count
     monkeypatch.setattr(network.frontend, "forward", heard)
     monkeypatch.setattr(network, "read", was_read)
     return calls
+
+
+def test_a_file_that_claims_absurd_sizes_is_left_out(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = 0
+
+    def decode(*arguments: Any) -> Any:
+        nonlocal heard
+        heard += 1
+        if heard == 1:
+            raise MemoryError
+        return decode_windows(*arguments)
+
+    monkeypatch.setattr("trainer.extract.decode_windows", decode)
+    features = extract_test(manifest, checkpoint, tmp_path)
+    assert (len(features), features.left_out) == (11, ("UnreadableFile",))
+
+
+@pytest.mark.usefixtures("stored_in_s3")
+def test_an_object_is_fetched_again_only_when_it_has_changed(
+    manifest: Path,
+    checkpoint: Checkpoint,
+    tmp_path: Path,
+    s3: Any,
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = read_library(manifest)
+    tracks = []
+    for track in library.of("test"):
+        s3.upload_file(str(manifest.parent / track.audio), bucket, f"train/{track.audio}")
+        tracks.append(track.model_copy(update={"audio": f"s3://{bucket}/train/{track.audio}"}))
+    stored = Library(library.folder, library.genres, tuple(tracks))
+    extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(tmp_path / "cache"))
+    first = extractor.extract(stored, "test", Path(mkdtemp(dir=tmp_path)))
+    fetched: list[str] = []
+    whole = Library.audio
+
+    def fetch(own: Library, track: Track) -> bytes:
+        fetched.append(track.track_id)
+        return whole(own, track)
+
+    monkeypatch.setattr(Library, "audio", fetch)
+    assert extractor.extract(stored, "test", Path(mkdtemp(dir=tmp_path))).digests == first.digests
+    assert not fetched
+    changed = tracks[1]
+    s3.upload_file(str(manifest.parent / "track-0.wav"), bucket, changed.audio.split("/", 3)[3])
+    extractor.extract(stored, "test", Path(mkdtemp(dir=tmp_path)))
+    assert fetched == [changed.track_id]
+
+
+def test_lyrics_in_a_language_that_is_not_read_are_none(
+    manifest: Path, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(checkpoint_folder)
+    network = checkpoint.network
+    network.config = network.config.model_copy(update={"languages": ("de",)})
+    library = read_library(manifest)
+    german = [
+        track.model_copy(update={"language": language})
+        for track, language in zip(library.of("test"), ["de-AT", "en", None] * 4, strict=True)
+    ]
+    listed = Library(library.folder, library.genres, tuple(german))
+    extractor = Extractor.of(network, checkpoint.tokenizer, Cache(tmp_path / "cache"))
+    read = extractor.extract(listed, "test", tmp_path).mask.any(1)
+    has = [track.lyrics is not None and track.language != "en" for track in german]
+    assert read.tolist() == has
+
+
+def test_a_cache_that_cannot_be_written(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(OutputError, match=r"cannot write to the cache .*--cache"):
+        extract_test(manifest, checkpoint, tmp_path)

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,17 @@ from tokenizers import Tokenizer
 
 from tests.conftest import ROOT
 from tests.trainer.conftest import TINY
+from trainer.cache import Cache
 from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.config import TrainingConfig
 from trainer.data import read_library
 from trainer.errors import OutputError
+from trainer.evaluate import predict
+from trainer.extract import Extractor
 from trainer.fit import fit
 from trainer.genre_graph import correlations
 from trainer.lyrics_model import LyricsModel, name_embeddings
+from trainer.metrics import measure
 
 
 def test_learns_to_hear_and_to_read(checkpoint: Checkpoint) -> None:
@@ -37,6 +42,9 @@ def test_says_what_it_was_trained_on(checkpoint: Checkpoint, manifest: Path) -> 
     assert description.genres == read_library(manifest).genres
     assert description.data_set.tracks == {"train": 24, "valid": 12, "test": 12}
     assert description.data_set.synthetic
+    library = read_library(manifest)
+    known = [track for track in library.tracks if track.split != "test"]
+    assert checkpoint.trained_on == {sha256(library.audio(track)).hexdigest() for track in known}
 
 
 def test_the_correlations_are_those_of_the_training_split(checkpoint: Checkpoint, manifest: Path) -> None:
@@ -48,9 +56,17 @@ def test_the_correlations_are_those_of_the_training_split(checkpoint: Checkpoint
     torch.testing.assert_close(torch.tensor(checkpoint.description.correlations), expected)
 
 
-def test_the_best_epoch_is_kept(checkpoint_folder: Path, checkpoint: Checkpoint) -> None:
-    lines = (checkpoint_folder / "metrics.csv").read_text().splitlines()
-    assert len(lines) == 1 + checkpoint.description.config.fit.epochs
+def test_the_best_epoch_is_kept(
+    checkpoint_folder: Path, checkpoint: Checkpoint, manifest: Path, tmp_path: Path
+) -> None:
+    with (checkpoint_folder / "metrics.csv").open() as file:
+        scores = [float(row["valid/map"]) for row in csv.DictReader(file)]
+    assert len(scores) == checkpoint.description.config.fit.epochs
+    assert max(scores) > scores[-1], "the last epoch is the best: this test tells nothing"
+    extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(tmp_path / "cache"))
+    valid = extractor.extract(read_library(manifest), "valid", tmp_path)
+    probabilities = predict(checkpoint.network, valid)
+    assert measure(probabilities, probabilities > 0.5, valid.labels)["map"] == max(scores)
 
 
 def test_the_log_is_there_for_tensorboard(checkpoint_folder: Path) -> None:
@@ -117,8 +133,10 @@ def test_killed_at_any_moment_it_reaches_the_same_metrics(
             time.sleep(0.02)
         process.kill()
         process.wait()
+        assert [path.name for path in tmp_path.iterdir()] == ["out.unfinished"]
     assert _epochs(unfinished) < TINY.fit.epochs
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (out / "metrics.csv").read_text() == (checkpoint_folder / "metrics.csv").read_text()
     found, expected = (load_checkpoint(folder).description for folder in (out, checkpoint_folder))
     assert found.measurements == expected.measurements

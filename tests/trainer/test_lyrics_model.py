@@ -11,6 +11,8 @@ from transformers import (
     DistilBertModel,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
 )
 
 from trainer.config import LittleBert
@@ -99,3 +101,21 @@ def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(LyricsModelError, match="cannot be loaded") as raised:
         load_lyrics_model(str(tmp_path), 8)
     assert "\n" not in str(raised.value)
+
+
+def test_positions_behind_the_paddings(tmp_path: Path) -> None:
+    """RoBERTa's first position is 2, and so its limit two tokens higher than what it reads."""
+    config = RobertaConfig(
+        vocab_size=20,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        max_position_embeddings=12,
+    )
+    RobertaModel(config).save_pretrained(tmp_path)
+    tokenizer = train_little_bert(LITTLE, LYRICS, 8, seed=0).tokenizer
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(tmp_path)
+    assert load_lyrics_model(str(tmp_path), 10)
+    with pytest.raises(LyricsModelError, match=r"reads fewer tokens than 11: lower network.max_tokens"):
+        load_lyrics_model(str(tmp_path), 11)

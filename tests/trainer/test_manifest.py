@@ -122,3 +122,23 @@ def test_a_line_that_is_not_json_is_named(copy: Path) -> None:
 def test_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="cannot read"):
         read_manifest(tmp_path / "manifest.jsonl")
+
+
+def test_lines_of_json_may_lack_what_is_null(tmp_path: Path) -> None:
+    whole = {**ROWS[0], "language": "en"}
+    manifest = tmp_path / "tracks.jsonl"
+    manifest.write_text(
+        json.dumps(whole) + "\n" + json.dumps({"track_id": "2", "audio": "2.mp3", "genres": ["soul"]})
+    )
+    track = read_manifest(manifest).tracks[1]
+    assert (track.lyrics, track.artist, track.language) == (None, None, None)
+    # But a name that is never there is misspelt.
+    manifest.write_text(json.dumps(whole).replace("artist", "artists"))
+    with pytest.raises(ManifestError, match=r"tracks\.jsonl lacks the column artist"):
+        read_manifest(manifest)
+
+
+def test_a_genre_that_is_many(tmp_path: Path) -> None:
+    many = ", ".join(f"Genre {number}" for number in range(20))
+    with pytest.raises(ManifestError, match=r"line 2: genre 'Genre 0, .* is too long: are these several"):
+        read_manifest(write_rows(tmp_path / "tracks.csv", [{**ROWS[0], "genres": many}]))

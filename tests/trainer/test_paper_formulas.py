@@ -38,7 +38,7 @@ def test_both_attentions_read_what_the_other_encoder_gave(
     lyrics = network.lyrics_tokens.project(hidden)[1, :2]
 
     def attended(x: Tensor, other: Tensor, half: str) -> Tensor:
-        part = getattr(network, half)
+        (part,) = getattr(network, half)
         k, v = part.key_value(part.other_norm(other)).chunk(2, dim=-1)
         read: Tensor = x + part.out(softmax_attention(part.query(part.norm(x)), k, v, part.heads))
         return read
@@ -65,9 +65,10 @@ def test_graph_convolution_is_the_propagated_and_projected_nodes(network: Networ
         ]
         return torch.stack([row for row in rows if isinstance(row, Tensor)])
 
-    hidden = convolved(x, graph.first)
+    first, second = graph.weights
+    hidden = convolved(x, first)
     hidden = torch.where(hidden > 0, hidden, 0.2 * hidden)
-    expected = convolved(hidden, graph.second) / graph.second.shape[0] ** 0.5
+    expected = convolved(hidden, second) / len(second) ** 0.5
     torch.testing.assert_close(graph(), expected, atol=1e-5, rtol=1e-4)
 
 

@@ -5,11 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from schemas.bundle import Genre
 from trainer.errors import LeakError, ManifestError
 from trainer.library import SPLITS, Library, Split, Track
-from trainer.splits import SHARES, refuse_shared_audio, require_examples, with_splits
+from trainer.splits import (
+    SHARES,
+    refuse_shared_audio,
+    require_examples,
+    require_positives,
+    with_splits,
+)
 
 GENRES = [f"g{number}" for number in range(8)]
 
@@ -47,6 +54,23 @@ def test_artists_stay_together() -> None:
     assert len(splits) == len({artist for artist, _ in splits})
 
 
+def test_in_whatever_order_they_are_listed_tracks_are_dealt_alike() -> None:
+    splits = {track.track_id: track.split for track in with_splits(a_catalog())}
+    assert splits == {track.track_id: track.split for track in with_splits(a_catalog()[::-1])}
+
+
+def test_a_genre_of_few_artists_is_trained_on() -> None:
+    """The rarer one takes the artist who has both to the test."""
+    tracks = [a_track(f"a{number}", "one", ("rare",)) for number in range(3)]
+    tracks += [
+        a_track("b", "two", ("rare", "other")),
+        *(a_track(str(n), "two", ("other",)) for n in range(4)),
+    ]
+    found = with_splits([*tracks, *a_catalog(60)])
+    for genre in ("rare", "other"):
+        assert "train" in {track.split for track in found if genre in track.genres}
+
+
 def test_the_seed_decides() -> None:
     one, same, other = (with_splits(a_catalog(), seed) for seed in (0, 0, 1))
     assert one == same != other
@@ -74,6 +98,15 @@ def test_one_recording_in_two_splits_is_refused() -> None:
         refuse_shared_audio([(one, "same"), (two, "other"), (three, "same")])
 
 
+def test_all_that_is_in_two_splits_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    tracks = [
+        a_track(f"{artist} {split}", artist, split=split) for artist in "ab" for split in ("train", "test")
+    ]
+    with pytest.raises(LeakError, match=r"artist a is in split train \(.*; 1 others too, see above"):
+        with_splits(tracks)
+    assert "artist b is in split train (track b train)" in caplog.text
+
+
 def library(*tracks: Track) -> Library:
     genres = (Genre(slug="g0", name="G0"), Genre(slug="g1", name="G1"))
     return Library(Path(), genres, tuple(with_splits(tracks)))
@@ -90,3 +123,9 @@ def test_a_genre_that_is_never_trained_on() -> None:
     tracks[-1] = a_track("5", genres=("g1",), split="test")
     with pytest.raises(ManifestError, match="no track of split train has the genre g1"):
         require_examples(library(*tracks))
+
+
+def test_all_genres_that_are_never_trained_on_are_named() -> None:
+    genres = [Genre(slug=slug, name=slug) for slug in ("a", "b", "c")]
+    with pytest.raises(ManifestError, match=r"genre b: .*1 other genres are as bad: c\)"):
+        require_positives(genres, torch.tensor([[1.0, 0.0, 0.0]]))

@@ -59,7 +59,9 @@ def evaluate(
         if torch.cuda.is_available():
             network.cuda()
         extractor = Extractor.of(network, checkpoint.tokenizer, Cache(cache or Path(scratch) / "cache"))
-        features = extractor.extract(library, split, Path(scratch))
+        # Splits that are dealt anew, over other tracks, may test on what was trained on.
+        known = checkpoint.trained_on if split == "test" else ()
+        features = extractor.extract(library, split, Path(scratch), known)
         log.info("labelling %d tracks, with their lyrics and without", len(features))
         labelled = Labelled(
             genres=description.genres,

@@ -75,6 +75,23 @@ def test_the_same_arguments_give_the_same_report(
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
+def test_tracks_that_it_was_trained_on_are_left_out(
+    checkpoint_folder: Path,
+    manifest: Path,
+    rows: Rows,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Splits that are dealt anew are others, once the catalog has grown."""
+    trained, *others = (json.loads(line) for line in manifest.read_text().splitlines())
+    trained |= {name: str(manifest.parent / trained[name]) for name in ("audio",)} | {"split": "test"}
+    listed = write_rows(tmp_path / "tracks.jsonl", [*rows, trained])
+    assert evaluate(monkeypatch, checkpoint_folder, listed, tmp_path / "out") == 0
+    found = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (found["tracks"], found["left_out"]) == (12, {"TrainedOn": 1})
+    assert len(others) == 47
+
+
 def test_a_genre_that_no_track_has_is_named(
     checkpoint_folder: Path,
     rows: Rows,
@@ -169,7 +186,7 @@ def test_nothing_that_can_be_read(
 ) -> None:
     source = write_rows(tmp_path / "m.jsonl", [row | {"audio": "none.wav"} for row in rows])
     assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
-    assert "split test: fewer than two of 12 tracks can be read" in complaint(capfd)
+    assert "split test: fewer than two of 12 tracks are left" in complaint(capfd)
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".*"))
 
