@@ -85,7 +85,9 @@ class NetworkConfig(_Part):
         "log-mels', and learns at `fit.encoder_learning_rate`.",
     )
     audio_frozen: bool = Field(
-        False, description="Stated: the audio encoder learns. An `audio_model` need not."
+        False,
+        description="Stated: the audio encoder learns. An `audio_model` need not. It hears anew in each "
+        "epoch all the same: what it makes of a window is several times as large as the window.",
     )
     max_tokens: Count = Field(256, description="Chosen, because it holds the verses of most songs.")
     languages: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
