@@ -1,6 +1,7 @@
 """Checkpoint to bundle, the folder that `schemas.bundle` describes."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +17,8 @@ from exporter.graph import export_graph
 from exporter.half import halve
 from exporter.product import measure_product
 from exporter.quantise import quantise
-from exporter.scores import scores_of_network
-from exporter.verify import measure_parity
+from exporter.scores import Scores, scores_of_network
+from exporter.verify import allowed_difference, measure_parity
 from schemas.bundle import (
     MANIFEST_FILE,
     BundleManifest,
@@ -101,12 +102,23 @@ def write_bundle(
             precision_cost=costs,
             made_with={package: version(package) for package in PACKAGES},
         )
-        # The command that is compared loads a whole bundle.
-        _write_manifest(folder, draft)
         say("comparing cogenre classify with the checkpoint")
-        product = measure_product(folder, draft, "the checkpoint", scores_of_network(checkpoint.network))
-        draft = draft.model_copy(update={"product_parity": product})
+        draft = compared(folder, draft, "the checkpoint", scores_of_network(checkpoint.network))
         return seal(folder, draft, model_card(draft, description))
+
+
+def compared(
+    folder: Path,
+    draft: BundleManifest,
+    name: str,
+    reference: Scores,
+    allowed: Callable[[Precision], float] = allowed_difference,
+) -> BundleManifest:
+    """The draft with what `measure_product` finds. Raises ParityError."""
+    # The command loads a whole bundle.
+    _write_manifest(folder, draft)
+    product = measure_product(folder, draft, name, reference, allowed)
+    return draft.model_copy(update={"product_parity": product})
 
 
 def seal(folder: Path, draft: BundleManifest, card: str) -> BundleManifest:

@@ -112,12 +112,16 @@ def _bundle(manifest: BundleManifest) -> str:
         + f" ({cost.data_set}, {cost.inputs})."
         for precision, cost in manifest.precision_cost.items()
     )
-    product = "".join(
+    return (
+        f"Probabilities are within {manifest.parity.max_probability_difference:.1e} of the checkpoint's "
+        f"over {manifest.parity.cases} cases.{product_sentences(manifest)}{costs} Made with {made_with}."
+    )
+
+
+def product_sentences(manifest: BundleManifest) -> str:
+    """Of each precision how far `cogenre classify` is from what it was compared with, after a sentence."""
+    return "".join(
         f" From file to labels, {precision} is within {parity.max_probability_difference:.1e} of it over "
         f"{parity.files} files ({', '.join(parity.providers)})."
         for precision, parity in manifest.product_parity.items()
-    )
-    return (
-        f"Probabilities are within {manifest.parity.max_probability_difference:.1e} of the checkpoint's "
-        f"over {manifest.parity.cases} cases.{product}{costs} Made with {made_with}."
     )

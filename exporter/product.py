@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,16 @@ class _Verdict:
 
 
 def measure_product(
-    bundle: Path, manifest: BundleManifest, name: str, reference: Scores
+    bundle: Path,
+    manifest: BundleManifest,
+    name: str,
+    reference: Scores,
+    allowed: Callable[[Precision], float] = allowed_difference,
 ) -> dict[Precision, ProductParity]:
     """Compare `cogenre classify` with `reference`, called `name`, on every provider that runs here.
 
-    Raises ParityError where a score differs by more than is allowed for its precision, or a label whose score
-    is not that near its threshold.
+    Raises ParityError where a score differs by more than is `allowed` for its precision, or a label whose
+    score is not that near its threshold.
     """
     # As many windows as the file is long: each is a batch of its own.
     audio = manifest.audio.model_copy(update={"windows": LARGEST_BATCH})
@@ -77,7 +81,8 @@ def measure_product(
                 providers.append(provider)
                 for track, scores in zip(tracks, expected, strict=True):
                     where = f"{track.audio} with {precision} on {provider}"
-                    worst = max(worst, _compare(heard, name, where, scores, said.get(track.audio), precision))
+                    verdict = said.get(track.audio)
+                    worst = max(worst, _compare(heard, name, where, scores, verdict, allowed(precision)))
             found[precision] = ProductParity(
                 max_probability_difference=worst, files=len(tracks), providers=tuple(providers)
             )
@@ -147,7 +152,7 @@ def _compare(
     where: str,
     expected: NDArray[np.float64] | None,
     said: _Verdict | None,
-    precision: Precision,
+    allowed: float,
 ) -> float:
     """The largest difference of a score. Raises ParityError."""
     if expected is None or said is None:
@@ -155,7 +160,6 @@ def _compare(
             return 0.0
         who = "cogenre classify" if said is None else "the trainer's pipeline"
         raise ParityError(f"{where}: {who} alone refuses the file: export with the release that serves")
-    allowed = allowed_difference(precision)
     difference = float(np.abs(said.scores - expected).max())
     if not difference <= allowed:
         raise ParityError(

@@ -11,12 +11,12 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from exporter.adopt.card import adopted_card
-from exporter.adopt.check import Windows, measure_parity
+from exporter.adopt.check import LARGEST_DIFFERENCE, ORIGINAL, Windows, measure_parity, pipeline_of
 from exporter.adopt.graph import export_adopted
 from exporter.adopt.source import Source
 from exporter.adopt.taxonomy import Taxonomy, mapped
 from exporter.adopt.thresholds import fit_thresholds
-from exporter.bundle import GRAPH_FILE, PACKAGES, TOKENIZER_FILE, check_label, seal
+from exporter.bundle import GRAPH_FILE, PACKAGES, TOKENIZER_FILE, check_label, compared, seal
 from media.errors import MediaError
 from schemas.bundle import AudioInput, BundleManifest, LyricsInput, sha256_of
 from trainer.atomic import new_folder
@@ -95,6 +95,8 @@ def adopt(
             weights=source.weights,
             made_with={package: version(package) for package in PACKAGES},
         )
+        pipeline = pipeline_of(source, mapping)
+        draft = compared(folder, draft, ORIGINAL, pipeline, lambda _: LARGEST_DIFFERENCE)
         return seal(folder, draft, adopted_card(draft, source.weights))
 
 

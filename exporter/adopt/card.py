@@ -1,6 +1,6 @@
 """The model card of an adopted model: where it comes from, what its licence allows, what nobody measured."""
 
-from exporter.card import genre_table, metrics_table
+from exporter.card import genre_table, metrics_table, product_sentences
 from schemas.bundle import BundleManifest, Weights
 
 
@@ -35,7 +35,8 @@ def adopted_card(manifest: BundleManifest, weights: Weights) -> str:
                 "- Scores are not calibrated probabilities; compare them with the thresholds.",
                 "## This bundle\n\n"
                 f"Probabilities are within {manifest.parity.max_probability_difference:.1e} of the "
-                f"checkpoint's own pipeline over {manifest.parity.cases} cases. Made with {made_with}.",
+                f"checkpoint's own pipeline over {manifest.parity.cases} cases.{product_sentences(manifest)} "
+                f"Made with {made_with}.",
             ]
         )
         + "\n"

@@ -13,11 +13,14 @@ from transformers import Wav2Vec2FeatureExtractor
 from exporter.adopt.source import Source
 from exporter.adopt.taxonomy import Mapping
 from exporter.cases import Feed, sound
+from exporter.scores import Scores
 from exporter.verify import compare
 from schemas.bundle import INPUTS, AudioInput, Parity
 
 LARGEST_DIFFERENCE = 1e-3
 """Of any probability: the extractors compute in other steps than the graph, in single precision."""
+
+ORIGINAL = "the checkpoint's own pipeline"
 
 Windows = NDArray[np.float32]
 
@@ -35,17 +38,18 @@ def original_scores(source: Source, mapping: Mapping, windows: Windows) -> NDArr
     return np.stack([scores[:, columns].max(1) for columns in mapping.columns], axis=1)
 
 
+def pipeline_of(source: Source, mapping: Mapping) -> Scores:
+    """The same of a graph's inputs, of which only the waveform is heard."""
+    return lambda feed: original_scores(source, mapping, feed[INPUTS[0]].astype(np.float32))
+
+
 def measure_parity(
     source: Source, mapping: Mapping, audio: AudioInput, graph: Path, recordings: Iterable[Windows] = ()
 ) -> Parity:
     """Over made-up sound, short and silent windows among it, and `recordings`. Raises ParityError."""
-
-    def reference(feed: Feed) -> NDArray[np.float64]:
-        return original_scores(source, mapping, feed[INPUTS[0]].astype(np.float32))
-
     return compare(
-        "the checkpoint's own pipeline",
-        reference,
+        ORIGINAL,
+        pipeline_of(source, mapping),
         graph,
         map(_without_lyrics, chain(_cases(audio), recordings)),
         LARGEST_DIFFERENCE,

@@ -62,6 +62,9 @@ def test_the_manifest_says_what_it_is(adopted: Path) -> None:
     assert manifest.lyrics.languages == ()
     assert manifest.embedding_width == 16
     assert manifest.parity.max_probability_difference < LARGEST_DIFFERENCE
+    product = manifest.product_parity["fp32"]
+    assert product.max_probability_difference < LARGEST_DIFFERENCE
+    assert (product.files, product.providers) == (12, ("cpu",))
     assert manifest.weights is not None
     assert manifest.weights.model_dump() == {
         "source": "little-ast",
@@ -74,6 +77,7 @@ def test_the_card_forbids_what_the_licence_forbids(adopted: Path) -> None:
     card = (adopted / "README.md").read_text()
     assert "**cc-by-nc-4.0: forbids commercial use.**" in card
     assert "Not measured" in card
+    assert "From file to labels, fp32 is within" in card
     assert "| Techno | `techno` | `electronic` | 0.500 |" in card
 
 
