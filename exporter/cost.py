@@ -106,7 +106,7 @@ def _feeds(checkpoint: Checkpoint, library: Library, tracks: list[Track]) -> Ite
     for track in tracks:
         try:
             windows = library.clip(track, config.audio).windows
-            ids, mask = padded(tokenizer.encode(library.lyrics(track)), config.max_tokens)
+            ids, mask = padded(tokenizer.encode(library.lyrics(track, config.languages)), config.max_tokens)
         except (MediaError, UnreadableFile) as error:
             log.warning("track %s is left out: %s", track.track_id, error)
             continue

@@ -12,6 +12,7 @@ from torch.export import Dim
 
 from exporter.distinct import READ_ONCE, read_once
 from exporter.errors import GraphError
+from exporter.simplify import simplify
 from schemas.bundle import INPUTS, OUTPUTS
 from trainer.network import Network
 
@@ -94,8 +95,9 @@ def write_graph(
         quiet.setLevel(level)
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
-    _tidy(program.model)
-    model = onnx_ir.to_proto(program.model)
+    simple = simplify(program.model)
+    _tidy(simple)
+    model = onnx_ir.to_proto(simple)
     if once:
         read_once(model)
     onnx.save(model, file)

@@ -6,9 +6,9 @@ boto3's.
 """
 
 import fcntl
-import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from schemas.bundle import (
 from schemas.errors import BundleError
 
 SCHEME = "s3://"
+LOCK_FILE = ".lock"
 SHA256 = "sha256"
 """The key in an object's metadata."""
 
@@ -77,13 +78,14 @@ def pull(client: Any, url: str, folder: Path) -> BundleManifest:
         client.download_file(bucket, f"{place}/{MANIFEST_FILE}", str(partial / MANIFEST_FILE))
         files = read_manifest(partial).files
         for path in partial.iterdir():
-            if path.name != MANIFEST_FILE and files.get(path.name) != sha256_of(path):
+            if path.name not in (MANIFEST_FILE, LOCK_FILE) and files.get(path.name) != sha256_of(path):
                 path.unlink()
         for name in files:
             if not (partial / name).exists():
                 client.download_file(bucket, f"{place}/{name}", str(partial / name))
         manifest = read_bundle(partial)
         partial.rename(folder)
+        (folder / LOCK_FILE).unlink()
     return manifest
 
 
@@ -94,17 +96,14 @@ def _alone(folder: Path, partial: Path) -> Iterator[None]:
     if folder.exists():
         raise taken
     partial.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(partial, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    # A file: NFS tells no other machine of a folder's lock.
+    with (partial / LOCK_FILE).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         # The one before may have given it its name, or failed and left it.
         if folder.exists():
-            with suppress(OSError):
-                partial.rmdir()
+            shutil.rmtree(partial, ignore_errors=True)
             raise taken
         yield
-    finally:
-        os.close(descriptor)
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """Folders and files that appear complete or not at all."""
 
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.errors import OutputError
+
+LOCK_FILE = ".lock"
 
 
 def refuse_existing(path: Path) -> None:
@@ -48,22 +49,34 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Of all processes that ask for the same folder, one at a time; one that is killed makes way."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Of all processes that ask for the same folder, one at a time; one that is killed makes way.
+
+    Raises OutputError.
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # A file: NFS tells no other machine of a folder's lock.
+        lock = (folder / LOCK_FILE).open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError as error:
+        raise OutputError(f"cannot lock {folder} ({error.strerror}): choose another folder") from error
+    with lock:
         yield
-    finally:
-        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
     """Replaces what is there. Raises OutputError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.rename(path)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            try:
+                file.write(text)
+                file.flush()
+                temporary.chmod(0o644)
+                temporary.rename(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise OutputError(f"cannot write {path} ({error.strerror}): choose another folder") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,6 +13,8 @@ from trainer.fourier import fourier_steps
 
 PresetName = Literal["paper", "small", "ablation"]
 Count = Annotated[int, Field(gt=0)]
+Language = Annotated[str, Field(pattern="^[a-z]{2,3}$")]
+"""A primary subtag of BCP 47."""
 
 
 class _Part(BaseModel):
@@ -90,7 +92,7 @@ class NetworkConfig(_Part):
         "epoch all the same: what it makes of a window is several times as large as the window.",
     )
     max_tokens: Count = Field(256, description="Chosen, because it holds the verses of most songs.")
-    languages: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+    languages: Annotated[tuple[Language, ...], Field(min_length=1)] | None = Field(
         None,
         description="Stated: English. Chosen: all, since what is read is the catalog's choice. Else language "
         'codes, e.g. ["en"]: lyrics known to be in another are not read, in training and when served.',

@@ -25,7 +25,7 @@ from rich.progress import track as progress
 from torch import Tensor
 
 from media import PIPELINE_VERSION
-from media.decode import Waveform, decode_windows
+from media.decode import Waveform
 from media.errors import MediaError
 from media.tokens import LyricsTokenizer
 from trainer.atomic import write_text
@@ -34,6 +34,7 @@ from trainer.data import Library, Split, Track
 from trainer.errors import ManifestError, OutputError, TrainedOn, UnreadableFile
 from trainer.features import Features, pad_tokens
 from trainer.frontend import LogMel
+from trainer.library import decoded
 from trainer.network import Network
 
 VERSION = "1"
@@ -50,8 +51,10 @@ log = logging.getLogger(__name__)
 
 
 class _Index(BaseModel):
-    """`<split>.json`: of every track that could be read, in order."""
+    """`<split>.json`: by what tracks were heard and read; and of each that could be, in order:"""
 
+    hearing: str
+    reading: str
     tracks: list[str] = []
     digests: list[str] = []
     windows: list[int] = []
@@ -112,19 +115,22 @@ class Extractor:
         A track whose files are bad, or whose audio has one of the digests `without`, is reported and left
         out. Raises OutputError, and ManifestError where fewer than two tracks are left.
         """
-        file = folder / f"{split}.json"
+        file = index_file(folder, split)
         if not file.exists():
             try:
                 index = self._write(library, split, folder, without)
             except OSError as error:
                 raise OutputError(f"cannot write to {folder} ({error.strerror}): make room") from error
+            if len(index.tracks) < 2:
+                raise ManifestError(
+                    f"split {split}: fewer than two of {len(library.of(split))} tracks are left; "
+                    "see the warnings"
+                )
             write_text(file, index.model_dump_json())
         index = _Index.model_validate_json(file.read_bytes())
+        if (index.hearing, index.reading) != (self.hearing, self.reading):
+            raise OutputError(f"{folder} is of another release, or another encoder: remove it")
         kept = len(index.tracks)
-        if kept < 2:
-            raise ManifestError(
-                f"split {split}: fewer than two of {len(library.of(split))} tracks are left; see the warnings"
-            )
         known = {track.track_id: track for track in library.of(split)}
         tracks = [known[track_id] for track_id in index.tracks]
         mels_file, lyrics_file = _files(folder, split)
@@ -143,7 +149,7 @@ class Extractor:
     def _write(self, library: Library, split: Split, folder: Path, without: Collection[str]) -> _Index:
         tracks = library.of(split)
         config = self.network.config
-        index = _Index()
+        index = _Index(hearing=self.hearing, reading=self.reading)
         mels_file, lyrics_file = _files(folder, split)
         with (
             mels_file.open("wb") as mels,
@@ -188,10 +194,9 @@ class Extractor:
                 raise TrainedOn("the checkpoint was trained on it")
             windows = None
             if log_mels is None:
-                windows = decode_windows(encoded, self.network.config.audio).windows
-            return _Input(digest, log_mels, windows, self.tokenizer.encode(self._words(library, track)))
-        except MemoryError:  # what FFmpeg says of a file that claims absurd sizes
-            return UnreadableFile("decoding it takes more memory than there is")
+                windows = decoded(encoded, self.network.config.audio).windows
+            words = library.lyrics(track, self.network.config.languages)
+            return _Input(digest, log_mels, windows, self.tokenizer.encode(words))
         except (MediaError, UnreadableFile, TrainedOn) as error:
             return error
 
@@ -210,13 +215,6 @@ class Extractor:
             self.cache.put(DIGESTS, version, np.frombuffer(hashed.digest(), np.uint8))
         digest = hashed.hexdigest()
         return digest, self.cache.get(LOG_MELS, key_of(self.hearing, digest)), encoded
-
-    def _words(self, library: Library, track: Track) -> str:
-        """Lyrics, but for those in a language that is not read: as the worker decides."""
-        read = self.network.config.languages
-        if read and track.language and track.language.lower().split("-")[0] not in read:
-            return ""
-        return library.lyrics(track)
 
     @torch.no_grad()
     def _log_mels(self, found: _Input) -> Halves:
@@ -245,6 +243,10 @@ class Extractor:
             if row:
                 self.cache.put(HIDDEN, key, own[: len(row)])
         return [own[: len(row)] for row, own in zip(rows, states, strict=True)]
+
+
+def index_file(folder: Path, split: Split) -> Path:
+    return folder / f"{split}.json"
 
 
 def _files(folder: Path, split: Split) -> tuple[Path, Path]:

@@ -158,6 +158,7 @@ def fit(
     with alone(unfinished):
         lyrics_model = lyrics_model_of(library, config, unfinished / "lyrics")
         prepared = prepare(library, lyrics_model, config.network, kept, unfinished / "features")
+    report_left_out(prepared.features.values())
     lightning.seed_everything(config.fit.seed, verbose=False)
     network, features = prepared.network(config.network), prepared.features
     if not train(network, features["train"], features["valid"], config.fit, unfinished):
@@ -179,7 +180,8 @@ def fit(
         shutil.copy(unfinished / LOG_FILE, folder)
         shutil.copytree(unfinished / TENSORBOARD_FOLDER, folder / TENSORBOARD_FOLDER)
         save_checkpoint(folder, description, network.cpu(), lyrics_model.tokenizer, trained_on)
-    shutil.rmtree(unfinished)
+    # What is mapped still, some file systems keep.
+    shutil.rmtree(unfinished, ignore_errors=True)
     report_left_out(features.values())
     return description
 
@@ -224,7 +226,7 @@ def train(
     """Leaves the weights of the best epoch in `network`, and the log in `folder`.
 
     What `folder` holds of the same run is carried on. Progress is shown unless `shown` is false. Returns
-    whether this process is the first of those that train together.
+    whether this process is the first of those that train together: the others have nothing more to do.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     best = ModelCheckpoint(
@@ -258,6 +260,8 @@ def train(
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         begun = folder / LAST
         trainer.fit(FitModule(network, config, valid), loader, ckpt_path=begun if begun.exists() else None)
+    if not trainer.is_global_zero:
+        return False
     state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
     network.load_state_dict({name.removeprefix("network."): weight for name, weight in state.items()})
-    return trainer.is_global_zero
+    return True

@@ -1,7 +1,7 @@
 """Labelled tracks, and what the network gets of each."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from media.decode import Clip, decode_windows
 from media.lyrics import clean_lyrics, read_lyrics
 from schemas.bundle import AudioInput, Genre
 from trainer.cache import key_of
+from trainer.errors import UnreadableFile
 from trainer.storage import is_url, read_bytes, version_of
 
 Split = Literal["train", "valid", "test"]
@@ -89,9 +90,15 @@ class Library:
                     ancestor = self.genres[column[ancestor]].parent
         return labels
 
-    def lyrics(self, track: Track) -> str:
-        """Clean lyrics; empty where there are none. Raises UnreadableFile, UnreadableLyrics."""
+    def lyrics(self, track: Track, languages: Collection[str] | None = None) -> str:
+        """Clean lyrics; empty where there are none, or they are known to be in none of `languages`.
+
+        Raises UnreadableFile, UnreadableLyrics.
+        """
         if track.lyrics is None:
+            return ""
+        # As the worker decides.
+        if languages and track.language and track.language.lower().split("-")[0] not in languages:
             return ""
         if is_url(track.lyrics) or track.lyrics.endswith(LYRICS_FILES):
             return clean_lyrics(read_lyrics(read_bytes(self.folder, track.lyrics)))
@@ -107,4 +114,12 @@ class Library:
 
     def clip(self, track: Track, audio: AudioInput) -> Clip:
         """Raises UnreadableFile, MediaError."""
-        return decode_windows(self.audio(track), audio)
+        return decoded(self.audio(track), audio)
+
+
+def decoded(encoded: bytes, audio: AudioInput) -> Clip:
+    """Raises UnreadableFile, MediaError."""
+    try:
+        return decode_windows(encoded, audio)
+    except MemoryError as error:  # what FFmpeg says of a file that claims absurd sizes
+        raise UnreadableFile("decoding it takes more memory than there is") from error

@@ -17,8 +17,8 @@ from trainer.cache import Cache
 from trainer.checkpoint import TOKENIZER_FILE
 from trainer.config import NetworkConfig, TrainingConfig
 from trainer.data import SPLITS, Library, Split
-from trainer.errors import UnreadableFile
-from trainer.extract import Extractor
+from trainer.errors import LeakError, ManifestError, UnreadableFile
+from trainer.extract import Extractor, index_file
 from trainer.features import Features
 from trainer.genre_graph import correlations
 from trainer.lyrics_model import LyricsModel, load_lyrics_model, name_embeddings, train_little_bert
@@ -60,7 +60,7 @@ def lyrics_model_of(library: Library, config: TrainingConfig, folder: Path) -> L
         for track in library.of("train"):
             # Tracks that cannot be read are reported where they are left out.
             with contextlib.suppress(MediaError, UnreadableFile):
-                texts.append(library.lyrics(track))
+                texts.append(library.lyrics(track, config.network.languages))
         model = train_little_bert(chosen, [text for text in texts if text], max_tokens, config.fit.seed)
         with new_folder(folder) as temporary:
             model.encoder.save_pretrained(temporary)
@@ -84,14 +84,20 @@ def prepare(
     # It hears and reads only: nothing of the graph is in that.
     network = _on_device(Network(config, lyrics_model.encoder, nodes, torch.eye(len(nodes)), audio_model))
     extractor = Extractor.of(network, tokenizer, cache)
-    features = {split: extractor.extract(library, split, folder) for split in SPLITS}
-    refuse_shared_audio(
-        heard
-        for split in SPLITS
-        for heard in zip(features[split].tracks, features[split].digests, strict=True)
-    )
-    # Again, since tracks may have been left out.
-    require_positives(library.genres, features["train"].labels)
+    try:
+        features = {split: extractor.extract(library, split, folder) for split in SPLITS}
+        refuse_shared_audio(
+            heard
+            for split in SPLITS
+            for heard in zip(features[split].tracks, features[split].digests, strict=True)
+        )
+        # Again, since tracks may have been left out.
+        require_positives(library.genres, features["train"].labels)
+    except (ManifestError, LeakError):
+        # Once the files are mended, they are to be heard anew.
+        for split in SPLITS:
+            index_file(folder, split).unlink(missing_ok=True)
+        raise
     correlation = correlations(features["train"].labels, nodes)
     return Prepared(library, lyrics_model, audio_model, nodes, correlation, features)
 

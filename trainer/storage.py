@@ -9,7 +9,9 @@ from typing import Any
 
 import boto3
 from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
+from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 
 from trainer.cache import key_of
 from trainer.errors import UnreadableFile
@@ -46,7 +48,7 @@ def _read_object(url: str) -> bytes:
     content = io.BytesIO()
     with _explained(url):
         # Unlike get_object, it asks again where a connection breaks half-way.
-        client().download_fileobj(*_parts(url), content)
+        client().download_fileobj(*_parts(url), content, Config=TransferConfig(use_threads=False))
     return content.getvalue()
 
 
@@ -59,7 +61,14 @@ def _parts(url: str) -> tuple[str, str]:
 def _explained(url: str) -> Iterator[None]:
     try:
         yield
-    except (BotoCoreError, ClientError, Boto3Error, ValueError) as error:
+    except (
+        BotoCoreError,
+        ClientError,
+        Boto3Error,
+        RetriesExceededError,
+        S3DownloadFailedError,
+        ValueError,
+    ) as error:
         raise UnreadableFile(f"cannot read {url}: {error}") from error
 
 

@@ -48,6 +48,7 @@ def test_settings_go_on_top() -> None:
         ("network.hop=500", "n_fft must be a multiple of hop"),
         ("network.mels=70", "mels must be a multiple of 32"),
         ("network.time_pooling=[9,9,9,9,9]", "time_pooling leaves nothing of the 216 frames of a window"),
+        ('network.languages=["en-US"]', "network.languages.0: String should match pattern"),
         ("fit.seed=4294967296", "fit.seed: Input should be less than 4294967296"),
     ],
 )

@@ -152,7 +152,7 @@ def count_work(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Count
         calls["decoded"] += 1
         return decode_windows(*arguments)
 
-    monkeypatch.setattr("trainer.extract.decode_windows", decode)
+    monkeypatch.setattr("trainer.library.decode_windows", decode)
     network = checkpoint.network
     hear, read = network.frontend.forward, network.read
 
@@ -181,7 +181,7 @@ def test_a_file_that_claims_absurd_sizes_is_left_out(
             raise MemoryError
         return decode_windows(*arguments)
 
-    monkeypatch.setattr("trainer.extract.decode_windows", decode)
+    monkeypatch.setattr("trainer.library.decode_windows", decode)
     features = extract_test(manifest, checkpoint, tmp_path)
     assert (len(features), features.left_out) == (11, ("UnreadableFile",))
 
@@ -241,3 +241,15 @@ def test_a_cache_that_cannot_be_written(manifest: Path, checkpoint: Checkpoint, 
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(OutputError, match=r"cannot write to the cache .*--cache"):
         extract_test(manifest, checkpoint, tmp_path)
+
+
+def test_features_of_another_encoder_are_not_taken(
+    manifest: Path, checkpoint: Checkpoint, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    library, cache = read_library(manifest), Cache(tmp_path / "cache")
+    Extractor.of(checkpoint.network, checkpoint.tokenizer, cache).extract(library, "test", tmp_path)
+    other = load_checkpoint(checkpoint_folder)
+    with torch.no_grad():
+        next(other.network.lyrics_encoder.parameters()).add_(1)
+    with pytest.raises(OutputError, match=r"another release, or another encoder: remove it"):
+        Extractor.of(other.network, other.tokenizer, cache).extract(library, "test", tmp_path)

@@ -29,6 +29,19 @@ def batch(size: int = 8) -> tuple[Tensor, ...]:
     )
 
 
+@torch.no_grad()
+def parts_of(network: Network, withheld: Tensor) -> tuple[float, float]:
+    """L_AL and L_BCE of the batch, where the lyrics of some are hidden from the classifier."""
+    log_mel, hidden, mask, labels = batch()
+    output = network.classify(log_mel, hidden, mask, network.genre_vectors())
+    assert output.heard is not None
+    assert output.read is not None
+    similarity = network.similarity(output.heard, output.read)
+    seen = mask & ~withheld[:, None]
+    logits = network.classify(log_mel, hidden, seen, network.genre_vectors()).logits
+    return float(contrastive_loss(similarity, mask.any(1))), float(genre_loss(logits, labels))
+
+
 class Watched(FitModule):
     """Notes what each step is given and does."""
 
@@ -65,26 +78,20 @@ def fitted(network: Network, epochs: int = 1, **settings: Any) -> Watched:
 @pytest.mark.parametrize("weight", [0.0, 0.2, 0.9])
 def test_the_loss_is_the_weighted_sum(weight: float) -> None:
     """L = λ · L_AL + (1 − λ) · L_BCE"""
-    log_mel, hidden, mask, labels = batch()
-    network = build(TINY.network).train()
-    with torch.no_grad():
-        output = network.classify(log_mel, hidden, mask, network.genre_vectors())
-        assert output.heard is not None
-        assert output.read is not None
-        contrast = contrastive_loss(network.similarity(output.heard, output.read), mask.any(1))
-        genres = genre_loss(output.logits, labels)
+    contrast, genres = parts_of(build(TINY.network).train(), torch.zeros(8, dtype=torch.bool))
     found = fitted(build(TINY.network).train(), contrastive_weight=weight, lyrics_dropout=0.0)
-    assert found.losses == [pytest.approx(float(weight * contrast + (1 - weight) * genres), rel=1e-5)]
+    assert found.losses == [pytest.approx(weight * contrast + (1 - weight) * genres, rel=1e-5)]
 
 
 def test_lyrics_are_withheld_from_the_labels_alone() -> None:
-    log_mel, hidden, mask, labels = batch()
     network = build(TINY.network).train()
-    with torch.no_grad():
-        output = network.classify(log_mel, hidden, torch.zeros_like(mask), network.genre_vectors())
-        genres = genre_loss(output.logits, labels)
-    found = fitted(build(TINY.network).train(), contrastive_weight=0.0, lyrics_dropout=1.0)
-    assert found.losses == [pytest.approx(float(genres), rel=1e-5)]
+    withheld = torch.ones(8, dtype=torch.bool)
+    expected = parts_of(network, withheld)
+    found = fitted(build(TINY.network).train(), contrastive_weight=0.5, lyrics_dropout=1.0)
+    assert found.losses == [pytest.approx(sum(expected) / 2, rel=1e-5)]
+    (contrast, _), (same, genres) = expected, parts_of(network, ~withheld)
+    assert contrast == pytest.approx(same)
+    assert genres != pytest.approx(expected[1], rel=1e-3)
 
 
 def test_the_rate_is_halved_every_so_many_epochs() -> None:
