@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
 from torch.utils.data import Sampler
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,17 @@ class EpochOrder(Sampler[int]):
 
     def _mixed(self, stream: int) -> int:
         return (self.seed * 1_000_003 + self.epoch) * 10_007 + stream
+
+
+class EpochBar(RichProgressBar):
+    """Without the logger's version, which is the same for every run."""
+
+    def get_metrics(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
 
 
 class EpochLog(Checkpoint):

@@ -22,7 +22,7 @@ from typing import cast
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from pydantic import BaseModel
 from torch import Tensor
@@ -36,7 +36,7 @@ from trainer.cache import Cache
 from trainer.checkpoint import DataSet, Description, save_checkpoint
 from trainer.config import FitConfig, TrainingConfig
 from trainer.data import SPLITS, Library, read_library
-from trainer.epochs import EpochLog, EpochOrder
+from trainer.epochs import EpochBar, EpochLog, EpochOrder
 from trainer.errors import OutputError
 from trainer.evaluate import measurements, predict, thresholds_of
 from trainer.extract import report_left_out
@@ -236,7 +236,7 @@ def train(
     last = ModelCheckpoint(folder, Path(LAST).stem, enable_version_counter=False)
     callbacks: list[Callback] = [EpochLog(folder / LOG_FILE, shown), best, last]
     if shown:
-        callbacks.append(RichProgressBar())
+        callbacks.append(EpochBar())
     if config.patience is not None:
         callbacks.append(EarlyStopping("valid/map", mode="max", patience=config.patience))
     logger = TensorBoardLogger(folder, "", TENSORBOARD_FOLDER, default_hp_metric=False) if shown else None
