@@ -18,18 +18,21 @@ LONGEST_SLUG = 64
 
 
 def slug_of(name: str) -> str:
-    """`Hip Hop` to `hip-hop`. Raises ManifestError where no Latin letter or digit is left, or too many."""
+    """`Hip Hop` to `hip-hop`. Raises ManifestError where no Latin letter or digit is left."""
     latin = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", "-", latin.lower()).strip("-")
     if not slug:
         raise ManifestError(f"genre {name!r} has no Latin letters: call it by its slug in {GENRES_FILE}")
-    if len(slug) > LONGEST_SLUG:
-        raise ManifestError(f"genre {name[:LONGEST_SLUG]!r}… is too long: are these several? Join them by |")
     return slug
 
 
 def named(names: Mapping[str, str]) -> tuple[Genre, ...]:
-    """Genres without parents, of slugs and names."""
+    """Genres without parents, of slugs and names. Raises ManifestError where a slug is too long for one."""
+    for slug, name in names.items():
+        if len(slug) > LONGEST_SLUG:
+            raise ManifestError(
+                f"genre {name[:LONGEST_SLUG]!r}… is too long: are these several? Join them by |"
+            )
     return tuple(Genre(slug=slug, name=names[slug]) for slug in sorted(names))
 
 

@@ -9,14 +9,18 @@ from typing import Any
 
 import boto3
 from boto3.exceptions import Boto3Error
-from boto3.s3.transfer import TransferConfig
+from boto3.s3.transfer import (
+    S3TransferRetriesExceededError,  # type: ignore[attr-defined] # it is missing in the stubs
+    TransferConfig,
+)
 from botocore.exceptions import BotoCoreError, ClientError
-from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 
 from trainer.cache import key_of
 from trainer.errors import UnreadableFile
 
 SCHEME = "s3://"
+WHOLE = TransferConfig(use_threads=False, multipart_threshold=1 << 40)
+"""One request an object: tracks are what is read side by side."""
 
 
 def is_url(name: str) -> bool:
@@ -48,7 +52,7 @@ def _read_object(url: str) -> bytes:
     content = io.BytesIO()
     with _explained(url):
         # Unlike get_object, it asks again where a connection breaks half-way.
-        client().download_fileobj(*_parts(url), content, Config=TransferConfig(use_threads=False))
+        client().download_fileobj(*_parts(url), content, Config=WHOLE)
     return content.getvalue()
 
 
@@ -61,14 +65,7 @@ def _parts(url: str) -> tuple[str, str]:
 def _explained(url: str) -> Iterator[None]:
     try:
         yield
-    except (
-        BotoCoreError,
-        ClientError,
-        Boto3Error,
-        RetriesExceededError,
-        S3DownloadFailedError,
-        ValueError,
-    ) as error:
+    except (BotoCoreError, ClientError, Boto3Error, S3TransferRetriesExceededError, ValueError) as error:
         raise UnreadableFile(f"cannot read {url}: {error}") from error
 
 

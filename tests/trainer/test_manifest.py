@@ -140,5 +140,5 @@ def test_lines_of_json_may_lack_what_is_null(tmp_path: Path) -> None:
 
 def test_a_genre_that_is_many(tmp_path: Path) -> None:
     many = ", ".join(f"Genre {number}" for number in range(20))
-    with pytest.raises(ManifestError, match=r"line 2: genre 'Genre 0, .* is too long: are these several"):
+    with pytest.raises(ManifestError, match=r"genre 'Genre 0, .* is too long: are these several"):
         read_manifest(write_rows(tmp_path / "tracks.csv", [{**ROWS[0], "genres": many}]))
