@@ -9,10 +9,7 @@ from typing import Any
 
 import boto3
 from boto3.exceptions import Boto3Error
-from boto3.s3.transfer import (
-    S3TransferRetriesExceededError,  # type: ignore[attr-defined] # it is missing in the stubs
-    TransferConfig,
-)
+from boto3.s3.transfer import S3TransferRetriesExceededError, TransferConfig  # type: ignore[attr-defined]
 from botocore.exceptions import BotoCoreError, ClientError
 
 from trainer.cache import key_of
