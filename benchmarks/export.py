@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from operator import ge, le
 from pathlib import Path
 from typing import NamedTuple
 
@@ -166,18 +167,14 @@ def _rows(windows: int, medians: dict[str, Cost]) -> list[str]:
 def _bounds(windows: int, medians: dict[str, Cost]) -> list[str]:
     eager, fp32 = medians["torch eager"].seconds, medians["ONNX Runtime fp32"].seconds
     int8, frontend = medians["ONNX Runtime int8"].seconds, medians["frontend alone"].seconds
-    over = {
-        "fp32, times torch eager, at least": (FP32_BOUND, eager / fp32, eager / fp32 >= FP32_BOUND),
-        "int8, times torch eager, at least": (INT8_BOUND, eager / int8, eager / int8 >= INT8_BOUND),
-        "frontend, of fp32's time, at most": (
-            FRONTEND_BOUND,
-            frontend / fp32,
-            frontend / fp32 <= FRONTEND_BOUND,
-        ),
-    }
+    over = (
+        ("fp32, times torch eager, at least", FP32_BOUND, eager / fp32, ge),
+        ("int8, times torch eager, at least", INT8_BOUND, eager / int8, ge),
+        ("frontend, of fp32's time, at most", FRONTEND_BOUND, frontend / fp32, le),
+    )
     return [
-        f"| {windows} | {what} | {bound:g} | {value:.2f} | {'met' if met else 'missed'} |"
-        for what, (bound, value, met) in over.items()
+        f"| {windows} | {what} | {bound:g} | {value:.2f} | {'met' if meets(value, bound) else 'missed'} |"
+        for what, bound, value, meets in over
     ]
 
 

@@ -10,7 +10,6 @@ Files of inputs that are gone stay: the folder may be deleted whenever no run us
 
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.atomic import new_file
 from trainer.errors import OutputError
 
 
@@ -47,14 +47,8 @@ class Cache:
         path = self._path(kind, key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-                try:
-                    np.save(file, array, allow_pickle=False)
-                    file.flush()
-                    Path(file.name).rename(path)
-                except BaseException:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
+            with new_file(path) as file:
+                np.save(file, array, allow_pickle=False)
         except OSError as error:
             raise OutputError(
                 f"cannot write to the cache {self.folder} ({error.strerror}): give another by --cache"

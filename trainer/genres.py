@@ -14,7 +14,6 @@ from schemas.bundle import Genre
 from trainer.errors import ManifestError
 
 GENRES_FILE = "genres.json"
-LONGEST_SLUG = 64
 
 
 def slug_of(name: str) -> str:
@@ -28,12 +27,11 @@ def slug_of(name: str) -> str:
 
 def named(names: Mapping[str, str]) -> tuple[Genre, ...]:
     """Genres without parents, of slugs and names. Raises ManifestError where a slug is too long for one."""
-    for slug, name in names.items():
-        if len(slug) > LONGEST_SLUG:
-            raise ManifestError(
-                f"genre {name[:LONGEST_SLUG]!r}… is too long: are these several? Join them by |"
-            )
-    return tuple(Genre(slug=slug, name=names[slug]) for slug in sorted(names))
+    try:
+        return tuple(Genre(slug=slug, name=names[slug]) for slug in sorted(names))
+    except ValidationError as error:
+        longest = names[max(names, key=len)]
+        raise ManifestError(f"genre {longest!r} is too long: are these several? Join them by |") from error
 
 
 def read_genres(path: Path) -> tuple[Genre, ...]:

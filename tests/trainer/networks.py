@@ -1,6 +1,7 @@
 """Networks of random weights, with a BERT that is built in no time."""
 
 import torch
+from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from trainer.audio_model import load_audio_model
@@ -10,6 +11,19 @@ from trainer.network import Network
 GENRES = 4
 VOCABULARY = 50
 LYRICS_WIDTH = 16
+
+
+def batch(config: NetworkConfig, mask: Tensor) -> tuple[Tensor, ...]:
+    """Log-mels, hidden states, `mask` (tracks, tokens) and labels: what a step of the fit is given."""
+    chance = torch.Generator().manual_seed(1)
+    frames = 1 + config.audio.window_samples // config.hop
+    tracks, tokens = mask.shape
+    return (
+        torch.rand(tracks, config.mels, frames, generator=chance),
+        torch.randn(tracks, tokens, LYRICS_WIDTH, generator=chance),
+        mask,
+        torch.randint(2, (tracks, GENRES), generator=chance).float(),
+    )
 
 
 def build(config: NetworkConfig) -> Network:

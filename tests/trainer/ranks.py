@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.trainer.conftest import TINY
-from tests.trainer.networks import GENRES, LYRICS_WIDTH, build
+from tests.trainer.networks import batch, build
 from trainer.config import TrainingConfig
 from trainer.epochs import EpochOrder
 from trainer.fit import FitModule
@@ -56,15 +56,8 @@ class OneStep(FitModule):
 
 
 def main(ranks: int, folder: Path) -> None:
-    chance = torch.Generator().manual_seed(1)
-    frames = 1 + TINY.network.audio.window_samples // TINY.network.hop
     mask = torch.arange(TOKENS) < torch.tensor([5, 3, 0, 4, 2, 5, 0, 1])[:, None]
-    tracks = TensorDataset(
-        torch.rand(BATCH, TINY.network.mels, frames, generator=chance),
-        torch.randn(BATCH, TOKENS, LYRICS_WIDTH, generator=chance),
-        mask,
-        torch.randint(2, (BATCH, GENRES), generator=chance).float(),
-    )
+    tracks = TensorDataset(*batch(TINY.network, mask))
     config: TrainingConfig = TINY.model_copy(
         update={"fit": TINY.fit.model_copy(update={"lyrics_dropout": 0.0, "gradient_clip": 1e6})}
     )

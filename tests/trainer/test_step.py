@@ -8,31 +8,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.trainer.conftest import TINY
-from tests.trainer.networks import GENRES, LYRICS_WIDTH, build
+from tests.trainer.networks import batch, build
 from trainer.fit import FitModule, trainer_of
 from trainer.losses import contrastive_loss, genre_loss
 from trainer.network import Network
 
-TOKENS = 5
+GIVEN = batch(TINY.network, torch.ones(8, 5, dtype=torch.bool))
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*in eval mode", "ignore:.*LeafSpec")
-
-
-def batch(size: int = 8) -> tuple[Tensor, ...]:
-    chance = torch.Generator().manual_seed(1)
-    frames = 1 + TINY.network.audio.window_samples // TINY.network.hop
-    return (
-        torch.rand(size, TINY.network.mels, frames, generator=chance),
-        torch.randn(size, TOKENS, LYRICS_WIDTH, generator=chance),
-        torch.ones(size, TOKENS, dtype=torch.bool),
-        torch.randint(2, (size, GENRES), generator=chance).float(),
-    )
 
 
 @torch.no_grad()
 def parts_of(network: Network, withheld: Tensor) -> tuple[float, float]:
     """L_AL and L_BCE of the batch, where the lyrics of some are hidden from the classifier."""
-    log_mel, hidden, mask, labels = batch()
+    log_mel, hidden, mask, labels = GIVEN
     output = network.classify(log_mel, hidden, mask, network.genre_vectors())
     assert output.heard is not None
     assert output.read is not None
@@ -70,7 +59,7 @@ class Watched(FitModule):
 
 def fitted(network: Network, epochs: int = 1, **settings: Any) -> Watched:
     module = Watched(network, epochs=epochs, **settings)
-    loader = DataLoader(TensorDataset(*batch()), batch_size=8)
+    loader = DataLoader(TensorDataset(*GIVEN), batch_size=8)
     trainer_of(module.config, callbacks=[], logger=None).fit(module, loader)
     return module
 
