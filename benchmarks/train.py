@@ -24,12 +24,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.machine import machine
+from media.decode import decode_windows
 from media.tokens import LyricsTokenizer
 from trainer import fit as fitting
 from trainer.cache import Cache
 from trainer.config import LittleBert, TrainingConfig, preset
 from trainer.corpus.build import build_corpus
 from trainer.data import Library, Track, read_library
+from trainer.decoders import Decoders
 from trainer.extract import Extractor
 from trainer.features import Example, RandomWindows, pad_tokens
 from trainer.genre_graph import correlations
@@ -96,7 +98,8 @@ class Bench:
     def computed_anew(self, tracks: list[Track]) -> Example:
         """A batch from the files: one window of each track, as many decoded at once as there are CPUs."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            clips = list(pool.map(lambda one: self.library.clip(one, self.config.network.audio), tracks))
+            encoded = pool.map(self.library.audio, tracks)
+            clips = list(pool.map(lambda one: decode_windows(one, self.config.network.audio), encoded))
         windows = torch.stack(
             [torch.from_numpy(clip.windows[int(torch.randint(len(clip.windows), ()))]) for clip in clips]
         )
@@ -107,18 +110,27 @@ class Bench:
 
 
 def timed(work: Callable[[], object]) -> Cost:
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), cpu_seconds()
     work()
-    return Cost(time.perf_counter() - wall, time.process_time() - cpu)
+    return Cost(time.perf_counter() - wall, cpu_seconds() - cpu)
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those that it has ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def epochs(bench: Bench, folder: Path, rounds: int) -> dict[str, list[Cost]]:
     """Costs of so many epochs of each kind, taking turns, and of filling the cache and of finding it full."""
     batch = bench.config.fit.batch
-    extractor = Extractor.of(bench.network, bench.tokenizer, Cache(folder / "cache"))
+    cache = Cache(folder / "cache")
 
     def fill() -> RandomWindows:
-        return RandomWindows(extractor.extract(bench.library, "train", Path(tempfile.mkdtemp(dir=folder))))
+        with Decoders() as decoders:
+            extractor = Extractor.of(bench.network, bench.tokenizer, cache, decoders)
+            features = extractor.extract(bench.library, "train", Path(tempfile.mkdtemp(dir=folder)))
+        return RandomWindows(features)
 
     found = {"filling the cache, once": [timed(fill)], "a run finds the cache full": [timed(fill)]}
     examples = fill()

@@ -18,6 +18,7 @@ from media.errors import MediaError
 from schemas.bundle import INPUTS, Precision, PrecisionCost
 from trainer.checkpoint import Checkpoint
 from trainer.data import Library, Split, Track
+from trainer.decoders import Decoders
 from trainer.errors import ManifestError, UnreadableFile
 from trainer.metrics import decide, measure
 
@@ -103,15 +104,17 @@ def _feeds(checkpoint: Checkpoint, library: Library, tracks: list[Track]) -> Ite
     """Each track that can be read, with its windows in one batch."""
     config = checkpoint.description.config.network
     tokenizer = checkpoint.tokenizer
-    for track in tracks:
-        try:
-            windows = library.clip(track, config.audio).windows
-            ids, mask = padded(tokenizer.encode(library.lyrics(track, config.languages)), config.max_tokens)
-        except (MediaError, UnreadableFile) as error:
-            log.warning("track %s is left out: %s", track.track_id, error)
-            continue
-        lyrics = [np.repeat(row, len(windows), axis=0) for row in (ids, mask)]
-        yield track, dict(zip(INPUTS, (windows, *lyrics), strict=True))
+    with Decoders() as decoders:
+        for track in tracks:
+            try:
+                windows = decoders.windows(library.audio(track), config.audio)
+                words = library.lyrics(track, config.languages)
+            except (MediaError, UnreadableFile) as error:
+                log.warning("track %s is left out: %s", track.track_id, error)
+                continue
+            lyrics = padded(tokenizer.encode(words), config.max_tokens)
+            rows = [np.repeat(row, len(windows), axis=0) for row in lyrics]
+            yield track, dict(zip(INPUTS, (windows, *rows), strict=True))
 
 
 def _changed(checkpoint: Checkpoint, before: NDArray[np.float64], after: NDArray[np.float64]) -> float:

@@ -24,6 +24,7 @@ from exporter.errors import ParityError
 from exporter.scores import Scores
 from exporter.songs import write_songs
 from exporter.verify import allowed_difference
+from media.decode import decode_windows
 from media.errors import MediaError
 from media.tokens import LyricsTokenizer
 from schemas.bundle import INPUTS, BundleManifest, Precision, ProductParity
@@ -94,7 +95,7 @@ def _trainers(
 ) -> NDArray[np.float64] | None:
     """(genres,) by the trainer's reading of a track; None where it refuses the file."""
     try:
-        windows = library.clip(track, manifest.audio).windows
+        windows = decode_windows(library.audio(track), manifest.audio).windows
         ids, mask = pad_tokens([tokenizer.encode(library.lyrics(track))], manifest.lyrics.max_tokens)
     except MediaError:
         return None

@@ -31,10 +31,10 @@ from media.tokens import LyricsTokenizer
 from trainer.atomic import write_text
 from trainer.cache import Cache, key_of
 from trainer.data import Library, Split, Track
+from trainer.decoders import Decoders
 from trainer.errors import ManifestError, OutputError, TrainedOn, UnreadableFile
 from trainer.features import Features, pad_tokens
 from trainer.frontend import LogMel
-from trainer.library import decoded
 from trainer.network import Network
 
 VERSION = "1"
@@ -84,13 +84,16 @@ class Extractor:
     network: Network
     tokenizer: LyricsTokenizer
     cache: Cache
+    decoders: Decoders
     hearing: str
     """Identity of the windows and the frontend."""
     reading: str
     """Identity of the lyrics encoder."""
 
     @classmethod
-    def of(cls, network: Network, tokenizer: LyricsTokenizer, cache: Cache) -> "Extractor":
+    def of(
+        cls, network: Network, tokenizer: LyricsTokenizer, cache: Cache, decoders: Decoders
+    ) -> "Extractor":
         config = network.config
         frontend = network.frontend
         by = (
@@ -103,6 +106,7 @@ class Extractor:
             network,
             tokenizer,
             cache,
+            decoders,
             hearing=key_of(VERSION, str(PIPELINE_VERSION), *cut),
             reading=key_of(VERSION, *_weights(network.lyrics_encoder.state_dict())),
         )
@@ -194,7 +198,7 @@ class Extractor:
                 raise TrainedOn("the checkpoint was trained on it")
             windows = None
             if log_mels is None:
-                windows = decoded(encoded, self.network.config.audio).windows
+                windows = self.decoders.windows(encoded, self.network.config.audio)
             words = library.lyrics(track, self.network.config.languages)
             return _Input(digest, log_mels, windows, self.tokenizer.encode(words))
         except (MediaError, UnreadableFile, TrainedOn) as error:

@@ -10,11 +10,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
-from media.decode import Clip, decode_windows
 from media.lyrics import clean_lyrics, read_lyrics
-from schemas.bundle import AudioInput, Genre
+from schemas.bundle import Genre
 from trainer.cache import key_of
-from trainer.errors import UnreadableFile
 from trainer.storage import is_url, read_bytes, version_of
 
 Split = Literal["train", "valid", "test"]
@@ -111,15 +109,3 @@ class Library:
     def audio_version(self, track: Track) -> str | None:
         """What changes with the file, known without reading it; None on disk. Raises UnreadableFile."""
         return version_of(track.audio)
-
-    def clip(self, track: Track, audio: AudioInput) -> Clip:
-        """Raises UnreadableFile, MediaError."""
-        return decoded(self.audio(track), audio)
-
-
-def decoded(encoded: bytes, audio: AudioInput) -> Clip:
-    """Raises UnreadableFile, MediaError."""
-    try:
-        return decode_windows(encoded, audio)
-    except MemoryError as error:  # what FFmpeg says of a file that claims absurd sizes
-        raise UnreadableFile("decoding it takes more memory than there is") from error

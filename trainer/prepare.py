@@ -17,6 +17,7 @@ from trainer.cache import Cache
 from trainer.checkpoint import TOKENIZER_FILE
 from trainer.config import NetworkConfig, TrainingConfig
 from trainer.data import SPLITS, Library, Split
+from trainer.decoders import Decoders
 from trainer.errors import LeakError, ManifestError, UnreadableFile
 from trainer.extract import Extractor, index_file
 from trainer.features import Features
@@ -83,9 +84,10 @@ def prepare(
     tokenizer = LyricsTokenizer(tokenizer_file, config.max_tokens)
     # It hears and reads only: nothing of the graph is in that.
     network = _on_device(Network(config, lyrics_model.encoder, nodes, torch.eye(len(nodes)), audio_model))
-    extractor = Extractor.of(network, tokenizer, cache)
     try:
-        features = {split: extractor.extract(library, split, folder) for split in SPLITS}
+        with Decoders() as decoders:
+            extractor = Extractor.of(network, tokenizer, cache, decoders)
+            features = {split: extractor.extract(library, split, folder) for split in SPLITS}
         refuse_shared_audio(
             heard
             for split in SPLITS

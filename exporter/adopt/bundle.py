@@ -21,6 +21,7 @@ from media.errors import MediaError
 from schemas.bundle import AudioInput, BundleManifest, LyricsInput, sha256_of
 from trainer.atomic import new_folder
 from trainer.data import read_listed
+from trainer.decoders import Decoders
 from trainer.errors import UnreadableFile
 from trainer.feature_extractors import hears
 from trainer.library import Library
@@ -102,6 +103,7 @@ def adopt(
 
 def _recordings(library: Library, audio: AudioInput) -> Iterator[Windows]:
     """Windows of real tracks. Those that cannot be read are reported when thresholds are fitted."""
-    for track in library.tracks[:COMPARED]:
-        with suppress(MediaError, UnreadableFile):
-            yield library.clip(track, audio).windows
+    with Decoders() as decoders:
+        for track in library.tracks[:COMPARED]:
+            with suppress(MediaError, UnreadableFile):
+                yield decoders.windows(library.audio(track), audio)

@@ -11,6 +11,7 @@ from rich.progress import track as progress
 from exporter.scores import scores_of_graph
 from media.errors import MediaError
 from schemas.bundle import INPUTS, AudioInput, Measurement
+from trainer.decoders import Decoders
 from trainer.errors import ManifestError, UnreadableFile
 from trainer.library import Library
 from trainer.metrics import best_thresholds, decide, measure
@@ -31,15 +32,16 @@ def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> Fitted:
     tracks = [track for track in library.tracks if track.split == split]
     served = scores_of_graph(graph)
     kept, rows = [], []
-    for track in progress(tracks, description="Listening", transient=True):
-        try:
-            windows = library.clip(track, audio).windows
-        except (MediaError, UnreadableFile) as error:
-            log.warning("track %s is left out: %s", track.track_id, error)
-            continue
-        ids = np.zeros((len(windows), 1), np.int64)
-        rows.append(served(dict(zip(INPUTS, (windows, ids, ids), strict=True))).mean(0))
-        kept.append(track)
+    with Decoders() as decoders:
+        for track in progress(tracks, description="Listening", transient=True):
+            try:
+                windows = decoders.windows(library.audio(track), audio)
+            except (MediaError, UnreadableFile) as error:
+                log.warning("track %s is left out: %s", track.track_id, error)
+                continue
+            ids = np.zeros((len(windows), 1), np.int64)
+            rows.append(served(dict(zip(INPUTS, (windows, ids, ids), strict=True))).mean(0))
+            kept.append(track)
     if len(kept) < 2:
         raise ManifestError(
             f"{library.folder}: {len(kept)} of {len(tracks)} tracks to fit thresholds on can be read; "

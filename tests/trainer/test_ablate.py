@@ -1,7 +1,6 @@
 """The ablation: its rows, its tables, and that it carries on where it was stopped."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.trainer.process_group import wait_for_group
 from trainer.ablate import RUNS, TABLES_JSON, ablate
 from trainer.ablation_rows import FULL, LAMBDAS, PAPER, Result, planned
 from trainer.ablation_tables import Scores, as_json, as_markdown, differences
@@ -47,23 +47,13 @@ def finished(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         time.sleep(0.1)
     process.kill()
     process.wait()
-    while _alive(process.pid):
-        time.sleep(0.1)
+    wait_for_group(process.pid)
     done = {file: file.stat().st_mtime_ns for file in out.glob(f"{RUNS}/*.json")}
     assert 0 < len(done) < RUNS_OF_ONE_SEED
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     assert {file: file.stat().st_mtime_ns for file in done} == done
     assert not (out / "scratch").exists()
     return out
-
-
-def _alive(group: int) -> bool:
-    """Whether a process of the group is left: workers go with the one that they work for."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_every_row_differs_from_the_full_method_by_its_part_alone(tiny: TrainingConfig) -> None:

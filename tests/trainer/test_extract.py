@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -16,15 +17,23 @@ from media.tokens import LyricsTokenizer
 from trainer.cache import Cache
 from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.data import Library, Track, read_library
+from trainer.decoders import Decoders
 from trainer.errors import ManifestError, OutputError
 from trainer.extract import Extractor, report_left_out
 from trainer.features import Features, Windows, pad_tokens
 from trainer.network import Network
 
 
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    with Decoders() as pool:
+        yield pool
+
+
 def extract_test(manifest: Path, checkpoint: Checkpoint, folder: Path) -> Features:
-    extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(folder / "cache"))
-    return extractor.extract(read_library(manifest), "test", Path(mkdtemp(dir=folder)))
+    with Decoders() as decoders:
+        extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(folder / "cache"), decoders)
+        return extractor.extract(read_library(manifest), "test", Path(mkdtemp(dir=folder)))
 
 
 def test_features_are_what_the_network_gets_when_served(
@@ -127,10 +136,10 @@ def test_what_has_changed_is_computed_anew(
 
 
 def test_another_configuration_or_encoder_has_features_of_its_own(
-    checkpoint: Checkpoint, checkpoint_folder: Path, tmp_path: Path
+    checkpoint: Checkpoint, decoders: Decoders, checkpoint_folder: Path, tmp_path: Path
 ) -> None:
     def extractor(network: Network) -> Extractor:
-        return Extractor.of(network, checkpoint.tokenizer, Cache(tmp_path))
+        return Extractor.of(network, checkpoint.tokenizer, Cache(tmp_path), decoders)
 
     own = extractor(checkpoint.network)
     other = load_checkpoint(checkpoint_folder).network
@@ -148,11 +157,13 @@ def count_work(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Count
     """Counts what costs time: clips decoded, clips through the frontend, batches through the encoder."""
     calls = Counter[str]()
 
-    def decode(*arguments: Any) -> Any:
-        calls["decoded"] += 1
-        return decode_windows(*arguments)
+    decode = Decoders.windows
 
-    monkeypatch.setattr("trainer.library.decode_windows", decode)
+    def decoded(*arguments: Any) -> Any:
+        calls["decoded"] += 1
+        return decode(*arguments)
+
+    monkeypatch.setattr(Decoders, "windows", decoded)
     network = checkpoint.network
     hear, read = network.frontend.forward, network.read
 
@@ -169,27 +180,11 @@ def count_work(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Count
     return calls
 
 
-def test_a_file_that_claims_absurd_sizes_is_left_out(
-    manifest: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    heard = 0
-
-    def decode(*arguments: Any) -> Any:
-        nonlocal heard
-        heard += 1
-        if heard == 1:
-            raise MemoryError
-        return decode_windows(*arguments)
-
-    monkeypatch.setattr("trainer.library.decode_windows", decode)
-    features = extract_test(manifest, checkpoint, tmp_path)
-    assert (len(features), features.left_out) == (11, ("UnreadableFile",))
-
-
 @pytest.mark.usefixtures("stored_in_s3")
 def test_an_object_is_fetched_again_only_when_it_has_changed(
     manifest: Path,
     checkpoint: Checkpoint,
+    decoders: Decoders,
     tmp_path: Path,
     s3: Any,
     bucket: str,
@@ -201,7 +196,8 @@ def test_an_object_is_fetched_again_only_when_it_has_changed(
         s3.upload_file(str(manifest.parent / track.audio), bucket, f"train/{track.audio}")
         tracks.append(track.model_copy(update={"audio": f"s3://{bucket}/train/{track.audio}"}))
     stored = Library(library.folder, library.genres, tuple(tracks))
-    extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(tmp_path / "cache"))
+    cache = Cache(tmp_path / "cache")
+    extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, cache, decoders)
     first = extractor.extract(stored, "test", Path(mkdtemp(dir=tmp_path)))
     fetched: list[str] = []
     whole = Library.audio
@@ -220,7 +216,7 @@ def test_an_object_is_fetched_again_only_when_it_has_changed(
 
 
 def test_lyrics_in_a_language_that_is_not_read_are_none(
-    manifest: Path, checkpoint_folder: Path, tmp_path: Path
+    manifest: Path, checkpoint_folder: Path, decoders: Decoders, tmp_path: Path
 ) -> None:
     checkpoint = load_checkpoint(checkpoint_folder)
     network = checkpoint.network
@@ -231,7 +227,7 @@ def test_lyrics_in_a_language_that_is_not_read_are_none(
         for track, language in zip(library.of("test"), ["de-AT", "en", None] * 4, strict=True)
     ]
     listed = Library(library.folder, library.genres, tuple(german))
-    extractor = Extractor.of(network, checkpoint.tokenizer, Cache(tmp_path / "cache"))
+    extractor = Extractor.of(network, checkpoint.tokenizer, Cache(tmp_path / "cache"), decoders)
     read = extractor.extract(listed, "test", tmp_path).mask.any(1)
     has = [track.lyrics is not None and track.language != "en" for track in german]
     assert read.tolist() == has
@@ -244,12 +240,12 @@ def test_a_cache_that_cannot_be_written(manifest: Path, checkpoint: Checkpoint, 
 
 
 def test_features_of_another_encoder_are_not_taken(
-    manifest: Path, checkpoint: Checkpoint, checkpoint_folder: Path, tmp_path: Path
+    manifest: Path, checkpoint: Checkpoint, checkpoint_folder: Path, decoders: Decoders, tmp_path: Path
 ) -> None:
     library, cache = read_library(manifest), Cache(tmp_path / "cache")
-    Extractor.of(checkpoint.network, checkpoint.tokenizer, cache).extract(library, "test", tmp_path)
+    Extractor.of(checkpoint.network, checkpoint.tokenizer, cache, decoders).extract(library, "test", tmp_path)
     other = load_checkpoint(checkpoint_folder)
     with torch.no_grad():
         next(other.network.lyrics_encoder.parameters()).add_(1)
     with pytest.raises(OutputError, match=r"another release, or another encoder: remove it"):
-        Extractor.of(other.network, other.tokenizer, cache).extract(library, "test", tmp_path)
+        Extractor.of(other.network, other.tokenizer, cache, decoders).extract(library, "test", tmp_path)

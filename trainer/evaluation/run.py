@@ -18,6 +18,7 @@ from trainer.atomic import new_folder
 from trainer.cache import Cache
 from trainer.checkpoint import load_checkpoint
 from trainer.data import Library, Split, read_library
+from trainer.decoders import Decoders
 from trainer.errors import ManifestError
 from trainer.evaluate import predict
 from trainer.evaluation.bootstrap import LEVEL
@@ -58,10 +59,12 @@ def evaluate(
     ):
         if torch.cuda.is_available():
             network.cuda()
-        extractor = Extractor.of(network, checkpoint.tokenizer, Cache(cache or Path(scratch) / "cache"))
         # Splits that are dealt anew, over other tracks, may test on what was trained on.
         known = checkpoint.trained_on if split == "test" else ()
-        features = extractor.extract(library, split, Path(scratch), known)
+        with Decoders() as decoders:
+            kept = Cache(cache or Path(scratch) / "cache")
+            extractor = Extractor.of(network, checkpoint.tokenizer, kept, decoders)
+            features = extractor.extract(library, split, Path(scratch), known)
         log.info("labelling %d tracks, with their lyrics and without", len(features))
         labelled = Labelled(
             genres=description.genres,
