@@ -19,9 +19,9 @@ import numpy as np
 from av.audio.stream import AudioStream
 
 from media.decode import Clip, decode_windows
+from media.decoders import DecoderPool
 from media.source import BytesSource
 from schemas.bundle import AudioInput
-from worker.decoders import DecoderPool
 
 SECONDS, RATE = 180, 44_100
 AUDIO = AudioInput(sample_rate=22_050, window_seconds=30, windows=1, picking="spread")

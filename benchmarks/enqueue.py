@@ -20,10 +20,10 @@ from rich.console import Console
 
 from benchmarks.machine import command
 from benchmarks.throughput import jobs
+from media.cpus import available_cpus
 from schemas.catalog.migrate import migrate
 from worker.catalog.connect import connect
 from worker.local import local_stack
-from worker.session import available_cpus
 from worker.settings import BrokerSettings, CatalogSettings
 
 ROUNDS = 3

@@ -32,11 +32,12 @@ from benchmarks.machine import processor
 from benchmarks.paper_checkpoint import write_paper_checkpoint
 from exporter.bundle import Rounded, write_bundle
 from exporter.frontend_nodes import frontend_nodes
+from media.cpus import available_cpus
 from schemas.bundle import read_bundle
 from trainer.checkpoint import load_checkpoint
 from trainer.network import Network
 from worker.model import Model, ModelInput
-from worker.session import PROVIDERS, available_cpus, new_session
+from worker.session import PROVIDERS, new_session
 from worker.settings import DEMO_DATA, ModelSettings
 
 RESULTS = Path(__file__).parent / "results" / "export.md"

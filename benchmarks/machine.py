@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from worker.session import available_cpus
+from media.cpus import available_cpus
 
 
 def command() -> str:

@@ -28,6 +28,7 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from benchmarks.throughput import COMMITS, song
+from media.cpus import available_cpus
 from schemas.catalog.migrate import migrate
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
 from tests.worker.faulty_s3 import FaultyS3
@@ -37,7 +38,6 @@ from worker.demo import running_worker, wait_for
 from worker.enqueue import enqueue
 from worker.local import BUCKET, HOST, LocalStack, free_port, local_stack
 from worker.s3 import s3_client
-from worker.session import available_cpus
 from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
 
 RESULTS = Path(__file__).with_name("results") / "scaling.md"

@@ -28,6 +28,7 @@ from rich.console import Console
 from sqlalchemy import Engine, text
 
 from benchmarks.machine import command, processor
+from media.cpus import available_cpus
 from media.decode import decode_windows
 from schemas.catalog.migrate import migrate
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
@@ -38,7 +39,6 @@ from worker.enqueue import enqueue
 from worker.local import BUCKET, local_stack
 from worker.model import Model, ModelInput
 from worker.s3 import s3_client
-from worker.session import available_cpus
 from worker.settings import BrokerSettings, CatalogSettings, ModelSettings
 
 SONGS = 2

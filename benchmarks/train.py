@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.machine import machine
+from media.cpus import available_cpus
 from media.decode import decode_windows
 from media.tokens import LyricsTokenizer
 from trainer import fit as fitting
@@ -31,7 +32,7 @@ from trainer.cache import Cache
 from trainer.config import LittleBert, TrainingConfig, preset
 from trainer.corpus.build import build_corpus
 from trainer.data import Library, Track, read_library
-from trainer.decoders import Decoders
+from trainer.decoders import decoder_pool
 from trainer.extract import Extractor
 from trainer.features import Example, RandomWindows, pad_tokens
 from trainer.genre_graph import correlations
@@ -97,7 +98,7 @@ class Bench:
     @torch.no_grad()
     def computed_anew(self, tracks: list[Track]) -> Example:
         """A batch from the files: one window of each track, as many decoded at once as there are CPUs."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(available_cpus()) as pool:
             encoded = pool.map(self.library.audio, tracks)
             clips = list(pool.map(lambda one: decode_windows(one, self.config.network.audio), encoded))
         windows = torch.stack(
@@ -127,7 +128,7 @@ def epochs(bench: Bench, folder: Path, rounds: int) -> dict[str, list[Cost]]:
     cache = Cache(folder / "cache")
 
     def fill() -> RandomWindows:
-        with Decoders() as decoders:
+        with decoder_pool() as decoders:
             extractor = Extractor.of(bench.network, bench.tokenizer, cache, decoders)
             features = extractor.extract(bench.library, "train", Path(tempfile.mkdtemp(dir=folder)))
         return RandomWindows(features)

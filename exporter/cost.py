@@ -15,10 +15,11 @@ from exporter.errors import LossError
 from exporter.scores import scores_of_graph
 from exporter.verify import checkpoint_cases
 from media.errors import MediaError
+from media.source import BytesSource
 from schemas.bundle import INPUTS, Precision, PrecisionCost
 from trainer.checkpoint import Checkpoint
 from trainer.data import Library, Split, Track
-from trainer.decoders import Decoders
+from trainer.decoders import decoder_pool
 from trainer.errors import ManifestError, UnreadableFile
 from trainer.metrics import decide, measure
 
@@ -104,10 +105,10 @@ def _feeds(checkpoint: Checkpoint, library: Library, tracks: list[Track]) -> Ite
     """Each track that can be read, with its windows in one batch."""
     config = checkpoint.description.config.network
     tokenizer = checkpoint.tokenizer
-    with Decoders() as decoders:
+    with decoder_pool(1) as decoders:
         for track in tracks:
             try:
-                windows = decoders.windows(library.audio(track), config.audio)
+                windows = decoders.decode(BytesSource(library.audio(track)), config.audio).windows
                 words = library.lyrics(track, config.languages)
             except (MediaError, UnreadableFile) as error:
                 log.warning("track %s is left out: %s", track.track_id, error)

@@ -1,4 +1,4 @@
-"""Why a file cannot be labelled. Each is final: trying again gives the same answer."""
+"""Why a file cannot be labelled. All but the last are final: trying again gives the same answer."""
 
 
 class MediaError(ValueError):
@@ -27,3 +27,27 @@ class SilentAudio(MediaError):
 
 class UnreadableLyrics(MediaError):
     """The bytes are not text."""
+
+
+class DecoderFault(MediaError):
+    """What the file did to the process that decoded it."""
+
+
+class DecoderCrashed(DecoderFault):
+    """The process died."""
+
+
+class DecoderTimedOut(DecoderFault):
+    """Decoding takes longer than it may."""
+
+
+class DecoderOutOfMemory(DecoderFault):
+    """Decoding takes more memory than it may."""
+
+
+class DecoderReadsTooMuch(DecoderFault):
+    """Decoding reads the file over and over."""
+
+
+class DecoderUnavailable(Exception):
+    """No process to decode in can be had. Trying later, or elsewhere, helps."""

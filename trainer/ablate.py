@@ -30,6 +30,7 @@ import lightning
 import torch
 from pydantic import ValidationError
 
+from media.cpus import available_cpus
 from trainer.ablation_rows import Result, Run, planned
 from trainer.ablation_tables import as_json, as_markdown
 from trainer.atomic import alone, make_folder, write_text
@@ -78,7 +79,7 @@ def ablate(
     found = {run.name: _read(out, run, tracks) for run in runs}
     results = [result for result in found.values() if result is not None]
     waiting = [run for run in runs if found[run.name] is None]
-    processes = processes or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
+    processes = processes or (1 if torch.cuda.is_available() else available_cpus())
     about = {
         "data": "a synthetic corpus" if source is None else source.stem,
         "tracks": ", ".join(f"{split} {len(library.of(split))}" for split in SPLITS),
@@ -100,7 +101,7 @@ def ablate(
 
 
 def _machine() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{available_cpus()} CPU cores"
 
 
 def _write_tables(

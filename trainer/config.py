@@ -151,6 +151,8 @@ class NetworkConfig(_Part):
             raise ValueError("width must be a multiple of heads")
         if not self.lyrics and (self.contrastive or self.cross_attention):
             raise ValueError("without lyrics, set contrastive and cross_attention to false too")
+        if not (self.lyrics or self.lyrics_frozen):
+            raise ValueError("without lyrics, nothing fine-tunes their encoder: leave lyrics_frozen on")
         if self.audio_frozen and self.audio_model is None:
             raise ValueError("audio_frozen is for an audio_model: the five blocks know nothing yet")
         return self

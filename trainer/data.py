@@ -1,5 +1,6 @@
 """Labelled tracks, read from where they are listed: a manifest, or a folder in Music4All's layout."""
 
+import logging
 from pathlib import Path
 
 from schemas.bundle import Genre
@@ -10,6 +11,8 @@ from trainer.splits import with_splits
 
 __all__ = ["SPLITS", "Library", "Split", "Track", "read_library", "read_listed"]
 
+log = logging.getLogger(__name__)
+
 
 def read_library(source: Path, genres: tuple[Genre, ...] | None = None) -> Library:
     """The tracks of a manifest or of a Music4All folder, each in a split.
@@ -18,8 +21,15 @@ def read_library(source: Path, genres: tuple[Genre, ...] | None = None) -> Libra
 
     Raises ManifestError, LeakError.
     """
-    library = read_listed(source, genres)
-    return Library(library.folder, library.genres, tuple(with_splits(library.tracks)))
+    listed = read_listed(source, genres)
+    dealt = not any(track.split for track in listed.tracks)
+    library = Library(listed.folder, listed.genres, tuple(with_splits(listed.tracks)), dealt)
+    log.info(
+        "%d tracks of %d genres: %s",
+        *(len(library.tracks), len(library.genres)),
+        ", ".join(f"{len(library.of(split))} {split}" for split in SPLITS),
+    )
+    return library
 
 
 def read_listed(source: Path, genres: tuple[Genre, ...] | None = None) -> Library:

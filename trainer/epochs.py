@@ -40,7 +40,7 @@ class EpochOrder(Sampler[int]):
         yield from order[self.rank :: self.ranks][: len(self)].tolist()
 
     def _mixed(self, stream: int) -> int:
-        return (self.seed * 1_000_003 + self.epoch) * 10_007 + stream
+        return ((self.seed * 1_000_003 + self.epoch) * 10_007 + stream) % 2**63
 
 
 class EpochBar(RichProgressBar):

@@ -17,8 +17,12 @@ class UnreadableFile(TrainerError):
     """A file that the manifest names cannot be had."""
 
 
+class StorageError(TrainerError):
+    """The disk or the S3 that files lie in fails: none of them is to blame."""
+
+
 class TrainedOn(TrainerError):
-    """A recording that is to be measured on, and that the checkpoint was trained on."""
+    """A recording that is to be measured on, and that is trained on."""
 
 
 class ConfigError(TrainerError):
@@ -35,6 +39,14 @@ class LyricsModelError(TrainerError):
 
 class AudioModelError(TrainerError):
     """The audio encoder cannot be loaded, or hears otherwise than is configured."""
+
+
+class DecodingError(TrainerError):
+    """No process to decode in can be had."""
+
+
+class TrainingError(TrainerError):
+    """Training cannot go on with these settings."""
 
 
 class OutputError(TrainerError):

@@ -9,7 +9,7 @@
 
 import hashlib
 import logging
-import os
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,13 +25,15 @@ from rich.progress import track as progress
 from torch import Tensor
 
 from media import PIPELINE_VERSION
+from media.cpus import available_cpus
 from media.decode import Waveform
+from media.decoders import DecoderPool
 from media.errors import MediaError
+from media.source import BytesSource
 from media.tokens import LyricsTokenizer
 from trainer.atomic import write_text
 from trainer.cache import Cache, key_of
 from trainer.data import Library, Split, Track
-from trainer.decoders import Decoders
 from trainer.errors import ManifestError, OutputError, TrainedOn, UnreadableFile
 from trainer.features import Features, pad_tokens
 from trainer.frontend import LogMel
@@ -42,6 +44,9 @@ VERSION = "1"
 
 CHUNK = 32
 """Tracks decoded and encoded together."""
+
+SAY_SECONDS = 300
+"""Between two lines on how far it is: a log file has no progress bar."""
 
 DIGESTS, LOG_MELS, HIDDEN = "digests", "log-mels", "hidden"
 
@@ -84,7 +89,7 @@ class Extractor:
     network: Network
     tokenizer: LyricsTokenizer
     cache: Cache
-    decoders: Decoders
+    decoders: DecoderPool
     hearing: str
     """Identity of the windows and the frontend."""
     reading: str
@@ -92,7 +97,7 @@ class Extractor:
 
     @classmethod
     def of(
-        cls, network: Network, tokenizer: LyricsTokenizer, cache: Cache, decoders: Decoders
+        cls, network: Network, tokenizer: LyricsTokenizer, cache: Cache, decoders: DecoderPool
     ) -> "Extractor":
         config = network.config
         frontend = network.frontend
@@ -158,10 +163,14 @@ class Extractor:
         with (
             mels_file.open("wb") as mels,
             lyrics_file.open("wb") as lyrics,
-            ThreadPoolExecutor(os.cpu_count()) as pool,
+            ThreadPoolExecutor(available_cpus()) as pool,
         ):
             starts = range(0, len(tracks), CHUNK)
+            said = time.monotonic()
             for start in progress(starts, description=f"Listening to {split}", transient=True):
+                if time.monotonic() > said + SAY_SECONDS:
+                    said = time.monotonic()
+                    log.info("listened to %d of %d tracks of split %s", start, len(tracks), split)
                 chunk = tracks[start : start + CHUNK]
                 whole = []
                 for track, found in zip(
@@ -195,11 +204,12 @@ class Extractor:
         try:
             digest, log_mels, encoded = self._found(library, track)
             if digest in without:
-                raise TrainedOn("the checkpoint was trained on it")
+                raise TrainedOn("its recording was trained on")
             windows = None
             if log_mels is None:
-                windows = self.decoders.windows(encoded, self.network.config.audio)
-            words = library.lyrics(track, self.network.config.languages)
+                windows = self.decoders.decode(BytesSource(encoded), self.network.config.audio).windows
+            config = self.network.config
+            words = library.lyrics(track, config.languages) if config.lyrics else ""
             return _Input(digest, log_mels, windows, self.tokenizer.encode(words))
         except (MediaError, UnreadableFile, TrainedOn) as error:
             return error

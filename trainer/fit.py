@@ -18,7 +18,7 @@ import logging
 import shutil
 import warnings
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import lightning
 import torch
@@ -37,7 +37,7 @@ from trainer.checkpoint import DataSet, Description, save_checkpoint
 from trainer.config import FitConfig, TrainingConfig
 from trainer.data import SPLITS, Library, read_library
 from trainer.epochs import EpochBar, EpochLog, EpochOrder
-from trainer.errors import OutputError
+from trainer.errors import OutputError, TrainingError
 from trainer.evaluate import measurements, predict, thresholds_of
 from trainer.extract import report_left_out
 from trainer.features import Example, Features, RandomWindows
@@ -105,6 +105,11 @@ class FitModule(lightning.LightningModule):
         return gathered.flatten(0, 1)
 
     def on_train_epoch_end(self) -> None:
+        if not self.trainer.callback_metrics["train/loss"].isfinite():
+            raise TrainingError(
+                f"training diverged in epoch {self.current_epoch + 1}: the loss is no number any more. Lower "
+                "fit.learning_rate"
+            )
         probabilities = predict(self.network, self.valid)
         metrics = measure(probabilities, probabilities >= 0.5, self.valid.labels)
         self.log("valid/map", metrics["map"], prog_bar=True, sync_dist=True)
@@ -129,6 +134,20 @@ class FitModule(lightning.LightningModule):
         for stopping in self.trainer.early_stopping_callbacks:
             if isinstance(stopping, EarlyStopping) and stopping.wait_count >= stopping.patience:
                 self.trainer.should_stop = True
+
+
+class BestEpoch(ModelCheckpoint):
+    """Knows the best epoch so far though the folder of a stopped run was moved."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        best = str(Path(self.dirpath or "") / f"{BEST}{self.FILE_EXTENSION}")
+        here = {
+            "dirpath": self.dirpath,
+            "best_model_path": best,
+            "kth_best_model_path": best,
+            "best_k_models": {best: state_dict["best_model_score"]},
+        }
+        super().load_state_dict(state_dict | here)
 
 
 def fit(
@@ -164,6 +183,7 @@ def fit(
     if not train(network, features["train"], features["valid"], config.fit, unfinished):
         # Lightning started this process for another device: the first one writes the checkpoint.
         raise SystemExit(0)
+    log.info("measuring %d tracks of split test", len(features["test"]))
     thresholds = thresholds_of(network, features["valid"], config.fit.threshold)
     description = Description(
         config=config,
@@ -229,7 +249,7 @@ def train(
     whether this process is the first of those that train together: the others have nothing more to do.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    best = ModelCheckpoint(
+    best = BestEpoch(
         folder, BEST, "valid/map", mode="max", save_weights_only=True, enable_version_counter=False
     )
     # After the other, so that it knows which epoch is the best.
@@ -258,10 +278,18 @@ def train(
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
         # What a stopped run has left there is what it is carried on with.
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        begun = folder / LAST
-        trainer.fit(FitModule(network, config, valid), loader, ckpt_path=begun if begun.exists() else None)
+        warnings.filterwarnings("ignore", message="The dirpath has changed")
+        begun = folder / LAST if (folder / LAST).exists() else None
+        try:
+            trainer.fit(FitModule(network, config, valid), loader, ckpt_path=begun)
+        except torch.OutOfMemoryError as error:
+            raise TrainingError("the GPU has too little memory: lower fit.batch") from error
+        except OSError as error:
+            raise OutputError(f"cannot write to {folder} ({error.strerror}): make room") from error
     if not trainer.is_global_zero:
         return False
     state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
     network.load_state_dict({name.removeprefix("network."): weight for name, weight in state.items()})
+    # Lightning leaves it on the CPU.
+    network.to(trainer.strategy.root_device)
     return True

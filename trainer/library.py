@@ -27,7 +27,7 @@ class Track(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    track_id: str = Field(min_length=1)
+    track_id: str = Field(min_length=1, coerce_numbers_to_str=True, description="Anything unique.")
     audio: str = Field(min_length=1, description="A path or an s3:// URL.")
     lyrics: str | None = Field(
         None, description="A path, an s3:// URL or the words; None where there are none."
@@ -62,6 +62,8 @@ class Library:
     folder: Path
     genres: tuple[Genre, ...]
     tracks: tuple[Track, ...]
+    dealt: bool = False
+    """Whether the splits are ours, and not those that were listed."""
 
     @property
     def name(self) -> str:

@@ -44,6 +44,8 @@ def load_lyrics_model(name: str, max_tokens: int) -> LyricsModel:
     with loading(f"lyrics model {name}", advice, LyricsModelError):
         tokenizer = AutoTokenizer.from_pretrained(name)
         encoder = without_pooler(AutoModel.from_pretrained(name, dtype=torch.float32))
+    if encoder.config.is_encoder_decoder:
+        raise LyricsModelError(f"lyrics model {name} also has a decoder: choose an encoder, such as BERT")
     if not tokenizer.is_fast:
         raise LyricsModelError(f"lyrics model {name} has no fast tokenizer: choose one with a tokenizer.json")
     limit = getattr(encoder.config, "max_position_embeddings", max_tokens)

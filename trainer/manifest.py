@@ -4,7 +4,8 @@ Where `genres.json` lies beside it, tracks may have those genres only; else the 
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from trainer.genres import GENRES_FILE, named, read_genres, slug_of
 from trainer.library import Library, Track
 
 REQUIRED = [name for name in Track.model_fields if name != "split"]
+
+FAULTS_SHOWN = 20
+"""Of the wrong rows of a manifest."""
+
+log = logging.getLogger(__name__)
 
 Row = str | Mapping[str, Any]
 """A line of JSON, or cells by column."""
@@ -36,27 +42,46 @@ def read_manifest(path: Path, genres: tuple[Genre, ...] | None = None) -> Librar
     names: dict[str, str] = {}
     tracks: dict[str, Track] = {}
     columns = set[str]()
+    faults: list[str] = []
     for where, row in _rows(path):
         try:
-            track = Track.model_validate_json(row) if isinstance(row, str) else Track.model_validate(row)
+            track = _track(row)
             slugs = {slug_of(name): name for name in track.genres}
-        except ValidationError as error:
-            raise ManifestError(f"{path}, {where}: {_first(error)}") from error
+            unknown = [] if listed is None else [slug for slug in slugs if slug not in listed]
+            if unknown:
+                raise ManifestError(f"{unknown[0]} is not a genre of {listing}")
+            if track.track_id in tracks:
+                raise ManifestError(f"track_id {track.track_id} came before")
         except ManifestError as error:
-            raise ManifestError(f"{path}, {where}: {error}") from error
-        unknown = [] if listed is None else [slug for slug in slugs if slug not in listed]
-        if unknown:
-            raise ManifestError(f"{path}, {where}: {unknown[0]} is not a genre of {listing}")
-        if track.track_id in tracks:
-            raise ManifestError(f"{path}, {where}: track_id {track.track_id} came before")
+            faults.append(f"{where}: {error}")
+            continue
         for slug, name in slugs.items():
             names.setdefault(slug, name)
         columns |= track.model_fields_set
         tracks[track.track_id] = track.model_copy(update={"genres": tuple(slugs)})
+    _refuse(path, faults)
     if tracks:
         # JSON lines may lack what is null.
         _require_columns(path, columns)
     return Library(path.parent, named(names) if genres is None else genres, tuple(tracks.values()))
+
+
+def _track(row: Row) -> Track:
+    try:
+        return Track.model_validate_json(row) if isinstance(row, str) else Track.model_validate(row)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ManifestError(f"{where}: {first['msg']}" if where else str(first["msg"])) from error
+
+
+def _refuse(path: Path, faults: Sequence[str]) -> None:
+    """Whoever mends the manifest wants to know all of them at once: the first ones are logged."""
+    if len(faults) > 1:
+        log.warning("%s", "\n".join(faults[:FAULTS_SHOWN]))
+        raise ManifestError(f"{path}, {faults[0]}; {len(faults) - 1} other rows are wrong too, see above")
+    if faults:
+        raise ManifestError(f"{path}, {faults[0]}")
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -74,20 +99,22 @@ def _rows(path: Path) -> Iterator[tuple[str, Row]]:
     except pa.ArrowInvalid as error:
         raise ManifestError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from error
     except OSError as error:
-        raise ManifestError(f"cannot read {path} ({error.strerror})") from error
+        raise ManifestError(f"cannot read {path} ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path} is not UTF-8 text") from error
 
 
+# Spreadsheets begin a file with a byte order mark, hence utf-8-sig.
+
+
 def _json_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 yield f"line {number}", line
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    # Spreadsheets begin the file with a byte order mark.
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
@@ -116,9 +143,3 @@ def _require_columns(path: Path, columns: Iterable[str]) -> None:
     lacking = [name for name in REQUIRED if name not in set(columns)]
     if lacking:
         raise ManifestError(f"{path} lacks the column {lacking[0]}; it needs {', '.join(REQUIRED)}")
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else str(first["msg"])

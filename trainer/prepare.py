@@ -1,6 +1,7 @@
 """What training needs of a library before its first step, computed once: also for several runs on it."""
 
 import contextlib
+import logging
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +18,22 @@ from trainer.cache import Cache
 from trainer.checkpoint import TOKENIZER_FILE
 from trainer.config import NetworkConfig, TrainingConfig
 from trainer.data import SPLITS, Library, Split
-from trainer.decoders import Decoders
+from trainer.decoders import decoder_pool
 from trainer.errors import LeakError, ManifestError, UnreadableFile
 from trainer.extract import Extractor, index_file
 from trainer.features import Features
 from trainer.genre_graph import correlations
 from trainer.lyrics_model import LyricsModel, load_lyrics_model, name_embeddings, train_little_bert
 from trainer.network import Network
-from trainer.splits import refuse_shared_audio, require_positives
+from trainer.splits import refuse_shared_audio, without_positives
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A library as networks of one frontend and one lyrics encoder see it."""
 
-    library: Library
     lyrics_model: LyricsModel
     audio_model: AudioModel | None
     nodes: Tensor
@@ -74,7 +76,8 @@ def prepare(
 ) -> Prepared:
     """Features lie in files in `folder`, which must outlive what is returned, and are found there by others.
 
-    One process at a time. Raises a TrainerError.
+    One recording in two splits is refused where the splits were listed; where they are ours, the later one
+    goes without. One process at a time. Raises a TrainerError.
     """
     audio_model = load_audio_model(config.audio_model, config.audio) if config.audio_model else None
     nodes = name_embeddings(lyrics_model, [genre.name for genre in library.genres])
@@ -85,23 +88,28 @@ def prepare(
     # It hears and reads only: nothing of the graph is in that.
     network = _on_device(Network(config, lyrics_model.encoder, nodes, torch.eye(len(nodes)), audio_model))
     try:
-        with Decoders() as decoders:
+        with decoder_pool() as decoders:
             extractor = Extractor.of(network, tokenizer, cache, decoders)
-            features = {split: extractor.extract(library, split, folder) for split in SPLITS}
+            features: dict[Split, Features] = {}
+            for split in SPLITS:
+                seen = {digest for earlier in features.values() for digest in earlier.digests}
+                without = seen if library.dealt else ()
+                features[split] = extractor.extract(library, split, folder, without)
         refuse_shared_audio(
             heard
             for split in SPLITS
             for heard in zip(features[split].tracks, features[split].digests, strict=True)
         )
-        # Again, since tracks may have been left out.
-        require_positives(library.genres, features["train"].labels)
     except (ManifestError, LeakError):
         # Once the files are mended, they are to be heard anew.
         for split in SPLITS:
             index_file(folder, split).unlink(missing_ok=True)
         raise
+    # They were there before tracks were left out.
+    if unheard := without_positives(library.genres, features["train"].labels):
+        log.warning("every training track of %s is left out: not learned", ", ".join(unheard))
     correlation = correlations(features["train"].labels, nodes)
-    return Prepared(library, lyrics_model, audio_model, nodes, correlation, features)
+    return Prepared(lyrics_model, audio_model, nodes, correlation, features)
 
 
 def _on_device(network: Network) -> Network:

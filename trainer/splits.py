@@ -35,8 +35,13 @@ def with_splits(tracks: Sequence[Track], seed: int = SEED) -> list[Track]:
         tracks = [
             track.model_copy(update={"split": split}) for track, split in zip(tracks, splits, strict=True)
         ]
-    _refuse_leaks((track.artist, track, f"artist {track.artist}") for track in tracks if track.artist)
+    _refuse_leaks((key, track, f"artist {track.artist}") for track in tracks if (key := artist_key(track)))
     return list(tracks)
+
+
+def artist_key(track: Track) -> str:
+    """Artists whose names differ in case and spaces alone are one."""
+    return " ".join((track.artist or "").casefold().split())
 
 
 def _stratified(tracks: Sequence[Track], seed: int) -> list[Split]:
@@ -47,7 +52,8 @@ def _stratified(tracks: Sequence[Track], seed: int) -> list[Split]:
     """
     own: dict[tuple[str, str], list[int]] = defaultdict(list)
     for number, track in enumerate(tracks):
-        own["artist" if track.artist else "track", track.artist or track.track_id].append(number)
+        name = artist_key(track)
+        own["artist" if name else "track", name or track.track_id].append(number)
     # By hash: in whatever order the tracks are listed, they are dealt alike.
     artists = sorted(own, key=lambda artist: key_of(str(seed), *artist))
     genres_of = {artist: Counter(genre for n in own[artist] for genre in tracks[n].genres) for artist in own}
@@ -85,12 +91,7 @@ def require_examples(library: Library) -> None:
             raise ManifestError(
                 f"split {split} needs two tracks at least; there are {len(library.tracks)} tracks in all"
             )
-    require_positives(library.genres, library.labels(library.of("train")))
-
-
-def require_positives(genres: Sequence[Genre], labels: Tensor) -> None:
-    """Raises ManifestError where no track that is trained on, of `labels` (tracks, genres), has a genre."""
-    missing = [genre.slug for genre, count in zip(genres, labels.sum(0).tolist(), strict=True) if not count]
+    missing = without_positives(library.genres, library.labels(library.of("train")))
     if missing:
         others = (
             f" ({len(missing) - 1} other genres are as bad: {', '.join(missing[1:])})" if missing[1:] else ""
@@ -98,6 +99,11 @@ def require_positives(genres: Sequence[Genre], labels: Tensor) -> None:
         raise ManifestError(
             f"no track of split train has the genre {missing[0]}: add some, or leave it out{others}"
         )
+
+
+def without_positives(genres: Sequence[Genre], labels: Tensor) -> list[str]:
+    """Genres that no track of `labels` (tracks, genres) has."""
+    return [genre.slug for genre, count in zip(genres, labels.sum(0).tolist(), strict=True) if not count]
 
 
 def refuse_shared_audio(heard: Iterable[tuple[Track, str]]) -> None:

@@ -16,13 +16,15 @@ from celery.platforms import EX_FAILURE
 from celery.signals import worker_shutting_down
 from celery.worker import state
 
+from media.cpus import available_cpus
+from media.decoders import DecoderPool
+from media.errors import DecoderUnavailable
 from schemas.jobs import TASK_NAME
 from worker.broker import QUEUES, SOCKET_SECONDS, celery_app, unacked_index_key
 from worker.bundles import BundleFolder, Follower
 from worker.catalog.connect import connect_migrated
 from worker.catalog.jobs import JobCatalog
-from worker.decoders import DecoderPool
-from worker.errors import ConfigError, DecoderUnavailable, TryLater
+from worker.errors import ConfigError, TryLater
 from worker.guard import install_guard
 from worker.lease import Leases
 from worker.memory import bound_memory, share_heaps
@@ -32,7 +34,6 @@ from worker.observe.health import Health
 from worker.observe.metrics import DEAD_LISTED, LEASE_RENEWALS, RETURNED_TO_QUEUE
 from worker.observe.queues import refresh
 from worker.served import ServedModels
-from worker.session import available_cpus
 from worker.settings import BrokerSettings, WorkerSettings
 from worker.status import Broker
 from worker.storage import ObjectStore

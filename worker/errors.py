@@ -61,26 +61,6 @@ class WorkerDied(Exception):
     """A worker took the job and did not bring it to an end. Perhaps the track is to blame."""
 
 
-class DecoderCrashed(Exception):
-    """The process that decoded the track died."""
-
-
-class DecoderTimedOut(Exception):
-    """Decoding the track takes longer than it may."""
-
-
-class DecoderOutOfMemory(Exception):
-    """Decoding the track takes more memory than it may."""
-
-
-class DecoderReadsTooMuch(Exception):
-    """Decoding the track reads its file over and over."""
-
-
-class DecoderUnavailable(Exception):
-    """No process to decode in can be started. Trying later, or elsewhere, helps."""
-
-
 class InferenceFailed(Exception):
     """The graph did not run: most often its device, or the device's memory. Elsewhere, or later, it may."""
 

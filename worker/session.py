@@ -1,13 +1,13 @@
 """An ONNX Runtime session on exactly the provider that was asked for."""
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 
+from media.cpus import available_cpus
 from schemas.bundle import BundleManifest
 from worker.engine import CONTEXT_FILE, engine_of, plan_of, refuse_without_engine, tensorrt_options
 from worker.errors import ConfigError
@@ -23,7 +23,6 @@ PROVIDERS: dict[Provider, str] = {
 }
 SLOWER_ON_CPUS = ["SkipLayerNormFusion"]
 """Its operator takes longer than the two it stands for: 5 % of BERT's time (ONNX Runtime 1.32)."""
-CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 DEFAULT_CACHE = Path("~/.cache/cogenre/engines")
 
 
@@ -160,13 +159,3 @@ def new_session(
     # A provider that fails in the middle of a run would be replaced by the CPU without a word.
     session.disable_fallback()
     return session
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use. ONNX Runtime knows the affinity and ignores the container's quota."""
-    cpus = len(os.sched_getaffinity(0))
-    try:
-        quota, period = CGROUP_QUOTA.read_text().split()
-    except OSError:
-        return cpus
-    return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))

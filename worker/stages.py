@@ -4,10 +4,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from media.errors import DecoderUnavailable
 from media.source import Source
 from worker.errors import (
     DeadlinePassed,
-    DecoderUnavailable,
     InferenceFailed,
     ObjectChanged,
     StorageUnavailable,

@@ -10,7 +10,7 @@ import pwd
 import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
+from media.sandbox import PR_SET_PDEATHSIG
 
 
 def main() -> None:

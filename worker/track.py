@@ -28,12 +28,12 @@ import numpy as np
 from pydantic import ValidationError
 
 from media import PIPELINE_VERSION
+from media.decoders import DecoderPool
 from media.lyrics import MAX_BYTES as MAX_LYRICS_BYTES
 from media.lyrics import read_lyrics
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
 from worker.catalog.jobs import Failure, JobCatalog
 from worker.catalog.tracks import Classified, Known
-from worker.decoders import DecoderPool
 from worker.errors import JobInvalid, TrackError, TryLater, WorkerDied
 from worker.labels import Label
 from worker.model import Verdict

@@ -18,10 +18,11 @@ from exporter.adopt.taxonomy import Taxonomy, mapped
 from exporter.adopt.thresholds import fit_thresholds
 from exporter.bundle import GRAPH_FILE, PACKAGES, TOKENIZER_FILE, check_label, compared, seal
 from media.errors import MediaError
+from media.source import BytesSource
 from schemas.bundle import AudioInput, BundleManifest, LyricsInput, sha256_of
 from trainer.atomic import new_folder
 from trainer.data import read_listed
-from trainer.decoders import Decoders
+from trainer.decoders import decoder_pool
 from trainer.errors import UnreadableFile
 from trainer.feature_extractors import hears
 from trainer.library import Library
@@ -103,7 +104,7 @@ def adopt(
 
 def _recordings(library: Library, audio: AudioInput) -> Iterator[Windows]:
     """Windows of real tracks. Those that cannot be read are reported when thresholds are fitted."""
-    with Decoders() as decoders:
+    with decoder_pool(1) as decoders:
         for track in library.tracks[:COMPARED]:
             with suppress(MediaError, UnreadableFile):
-                yield decoders.windows(library.audio(track), audio)
+                yield decoders.decode(BytesSource(library.audio(track)), audio).windows

@@ -10,8 +10,9 @@ from rich.progress import track as progress
 
 from exporter.scores import scores_of_graph
 from media.errors import MediaError
+from media.source import BytesSource
 from schemas.bundle import INPUTS, AudioInput, Measurement
-from trainer.decoders import Decoders
+from trainer.decoders import decoder_pool
 from trainer.errors import ManifestError, UnreadableFile
 from trainer.library import Library
 from trainer.metrics import best_thresholds, decide, measure
@@ -32,10 +33,10 @@ def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> Fitted:
     tracks = [track for track in library.tracks if track.split == split]
     served = scores_of_graph(graph)
     kept, rows = [], []
-    with Decoders() as decoders:
+    with decoder_pool(1) as decoders:
         for track in progress(tracks, description="Listening", transient=True):
             try:
-                windows = decoders.windows(library.audio(track), audio)
+                windows = decoders.decode(BytesSource(library.audio(track)), audio).windows
             except (MediaError, UnreadableFile) as error:
                 log.warning("track %s is left out: %s", track.track_id, error)
                 continue

@@ -1,5 +1,6 @@
 """Labelled tracks as they are trained on."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,14 @@ def test_without_splits_artists_are_kept_apart(tmp_path: Path) -> None:
     )
     library = read_library(manifest)
     assert [len(library.of(split)) for split in ("train", "valid", "test")] == [28, 4, 8]
+    assert library.dealt
     assert read_library(manifest) == library
+
+
+def test_the_splits_are_said(manifest: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="trainer"):
+        assert not read_library(manifest).dealt
+    assert "48 tracks of 4 genres: 24 train, 12 valid, 12 test" in caplog.text
 
 
 def test_an_artist_in_two_splits_is_refused(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from media.decode import decode_windows
+from media.decoders import DecoderPool
 from media.tokens import LyricsTokenizer
 from trainer.cache import Cache
 from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.data import Library, Track, read_library
-from trainer.decoders import Decoders
+from trainer.decoders import decoder_pool
 from trainer.errors import ManifestError, OutputError
 from trainer.extract import Extractor, report_left_out
 from trainer.features import Features, Windows, pad_tokens
@@ -25,13 +26,13 @@ from trainer.network import Network
 
 
 @pytest.fixture(scope="module")
-def decoders() -> Iterator[Decoders]:
-    with Decoders() as pool:
+def decoders() -> Iterator[DecoderPool]:
+    with decoder_pool() as pool:
         yield pool
 
 
 def extract_test(manifest: Path, checkpoint: Checkpoint, folder: Path) -> Features:
-    with Decoders() as decoders:
+    with decoder_pool() as decoders:
         extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(folder / "cache"), decoders)
         return extractor.extract(read_library(manifest), "test", Path(mkdtemp(dir=folder)))
 
@@ -136,7 +137,7 @@ def test_what_has_changed_is_computed_anew(
 
 
 def test_another_configuration_or_encoder_has_features_of_its_own(
-    checkpoint: Checkpoint, decoders: Decoders, checkpoint_folder: Path, tmp_path: Path
+    checkpoint: Checkpoint, decoders: DecoderPool, checkpoint_folder: Path, tmp_path: Path
 ) -> None:
     def extractor(network: Network) -> Extractor:
         return Extractor.of(network, checkpoint.tokenizer, Cache(tmp_path), decoders)
@@ -157,13 +158,13 @@ def count_work(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Count
     """Counts what costs time: clips decoded, clips through the frontend, batches through the encoder."""
     calls = Counter[str]()
 
-    decode = Decoders.windows
+    decode = DecoderPool.decode
 
     def decoded(*arguments: Any) -> Any:
         calls["decoded"] += 1
         return decode(*arguments)
 
-    monkeypatch.setattr(Decoders, "windows", decoded)
+    monkeypatch.setattr(DecoderPool, "decode", decoded)
     network = checkpoint.network
     hear, read = network.frontend.forward, network.read
 
@@ -184,7 +185,7 @@ def count_work(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Count
 def test_an_object_is_fetched_again_only_when_it_has_changed(
     manifest: Path,
     checkpoint: Checkpoint,
-    decoders: Decoders,
+    decoders: DecoderPool,
     tmp_path: Path,
     s3: Any,
     bucket: str,
@@ -216,7 +217,7 @@ def test_an_object_is_fetched_again_only_when_it_has_changed(
 
 
 def test_lyrics_in_a_language_that_is_not_read_are_none(
-    manifest: Path, checkpoint_folder: Path, decoders: Decoders, tmp_path: Path
+    manifest: Path, checkpoint_folder: Path, decoders: DecoderPool, tmp_path: Path
 ) -> None:
     checkpoint = load_checkpoint(checkpoint_folder)
     network = checkpoint.network
@@ -240,7 +241,7 @@ def test_a_cache_that_cannot_be_written(manifest: Path, checkpoint: Checkpoint, 
 
 
 def test_features_of_another_encoder_are_not_taken(
-    manifest: Path, checkpoint: Checkpoint, checkpoint_folder: Path, decoders: Decoders, tmp_path: Path
+    manifest: Path, checkpoint: Checkpoint, checkpoint_folder: Path, decoders: DecoderPool, tmp_path: Path
 ) -> None:
     library, cache = read_library(manifest), Cache(tmp_path / "cache")
     Extractor.of(checkpoint.network, checkpoint.tokenizer, cache, decoders).extract(library, "test", tmp_path)

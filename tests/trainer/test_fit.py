@@ -19,8 +19,8 @@ from tests.conftest import ROOT
 from tests.trainer.conftest import TINY
 from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.config import TrainingConfig
-from trainer.data import read_library
-from trainer.errors import ManifestError, OutputError
+from trainer.data import SPLITS, read_library
+from trainer.errors import ManifestError, OutputError, TrainingError
 from trainer.fit import fit
 from trainer.genre_graph import correlations
 from trainer.lyrics_model import LyricsModel, name_embeddings
@@ -152,6 +152,46 @@ def _epochs(unfinished: Path) -> int:
     return len(log.read_text().splitlines()) - 1 if log.exists() else 0
 
 
+def test_a_stopped_run_that_was_moved_knows_its_best_epoch(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(out: Path, epochs: int, *scores: float) -> None:
+        """Stopped in the epoch that has no score."""
+        said = iter(scores)
+
+        def score(*_: object) -> dict[str, float]:
+            if (found := next(said, None)) is None:
+                raise KeyboardInterrupt
+            return {"map": found, "f1": 0.0}
+
+        monkeypatch.setattr("trainer.fit.measure", score)
+        config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": epochs})})
+        fit(manifest, config, out, "tones", synthetic=True)
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fitted(tmp_path / "here" / "out", 3, 0.9, 0.2)
+    (tmp_path / "here").rename(tmp_path / "there")
+    fitted(tmp_path / "there" / "out", 3, 0.3)
+    fitted(tmp_path / "whole", 1, 0.9)
+    kept, first = (load_checkpoint(tmp_path / name).network.state_dict() for name in ("there/out", "whole"))
+    assert all(torch.equal(kept[name], first[name]) for name in first)
+
+
+def test_a_run_that_diverges_ends_with_its_epoch(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path
+) -> None:
+    steep = tiny.fit.model_copy(update={"learning_rate": 1e30})
+    config = tiny.model_copy(update={"fit": steep})
+    with pytest.raises(TrainingError, match=r"diverged in epoch \d+: .*Lower fit.learning_rate"):
+        fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
+
+
+def test_the_largest_seed_trains(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:
+    largest = tiny.fit.model_copy(update={"seed": 2**32 - 1, "epochs": 1})
+    found = fit(manifest, tiny.model_copy(update={"fit": largest}), tmp_path / "out", "tones", synthetic=True)
+    assert found.config.fit.seed == 2**32 - 1
+
+
 def test_training_stops_where_validation_no_longer_improves(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path
 ) -> None:
@@ -177,6 +217,39 @@ def test_with_each_switch_it_still_learns(
     config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update=switches)})
     found = fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
     assert found.measurements[0].metrics["map"] > 0.65
+
+
+def test_a_recording_in_two_of_our_splits_is_left_out_of_the_later(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Path(shutil.copytree(manifest.parent, tmp_path / "music")) / manifest.name
+    rows = [json.loads(line) for line in copy.read_text().splitlines()]
+    copy.write_text("".join(json.dumps(row | {"split": None}) + "\n" for row in rows))
+    library = read_library(copy)
+    counts = {split: len(library.of(split)) for split in SPLITS}
+    first, second = library.of("train")[0], library.of("test")[0]
+    shutil.copy(copy.parent / first.audio, copy.parent / second.audio)
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
+    found = fit(copy, config, tmp_path / "out", "tones", synthetic=True)
+    assert found.data_set.tracks == counts | {"test": counts["test"] - 1}
+    assert f"track {second.track_id} is left out: its recording was trained on" in caplog.text
+
+
+def test_a_genre_whose_only_track_is_bad_ends_no_run(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Path(shutil.copytree(manifest.parent, tmp_path / "music")) / manifest.name
+    rows = [json.loads(line) for line in copy.read_text().splitlines()]
+    rows[0]["genres"] = ["polka"]
+    copy.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    genres = json.loads((copy.parent / "genres.json").read_text())
+    (copy.parent / "genres.json").write_text(json.dumps([*genres, {"slug": "polka", "name": "Polka"}]))
+    (copy.parent / rows[0]["audio"]).write_bytes(b"no audio at all")
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
+    found = fit(copy, config, tmp_path / "out", "tones", synthetic=True)
+    assert found.data_set.tracks["train"] == 23
+    assert "every training track of polka is left out: not learned" in caplog.text
+    assert load_checkpoint(tmp_path / "out").description.genres[-1].slug == "polka"
 
 
 def test_what_was_mended_is_heard_anew(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
+    T5Config,
+    T5Model,
 )
 
 from trainer.config import LittleBert
@@ -95,6 +97,24 @@ def test_more_tokens_than_the_encoder_reads(tmp_path: Path) -> None:
     test_any_encoder_in_a_folder(tmp_path, "bert")
     with pytest.raises(LyricsModelError, match="reads 32 tokens at most"):
         load_lyrics_model(str(tmp_path), 64)
+
+
+def test_a_model_with_a_decoder(tmp_path: Path) -> None:
+    T5Model(T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)).save_pretrained(
+        tmp_path
+    )
+    tokenizer = train_little_bert(LITTLE, LYRICS, 8, seed=0).tokenizer
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(tmp_path)
+    with pytest.raises(LyricsModelError, match="also has a decoder: choose an encoder"):
+        load_lyrics_model(str(tmp_path), 8)
+
+
+def test_weights_that_were_cut_off(tmp_path: Path) -> None:
+    test_any_encoder_in_a_folder(tmp_path, "bert")
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(LyricsModelError, match="cannot be loaded"):
+        load_lyrics_model(str(tmp_path), 8)
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:

@@ -105,6 +105,28 @@ def test_wrong_lines_are_named(copy: Path, changes: dict[str, Any], complaint: s
     assert "\n" not in str(raised.value)
 
 
+def test_all_wrong_lines_are_named_at_once(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in (3, 9, 11):
+        change_line(copy, number, {"split": "dev"})
+    with pytest.raises(ManifestError, match=r"line 3: split.*; 2 other rows are wrong too, see above"):
+        read_manifest(copy)
+    assert "line 9: split" in caplog.text
+    assert "line 11: split" in caplog.text
+
+
+def test_tracks_may_be_numbered(tmp_path: Path) -> None:
+    for name in ("tracks.jsonl", "tracks.parquet"):
+        path = write_rows(tmp_path / name, [{**ROWS[0], "track_id": 17}])
+        assert read_manifest(path).tracks[0].track_id == "17"
+
+
+@pytest.mark.parametrize("name", ["tracks.csv", "tracks.jsonl"])
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path, name: str) -> None:
+    path = write_rows(tmp_path / name, ROWS)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [track.track_id for track in read_manifest(path).tracks] == ["1", "2"]
+
+
 def test_a_line_without_a_key_is_named(copy: Path) -> None:
     with copy.open("a") as file:
         file.write('{"track_id": "new"}\n')

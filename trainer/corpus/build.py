@@ -10,13 +10,13 @@ lyrics/           text files, of sung tracks only
 
 import json
 import multiprocessing
-import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from rich.progress import track as progress
 
+from media.cpus import available_cpus
 from trainer.atomic import new_folder
 from trainer.corpus.crossing import crossed
 from trainer.corpus.encode import write_audio
@@ -25,9 +25,9 @@ from trainer.corpus.performance import perform
 from trainer.corpus.plan import PlannedTrack, plan_tracks
 from trainer.corpus.words import write_lyrics
 from trainer.errors import ConfigError
+from trainer.genres import GENRES_FILE
 
 MANIFEST = "manifest.jsonl"
-GENRES_FILE = "genres.json"
 
 CHUNK = 8
 """Tracks handed to a process at once."""
@@ -59,7 +59,7 @@ def build_corpus(
         genres = [genre.model_dump() for genre in GENRES]
         (folder / GENRES_FILE).write_text(json.dumps(genres, indent=2) + "\n", encoding="utf-8")
         planned = plan_tracks(tracks, seed, crossing)
-        rows = _written(folder, planned, processes or os.cpu_count() or 1)
+        rows = _written(folder, planned, processes or available_cpus())
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
 

@@ -93,7 +93,7 @@ class Findings(_Part):
     data_set: str
     split: str
     tracks: int
-    left_out: dict[str, int] = Field(description="Why tracks of the split could not be read: error to count.")
+    left_out: dict[str, int] = Field(description="Why tracks of the split are left out: error to count.")
     resamples: int = Field(description="Bootstrap resamples of the tracks behind each interval.")
     level: float = Field(description="Confidence of the intervals.")
     seed: int

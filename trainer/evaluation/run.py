@@ -18,7 +18,7 @@ from trainer.atomic import new_folder
 from trainer.cache import Cache
 from trainer.checkpoint import load_checkpoint
 from trainer.data import Library, Split, read_library
-from trainer.decoders import Decoders
+from trainer.decoders import decoder_pool
 from trainer.errors import ManifestError
 from trainer.evaluate import predict
 from trainer.evaluation.bootstrap import LEVEL
@@ -61,7 +61,7 @@ def evaluate(
             network.cuda()
         # Splits that are dealt anew, over other tracks, may test on what was trained on.
         known = checkpoint.trained_on if split == "test" else ()
-        with Decoders() as decoders:
+        with decoder_pool() as decoders:
             kept = Cache(cache or Path(scratch) / "cache")
             extractor = Extractor.of(network, checkpoint.tokenizer, kept, decoders)
             features = extractor.extract(library, split, Path(scratch), known)

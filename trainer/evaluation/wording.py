@@ -18,7 +18,7 @@ def what(found: Findings) -> str:
     )
     if found.left_out:
         why = ", ".join(f"{count:,} {reason}" for reason, count in found.left_out.items())
-        text += f" Left out, because they cannot be read: {why}."
+        text += f" Left out, by reason: {why}."
     if found.synthetic:
         text += (
             " The music trained on was made by a program: these numbers never stand beside those of "

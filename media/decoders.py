@@ -13,7 +13,8 @@
 
 Each slot of the pool is in one of these states; those not busy lie in a stack, so that a worker with little
 to do keeps few processes. They are started by exec, never forked from a process that holds ONNX Runtime's or
-CUDA's threads; with an environment without secrets; and they die with the worker, however it ends.
+CUDA's threads; with an environment without secrets; and they die with the process that started them, however
+it ends.
 """
 
 import json
@@ -32,20 +33,20 @@ from typing import NoReturn
 
 import numpy as np
 
+from media.channel import Channel
 from media.decode import Clip
-from media.errors import MediaError
-from media.source import MOST_BYTES, Source, head_bytes
-from schemas.bundle import AudioInput
-from worker.channel import Channel
-from worker.decode_process import MAX_CONTROL_BYTES, READY
-from worker.errors import (
-    DeadlinePassed,
+from media.decode_process import MAX_CONTROL_BYTES, READY
+from media.errors import (
     DecoderCrashed,
+    DecoderFault,
     DecoderOutOfMemory,
     DecoderReadsTooMuch,
     DecoderTimedOut,
     DecoderUnavailable,
+    MediaError,
 )
+from media.source import MOST_BYTES, Source, head_bytes
+from schemas.bundle import AudioInput
 
 START_SECONDS = 60.0
 """A process that has not loaded its code by then never will."""
@@ -68,7 +69,7 @@ MEDIA_ERRORS = {error.__name__: error for error in MediaError.__subclasses__()}
 
 
 class DecoderPool:
-    """Up to `processes` tracks are decoded at once. Safe to share between threads."""
+    """Up to `processes` tracks are decoded at once. Safe to share between threads; a context closes it."""
 
     def __init__(self, processes: int, *, seconds: float, memory_bytes: int, recycle_after: int) -> None:
         """A track may take `seconds`, not counting what reading its source takes, and `memory_bytes`; a
@@ -91,9 +92,9 @@ class DecoderPool:
     def decode(self, source: Source, audio: AudioInput, deadline: float = math.inf) -> Clip:
         """The windows that `audio` asks for. Waits until a process is free.
 
-        Raises MediaError; DecoderCrashed, DecoderTimedOut, DecoderOutOfMemory, DecoderReadsTooMuch, where the
-        track is to blame; DecoderUnavailable, where it is not; DeadlinePassed where no process is free by
-        `deadline`, of time.monotonic(); and whatever reading the source raises.
+        Raises MediaError, a DecoderFault among them, where the track is to blame; DecoderUnavailable where it
+        is not, or where no process is free by `deadline`, of time.monotonic(); and whatever reading the
+        source raises.
         """
         head = source.read_at(0, head_bytes(source.size))  # before a process has to wait for it
         decoder = self._take(deadline)
@@ -105,10 +106,9 @@ class DecoderPool:
                         f"a decode process that was just started {decoder.end()} when it was given a track"
                     )
             clip = decoder.decode(source, audio)
-        except MediaError:
-            raise
-        except BaseException:
-            if decoder is not None:
+        except BaseException as error:
+            said = isinstance(error, MediaError) and not isinstance(error, DecoderFault)
+            if decoder is not None and not said:
                 decoder.kill()
             raise
         finally:
@@ -116,6 +116,12 @@ class DecoderPool:
                 decoder.kill()
             self._free.put(decoder if decoder is not None and decoder.alive else None)
         return clip
+
+    def __enter__(self) -> "DecoderPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Wait for the tracks under way, then end all processes."""
@@ -135,7 +141,7 @@ class DecoderPool:
                 timeout=None if deadline == math.inf else max(0, deadline - time.monotonic())
             )
         except queue.Empty:
-            raise DeadlinePassed("no decode process was free in the time that a track has") from None
+            raise DecoderUnavailable("no decode process was free in the time that a track has") from None
         if self._closed:
             self._free.put(decoder)
             raise RuntimeError("the pool of decode processes is closed")
@@ -166,7 +172,7 @@ class _Decoder:
             arguments = [str(os.getpid()), str(theirs.fileno()), str(memory_bytes)]
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - the command is ours
-                    [sys.executable, "-P", "-m", "worker.decode_process", *arguments],
+                    [sys.executable, "-P", "-m", "media.decode_process", *arguments],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -252,8 +258,8 @@ class _Decoder:
         if self._process.returncode == -signal.SIGKILL:
             # Nothing that a file does sends it: the kernel does, where the whole worker has no memory left.
             raise DecoderUnavailable(
-                "its decode process was killed from outside: give the worker more memory, or set fewer "
-                "COGENRE_DECODERS or less COGENRE_DECODE_MEMORY_BYTES"
+                "its decode process was killed from outside: give it more memory, or start fewer (a worker "
+                "by COGENRE_DECODERS and COGENRE_DECODE_MEMORY_BYTES)"
             ) from cause
         raise DecoderCrashed(f"its decode process {end}") from cause
 

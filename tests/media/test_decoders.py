@@ -17,22 +17,23 @@ import numpy as np
 import pytest
 
 from media.decode import decode_windows
-from media.errors import MediaError, ShortAudio, SilentAudio, UnsupportedAudio
-from media.source import SEEK_BYTES, WHOLE_BYTES, BytesSource
-from schemas.bundle import AudioInput
-from schemas.jobs import ObjectRef
-from tests.sounds import encode, tone
-from worker.decoders import DecoderPool
-from worker.errors import (
-    DeadlinePassed,
+from media.decoders import DecoderPool
+from media.errors import (
     DecoderCrashed,
     DecoderOutOfMemory,
     DecoderReadsTooMuch,
     DecoderTimedOut,
     DecoderUnavailable,
-    ObjectChanged,
-    StorageUnavailable,
+    MediaError,
+    ShortAudio,
+    SilentAudio,
+    UnsupportedAudio,
 )
+from media.source import SEEK_BYTES, WHOLE_BYTES, BytesSource
+from schemas.bundle import AudioInput
+from schemas.jobs import ObjectRef
+from tests.sounds import encode, tone
+from worker.errors import ObjectChanged, StorageUnavailable
 from worker.settings import StorageSettings
 from worker.storage import ObjectStore
 
@@ -58,7 +59,7 @@ def decoders_of(parent: int) -> set[int]:
             command = status.with_name("cmdline").read_bytes()
         except OSError:  # it has just ended
             continue
-        if int(ppid) == parent and state != "Z" and b"worker.decode_process" in command:
+        if int(ppid) == parent and state != "Z" and b"media.decode_process" in command:
             found.add(int(status.parent.name))
     return found
 
@@ -151,7 +152,7 @@ def test_a_crash_costs_its_track_alone(pools: Pools, fault: signal.Signals) -> N
 
 
 def test_a_track_is_not_to_blame_for_a_process_that_is_killed_from_outside(pool: DecoderPool) -> None:
-    with pytest.raises(DecoderUnavailable, match="was killed from outside: give the worker more memory"):
+    with pytest.raises(DecoderUnavailable, match="was killed from outside: give it more memory"):
         pool.decode(Disturbed(lambda: os.kill(the_decoder(), signal.SIGKILL)), AUDIO)
     pool.decode(TONE, AUDIO)
 
@@ -182,7 +183,7 @@ def test_waiting_for_a_process_ends_in_time(pool: DecoderPool) -> None:
     with ThreadPoolExecutor(1) as other:
         in_flight = other.submit(pool.decode, Disturbed(hold), AUDIO)
         assert waiting.wait(10)
-        with pytest.raises(DeadlinePassed, match="no decode process was free"):
+        with pytest.raises(DecoderUnavailable, match="no decode process was free"):
             pool.decode(TONE, AUDIO, time.monotonic() + 0.1)
         go_on.set()
         in_flight.result(10)
@@ -190,7 +191,7 @@ def test_waiting_for_a_process_ends_in_time(pool: DecoderPool) -> None:
 
 
 def test_what_a_process_reads_is_bounded(pool: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.decoders.READ_TIMES", 0)  # no file is known that makes FFmpeg read so often
+    monkeypatch.setattr("media.decoders.READ_TIMES", 0)  # no file is known that makes FFmpeg read so often
     with pytest.raises(DecoderReadsTooMuch):
         pool.decode(BytesSource(LARGE), AUDIO)
     pool.decode(TONE, AUDIO)
@@ -318,8 +319,8 @@ def test_a_pool_that_cannot_work_says_so_at_once(
 def test_no_process_outlives_the_worker() -> None:
     script = """
 import sys, time
-from tests.worker.test_decoders import AUDIO, Disturbed
-from worker.decoders import DecoderPool
+from tests.media.test_decoders import AUDIO, Disturbed
+from media.decoders import DecoderPool
 pool = DecoderPool(1, seconds=60, memory_bytes=1 << 29, recycle_after=9)
 pool.decode(Disturbed(lambda: (print("busy", flush=True), time.sleep(60))), AUDIO)
 """

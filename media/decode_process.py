@@ -1,6 +1,6 @@
-"""`python -m worker.decode_process PARENT SOCKET MEMORY`: decodes tracks, one after the other, in a sandbox.
+"""`python -m media.decode_process PARENT SOCKET MEMORY`: decodes tracks, one after the other, in a sandbox.
 
-The worker's side is worker/decoders.py. Over the socket, a frame each (`►` = to this process):
+The other side is media/decoders.py. Over the socket, a frame each (`►` = to this process):
 
 ```
 ◄ "ready"
@@ -21,13 +21,12 @@ import sys
 import wave
 from dataclasses import dataclass
 
+from media import sandbox
+from media.channel import Channel
 from media.decode import decode_windows
 from media.errors import MediaError
 from media.source import MOST_BYTES, WHOLE_BYTES
 from schemas.bundle import AudioInput
-from worker import sandbox
-from worker.channel import Channel
-from worker.tether import PR_SET_PDEATHSIG
 
 READY = b"ready"
 MAX_CONTROL_BYTES = 64 << 10
@@ -50,7 +49,7 @@ class _RemoteSource:
 
 def main() -> None:
     parent, end, memory_bytes = map(int, sys.argv[1:])
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(sandbox.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the signal was set
         sys.exit(1)
     # Sent to the whole group, they are meant for the worker, which finishes its tracks.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.channel import Channel
+from media.channel import Channel
 
 
 @pytest.fixture

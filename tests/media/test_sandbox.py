@@ -17,7 +17,7 @@ ATTEMPTS = {
 }
 SCRIPT = """
 import os, resource, socket, sys
-from worker import sandbox
+from media import sandbox
 def slowly(held):
     for _ in range(5_000_000):  # the memory is looked at by the clock
         pass

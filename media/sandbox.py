@@ -1,7 +1,7 @@
 """What a decode process may no longer do, once it has loaded its code.
 
 FFmpeg parses what strangers upload. If a file takes the process over, it finds neither secrets (the
-environment is emptied before, see worker/decoders.py) nor a way out: no file can be opened or changed, no
+environment is emptied before, see media/decoders.py) nor a way out: no file can be opened or changed, no
 socket, no process started or looked into, no memory beyond the limit.
 
 The system calls are refused by number where Linux and the architecture allow it (seccomp; x86-64 and arm64).
@@ -14,6 +14,7 @@ import resource
 import signal
 import struct
 
+PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_SECCOMP = 22
 SECCOMP_MODE_FILTER = 2

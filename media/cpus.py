@@ -1,0 +1,16 @@
+"""How much of the machine this process may use."""
+
+import os
+from pathlib import Path
+
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use. ONNX Runtime knows the affinity and ignores the container's quota."""
+    cpus = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CGROUP_QUOTA.read_text().split()
+    except OSError:
+        return cpus
+    return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))
