@@ -82,7 +82,9 @@ AUDIO_ONLY_ROW = Row(AUDIO_ONLY, tuple((dict.fromkeys(PARTS, False) | {"lyrics":
 """Santana et al. (2020): the same audio encoder and head, and no lyrics."""
 
 LATE_FUSION_ROW = Row(LATE_FUSION, tuple((dict.fromkeys(PARTS, False) | {"fusion_layers": 2}).items()))
-"""Pandeya and Lee (2021): both encoders' outputs concatenated, and a hidden layer behind them."""
+"""Pandeya and Lee (2021): both encoders' outputs concatenated, and a hidden layer behind them.
+
+Where every row has that layer, it is the row without any part."""
 
 COMBINATIONS = (
     (False, False, False),
@@ -113,7 +115,8 @@ def planned(config: TrainingConfig, seeds: int) -> list[Run]:
 
     What matters most comes first: the full method and the baselines.
     """
-    order = (PART_ROWS[-1], PART_ROWS[0], LATE_FUSION_ROW, AUDIO_ONLY_ROW, *PART_ROWS[1:-1])
+    late_fusion = () if config.network.fusion_layers == 2 else (LATE_FUSION_ROW,)
+    order = (PART_ROWS[-1], PART_ROWS[0], *late_fusion, AUDIO_ONLY_ROW, *PART_ROWS[1:-1])
     rows = [(row, seed) for seed in range(seeds) for row in order]
     sweep = [(lambda_row(weight, config.fit.contrastive_weight), 0) for weight in LAMBDAS]
     return [row.run(config, seed) for row, seed in dict.fromkeys(rows + sweep)]

@@ -8,13 +8,11 @@ from typing import Any
 
 from trainer.ablation_rows import (
     AUDIO_ONLY,
-    AUDIO_ONLY_ROW,
     COMBINATIONS,
     CONCATENATION,
     FULL,
     LAMBDAS,
     LATE_FUSION,
-    LATE_FUSION_ROW,
     PAPER,
     PAPER_BASELINES,
     PAPER_LAMBDAS,
@@ -82,13 +80,18 @@ def differences(scores: Scores, metric: str) -> dict[str, Summary | None]:
     """The full method above each baseline, and each part in the mean over the four rows that lack it."""
     found = {
         f"full above {name}": scores.difference([FULL], [name], metric)
-        for name in (AUDIO_ONLY, LATE_FUSION, CONCATENATION)
+        for name in (AUDIO_ONLY, *_late_fusion(scores), CONCATENATION)
     }
     for number, name in enumerate(PARTS.values()):
         without = [parts for parts in COMBINATIONS if not parts[number]]
         having = [(*parts[:number], True, *parts[number + 1 :]) for parts in without]
         found[f"{name} added"] = scores.difference(map(part_row, having), map(part_row, without), metric)
     return found
+
+
+def _late_fusion(scores: Scores) -> list[str]:
+    """Its row, where that is not the one without any part."""
+    return [LATE_FUSION] if scores.values(LATE_FUSION, "map") else []
 
 
 def as_json(results: Sequence[Result], about: Mapping[str, Any], configured: float) -> str:
@@ -125,13 +128,18 @@ def as_json(results: Sequence[Result], about: Mapping[str, Any], configured: flo
 def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured: float) -> str:
     """A page: what was run, the rows, what each part adds, the sweep, and the paper's numbers apart."""
     scores = Scores(results)
-    names = [row.name for row in (AUDIO_ONLY_ROW, LATE_FUSION_ROW, *PART_ROWS)]
+    names = [AUDIO_ONLY, *_late_fusion(scores), *(row.name for row in PART_ROWS)]
     sections = [
         "# Ablation",
         _table(["", ""], [[key, str(value)] for key, value in about.items()]),
         "Means over seeds ± their standard deviation, on the test split. Both baselines have the encoders "
-        "of all others: audio only is after Santana et al. (2020), with the same head; late fusion after "
-        "Pandeya and Lee (2021), with a hidden layer more. Concatenation is the method without its parts.",
+        "of all others: audio only is after Santana et al. (2020), with the same head. Late fusion, of both "
+        "encoders' outputs and with a hidden layer behind them, is after Pandeya and Lee (2021): "
+        + (
+            "a row of its own. Concatenation is the method without its parts."
+            if _late_fusion(scores)
+            else "it is the row concatenation, the method without its parts, since every row has that layer."
+        ),
         _table(
             ["method", *PARTS.values(), *METRICS.values()],
             [

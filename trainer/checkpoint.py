@@ -54,7 +54,7 @@ class Description(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    checkpoint_version: Literal[2] = 2
+    checkpoint_version: Literal[3] = 3
     config: TrainingConfig
     genres: tuple[Genre, ...] = Field(min_length=1, description="In the order of the logits.")
     thresholds: tuple[Probability, ...]

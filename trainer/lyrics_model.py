@@ -144,10 +144,14 @@ def _guess_masked_words(model: BertForMaskedLM, ids: Tensor, config: LittleBert)
 
 @torch.no_grad()
 def name_embeddings(model: LyricsModel, names: Sequence[str]) -> Tensor:
-    """The genre graph's nodes (genres, H): the mean of the encoder's hidden states of each name."""
+    """The genre graph's nodes (genres, H): each name's mean of the encoder's hidden states, less that of all.
+
+    With what the names share they are nearly parallel, and every genre is like every other.
+    """
     device = next(model.encoder.parameters()).device
     rows = []
     for name in names:
         ids = torch.tensor([model.tokenizer.encode(name).ids], device=device)
         rows.append(model.encoder(input_ids=ids).last_hidden_state.mean(1))
-    return torch.cat(rows)
+    embeddings = torch.cat(rows)
+    return embeddings - embeddings.mean(0) if len(names) > 1 else embeddings

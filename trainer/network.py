@@ -11,6 +11,7 @@ B = batch, S = samples, T = lyrics tokens, P = audio tokens, W = width, G = genr
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -77,10 +78,11 @@ class LyricsTokens(nn.Module):
 class CrossAttention(nn.Module):
     """One half of SCMA: softmax(Q_α K_βᵀ / √d) V_β, with a residual around normalised inputs.
 
-    Normalised behind the residual instead, it learned far less from the lyrics.
+    Normalised behind the residual instead, it learned far less from the lyrics. Where `hidden` is not 0, a
+    layer of that width follows, with a residual around it too.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, hidden: int = 0) -> None:
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(width, width)
@@ -89,6 +91,10 @@ class CrossAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(width)
         self.other_norm = nn.LayerNorm(width)
+        self.hidden = None
+        if hidden:
+            inner, outer = nn.Linear(width, hidden), nn.Linear(hidden, width)
+            self.hidden = nn.Sequential(nn.LayerNorm(width), inner, nn.ReLU(), outer, self.dropout)
 
     def forward(self, x: Tensor, other: Tensor, other_mask: Tensor | None = None) -> Tensor:
         """x (B, N, W) attends to `other` (B, M, W) where `other_mask` (B, M) is true."""
@@ -98,7 +104,7 @@ class CrossAttention(nn.Module):
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         joined = attended.transpose(1, 2).flatten(2)
         result: Tensor = x + self.dropout(self.out(joined))
-        return result
+        return result if self.hidden is None else result + self.hidden(result)
 
     def _split(self, x: Tensor) -> Tensor:
         heads: Tensor = x.unflatten(-1, (self.heads, -1))
@@ -108,9 +114,9 @@ class CrossAttention(nn.Module):
 class GenreGraph(nn.Module):
     """GCEM: genre vectors (G, W), graph convolutions σ(Â X W) over the genre names' embeddings.
 
-    Its weights are of unit scale, and what they multiply is scaled down instead. Adam's steps are all of one
-    size: through weights of the usual scale they would move a vector many times as fast as free ones move,
-    and training would lag behind that without GCEM.
+    Its weights are of unit scale, and what they multiply is scaled down instead, so that the vectors begin as
+    long as free ones. Adam's steps are all of one size: through weights of the usual scale they would move a
+    vector many times as fast as free ones move, and training would lag behind that without GCEM.
     """
 
     nodes: Tensor
@@ -121,18 +127,17 @@ class GenreGraph(nn.Module):
         self.self_loop = config.self_loop
         self.register_buffer("nodes", nodes)
         self.register_buffer("correlation", correlation)
-        inputs = (nodes.shape[1], *[config.width] * (config.graph_layers - 1))
-        self.weights = nn.ParameterList(torch.randn(count, config.width) for count in inputs)
+        widths = (nodes.shape[1], *[config.graph_width] * (config.graph_layers - 1), config.width)
+        self.weights = nn.ParameterList(torch.randn(*sides) for sides in pairwise(widths))
 
     def forward(self) -> Tensor:
-        # Embeddings of names are nearly parallel: what they share is taken out.
-        x = F.normalize(self.nodes - self.nodes.mean(0), dim=-1)
+        x = F.normalize(self.nodes, dim=-1)
         adjacency = propagation(self.correlation, self.self_loop)
         first, *others = self.weights
         vectors: Tensor = adjacency @ x @ first
         for weight in others:
-            vectors = adjacency @ F.leaky_relu(vectors, 0.2) @ weight / math.sqrt(len(weight))
-        return vectors
+            vectors = adjacency @ vectors.relu() @ weight / math.sqrt(len(weight))
+        return vectors / math.sqrt(vectors.shape[1])
 
 
 class FreeVectors(nn.Module):
@@ -197,7 +202,7 @@ class Network(nn.Module):
         if config.cross_attention:
             self.audio_attends, self.lyrics_attends = (
                 nn.ModuleList(
-                    CrossAttention(width, config.heads, config.dropout)
+                    CrossAttention(width, config.heads, config.dropout, config.attention_hidden)
                     for _ in range(config.attention_layers)
                 )
                 for _ in range(2)

@@ -32,7 +32,7 @@ NETWORKS: dict[str, dict[str, object]] = {
         "genre_graph": False,
         "fusion_layers": 2,
     },
-    "deeper": {"attention_layers": 2, "graph_layers": 3},
+    "deeper": {"attention_layers": 2, "attention_hidden": 24, "graph_layers": 3},
     **{kind: {"audio_model": kind} for kind in AUDIO_MODELS},
 }
 

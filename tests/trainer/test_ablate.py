@@ -17,11 +17,12 @@ from trainer.config import TrainingConfig, preset
 from trainer.errors import ConfigError, OutputError
 
 RUNS_OF_ONE_SEED = 18
-"""Audio only, eight combinations, and λ at eight values that are no row already."""
+"""Audio only, late fusion, eight combinations, and λ at eight values that are no row already."""
 
 SETTINGS = [
     'network.audio={"sample_rate":8000,"window_seconds":1,"windows":1,"picking":"spread"}',
     'network.lyrics_model={"vocabulary":100,"layers":1,"width":16,"heads":2,"steps":2}',
+    *("network.fusion_layers=1", "network.attention_hidden=0", "network.graph_width=16"),
     *("network.n_fft=512", "network.hop=256", "network.width=16", "network.max_tokens=12", "fit.epochs=1"),
 ]
 CONFIG = preset("ablation", SETTINGS)
@@ -73,10 +74,23 @@ def test_every_row_differs_from_the_full_method_by_its_part_alone(tiny: Training
     }
     assert differing["concatenation-0"] == set(switches)
     assert differing["late-fusion-0"] == {*switches, "fusion_layers"}
+    assert all(config.network.fusion_layers == 1 for name, config in runs.items() if name != "late-fusion-0")
     assert differing["contrastive+genre-graph-0"] == {"cross_attention"}
     assert differing["audio-only-0"] == {*switches, "lyrics"}
     assert differing["lambda-0.7-0"] == {"contrastive_weight"}
     assert runs["lambda-0.7-0"].fit.contrastive_weight == 0.7
+
+
+def test_late_fusion_is_concatenation_where_every_row_has_its_layer(tiny: TrainingConfig) -> None:
+    network = tiny.network.model_copy(update={"fusion_layers": 2})
+    runs = planned(tiny.model_copy(update={"network": network}), seeds=1)
+    assert len(runs) == RUNS_OF_ONE_SEED - 1
+    assert "late-fusion" not in {run.row for run in runs}
+    without = as_markdown([result("concatenation", 0, 0.5)], {}, configured=0.3)
+    assert "it is the row concatenation" in without
+    assert "| late-fusion |" not in without
+    both = [result(row, 0, 0.5) for row in ("concatenation", "late-fusion")]
+    assert "| late-fusion |" in as_markdown(both, {}, configured=0.3)
 
 
 def test_seeds_come_one_after_the_other_and_the_sweep_has_one(tiny: TrainingConfig) -> None:

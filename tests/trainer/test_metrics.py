@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from schemas.bundle import Genre
-from trainer.metrics import NEUTRAL, best_thresholds, decide, measure, track_means
+from trainer.metrics import NEUTRAL, best_threshold, best_thresholds, decide, measure, track_means
 
 GENRES = (
     Genre(slug="techno", name="Techno", parent="electronic"),
@@ -48,10 +48,27 @@ def test_no_threshold_beats_the_fitted_one(seed: int) -> None:
     # Rounded, so that scores tie.
     scores = (torch.rand(40, 3, generator=chance) * 10).round() / 10
     labels = (torch.rand(40, 3, generator=chance) < scores).float()
-    found = best_thresholds(scores, labels)
-    for genre in range(3):
-        best = max(f1_at(t / 100, scores[:, genre], labels[:, genre]) for t in range(101))
-        assert f1_at(float(found[genre]), scores[:, genre], labels[:, genre]) == pytest.approx(best)
+    for own, truth in zip(scores.T, labels.T, strict=True):
+        best = max(f1_at(t / 100, own, truth) for t in range(101))
+        assert f1_at(float(best_threshold(own, truth)), own, truth) == pytest.approx(best)
+
+
+def test_thresholds_hang_on_no_single_track() -> None:
+    """Of different tracks of one kind they are alike, and more so than those of the tracks alone."""
+    chance = torch.Generator().manual_seed(0)
+    alone, fitted = [], []
+    for _ in range(20):
+        labels = (torch.rand(200, 1, generator=chance) < 0.1).float()
+        scores = (labels + torch.randn(200, 1, generator=chance)).sigmoid()
+        alone.append(best_threshold(scores[:, 0], labels[:, 0]))
+        fitted.append(best_thresholds(scores, labels)[0])
+    assert torch.stack(fitted).std() < 0.95 * torch.stack(alone).std()
+    assert torch.stack(fitted).mean() == pytest.approx(float(torch.stack(alone).mean()), abs=0.03)
+
+
+def test_the_same_tracks_have_the_same_thresholds() -> None:
+    scores, labels = torch.rand(50, 2), torch.randint(2, (50, 2)).float()
+    assert torch.equal(best_thresholds(scores, labels), best_thresholds(scores, labels))
 
 
 def test_a_genre_that_cannot_be_told_apart_gets_the_neutral_threshold() -> None:

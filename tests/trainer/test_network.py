@@ -120,6 +120,20 @@ def test_cross_attention_is_softmax_of_the_scaled_products() -> None:
 
 
 @torch.no_grad()
+def test_a_hidden_layer_may_follow_the_attention() -> None:
+    torch.manual_seed(0)
+    attention = CrossAttention(width=8, heads=2, dropout=0.0, hidden=16).eval()
+    x, other = torch.randn(1, 3, 8), torch.randn(1, 4, 8)
+    assert attention.hidden is not None
+    found = attention(x, other)
+    norm, first, _, second, _ = attention.hidden.children()
+    attention.hidden = None
+    attended = attention(x, other)
+    expected = attended + second(first(norm(attended)).clamp(min=0))
+    torch.testing.assert_close(found, expected)
+
+
+@torch.no_grad()
 def test_logits_are_dot_products_with_the_graph_convolutions_output(
     network: Network, inputs: tuple[Tensor, Tensor, Tensor]
 ) -> None:
@@ -191,6 +205,7 @@ def test_a_part_left_out_leaves_its_weights_out(
         ),
         {"lyrics": False, "contrastive": False, "cross_attention": False, "genre_graph": False},
         {"fusion_layers": 2},
+        {"attention_hidden": 8},
     ],
     ids=str,
 )
