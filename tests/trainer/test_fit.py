@@ -193,13 +193,14 @@ def test_the_largest_seed_trains(manifest: Path, tiny: TrainingConfig, tmp_path:
 
 
 def test_training_stops_where_validation_no_longer_improves(
-    manifest: Path, tiny: TrainingConfig, tmp_path: Path
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Nothing is learned, so the first epoch stays the best.
-    still = {"epochs": 6, "patience": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
-    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update=still)})
+    scores = iter((0.2, 0.5, 0.4, 0.5, 0.9))
+    monkeypatch.setattr("trainer.fit.measure", lambda *_: {"map": next(scores), "f1": 0.0})
+    patient = tiny.fit.model_copy(update={"epochs": 6, "patience": 2})
+    config = tiny.model_copy(update={"fit": patient})
     fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
-    assert _epochs(tmp_path / "out") < 6
+    assert _epochs(tmp_path / "out") == 4
 
 
 @pytest.mark.parametrize(
