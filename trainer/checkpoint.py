@@ -6,7 +6,7 @@ weights.safetensors    all weights, those of frozen encoders too
 tokenizer.json         Hugging Face tokenizers' own format
 lyrics_encoder/        config.json of the lyrics encoder
 audio_encoder/         config.json and preprocessor_config.json of the audio model, where there is one
-trained_on.txt         SHA-256 of each recording of the training and validation splits, a line each
+trained_on.txt         SHA-256 of each recording and artist of the training and validation splits, a line each
 metrics.csv            a line an epoch
 tensorboard/           the same for `tensorboard --logdir`
 ```
@@ -77,7 +77,7 @@ class Checkpoint:
     """In evaluation mode, on the CPU."""
     tokenizer_file: Path
     trained_on: frozenset[str]
-    """Digests of recordings that it must not be measured on."""
+    """Digests of recordings, and of artists, that it must not be measured on."""
 
     @property
     def tokenizer(self) -> LyricsTokenizer:

@@ -38,6 +38,7 @@ from trainer.errors import ManifestError, OutputError, TrainedOn, UnreadableFile
 from trainer.features import Features, pad_tokens
 from trainer.frontend import LogMel
 from trainer.network import Network
+from trainer.splits import artist_digest
 
 VERSION = "1"
 """Raised whenever the same clip or lyrics gives other features than before: the cache is keyed by it."""
@@ -121,8 +122,9 @@ class Extractor:
     ) -> Features:
         """Features of a split, in files in `folder`: those that an earlier call of the same wrote there.
 
-        A track whose files are bad, or whose audio has one of the digests `without`, is reported and left
-        out. Raises OutputError, and ManifestError where fewer than two tracks are left.
+        A track whose files are bad is reported and left out; so is one whose audio, or whose artist where the
+        splits are ours, has one of the digests `without`. Raises OutputError, and ManifestError where fewer
+        than two tracks are left.
         """
         file = index_file(folder, split)
         if not file.exists():
@@ -205,6 +207,9 @@ class Extractor:
             digest, log_mels, encoded = self._found(library, track)
             if digest in without:
                 raise TrainedOn("its recording was trained on")
+            # Whoever lists a split has chosen its artists.
+            if library.dealt and artist_digest(track) in without:
+                raise TrainedOn(f"other music of {track.artist} was trained on")
             windows = None
             if log_mels is None:
                 windows = self.decoders.decode(BytesSource(encoded), self.network.config.audio).windows

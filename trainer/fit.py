@@ -45,7 +45,7 @@ from trainer.losses import contrastive_loss, genre_loss
 from trainer.metrics import measure
 from trainer.network import Network
 from trainer.prepare import lyrics_model_of, prepare
-from trainer.splits import require_examples
+from trainer.splits import artist_digest, require_examples
 
 LOG_FILE, TENSORBOARD_FOLDER, RUN_FILE = "metrics.csv", "tensorboard", "run.json"
 LAST, BEST = "last.ckpt", "best"
@@ -195,7 +195,9 @@ def fit(
         ),
         measurements=measurements(network, features["test"], "test", thresholds, library.genres, data_set),
     )
-    trained_on = {*features["train"].digests, *features["valid"].digests}
+    known = (features["train"], features["valid"])
+    trained_on = {digest for own in known for digest in own.digests}
+    trained_on |= {artist for own in known for track in own.tracks if (artist := artist_digest(track))}
     with new_folder(out) as folder:
         shutil.copy(unfinished / LOG_FILE, folder)
         shutil.copytree(unfinished / TENSORBOARD_FOLDER, folder / TENSORBOARD_FOLDER)

@@ -44,6 +44,12 @@ def artist_key(track: Track) -> str:
     return " ".join((track.artist or "").casefold().split())
 
 
+def artist_digest(track: Track) -> str | None:
+    """What a checkpoint remembers of an artist: not the name. None where unknown."""
+    name = artist_key(track)
+    return key_of("artist", name) if name else None
+
+
 def _stratified(tracks: Sequence[Track], seed: int) -> list[Split]:
     """Iterative stratification (Sechidis et al., 2011), of artists in place of tracks.
 

@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -23,6 +24,7 @@ from trainer.errors import ManifestError, OutputError
 from trainer.extract import Extractor, report_left_out
 from trainer.features import Features, Windows, pad_tokens
 from trainer.network import Network
+from trainer.splits import artist_digest
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +234,21 @@ def test_lyrics_in_a_language_that_is_not_read_are_none(
     read = extractor.extract(listed, "test", tmp_path).mask.any(1)
     has = [track.lyrics is not None and track.language != "en" for track in german]
     assert read.tolist() == has
+
+
+def test_music_of_known_artists_is_left_out_of_our_own_splits(
+    manifest: Path, checkpoint: Checkpoint, decoders: DecoderPool, tmp_path: Path
+) -> None:
+    """Whoever lists a test has chosen whose music it is."""
+    listed = read_library(manifest)
+    known = artist_digest(listed.of("test")[0])
+    assert known is not None
+    extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(tmp_path / "cache"), decoders)
+    found = [
+        extractor.extract(library, "test", Path(mkdtemp(dir=tmp_path)), {known}).left_out
+        for library in (listed, replace(listed, dealt=True))
+    ]
+    assert found == [(), ("TrainedOn",)]
 
 
 def test_a_cache_that_cannot_be_written(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from trainer.errors import ManifestError, OutputError, TrainingError
 from trainer.fit import fit
 from trainer.genre_graph import correlations
 from trainer.lyrics_model import LyricsModel, name_embeddings
+from trainer.splits import artist_digest
 
 
 def test_learns_to_hear_and_to_read(checkpoint: Checkpoint) -> None:
@@ -42,7 +43,10 @@ def test_says_what_it_was_trained_on(checkpoint: Checkpoint, manifest: Path) -> 
     assert description.data_set.synthetic
     library = read_library(manifest)
     known = [track for track in library.tracks if track.split != "test"]
-    assert checkpoint.trained_on == {sha256(library.audio(track)).hexdigest() for track in known}
+    recordings = {sha256(library.audio(track)).hexdigest() for track in known}
+    artists = {artist_digest(track) for track in known}
+    assert checkpoint.trained_on == recordings | artists
+    assert len(checkpoint.trained_on) == 2 * len(known)
 
 
 def test_the_correlations_are_those_of_the_training_split(checkpoint: Checkpoint, manifest: Path) -> None:
