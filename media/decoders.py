@@ -51,6 +51,9 @@ from schemas.bundle import AudioInput
 START_SECONDS = 60.0
 """A process that has not loaded its code by then never will."""
 
+RECYCLE_AFTER = 1000
+"""Tracks, then a process has its successor: what a codec leaks stays small."""
+
 READ_TIMES = 4
 """How often, all in all, a file may be read: indexes and seeks read parts of it again."""
 
@@ -71,7 +74,9 @@ MEDIA_ERRORS = {error.__name__: error for error in MediaError.__subclasses__()}
 class DecoderPool:
     """Up to `processes` tracks are decoded at once. Safe to share between threads; a context closes it."""
 
-    def __init__(self, processes: int, *, seconds: float, memory_bytes: int, recycle_after: int) -> None:
+    def __init__(
+        self, processes: int, *, seconds: float, memory_bytes: int, recycle_after: int = RECYCLE_AFTER
+    ) -> None:
         """A track may take `seconds`, not counting what reading its source takes, and `memory_bytes`; a
         process ends after `recycle_after` tracks. One is started now, to see that it can be.
 

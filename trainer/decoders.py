@@ -12,9 +12,6 @@ SECONDS = 60.0
 MEMORY_BYTES = 2 * 2**30
 """What a track may take: as much as a worker allows it."""
 
-RECYCLE_AFTER = 1000
-"""Tracks, then a process has its successor: what FFmpeg may leak ends with it."""
-
 
 @contextmanager
 def decoder_pool(processes: int | None = None) -> Iterator[DecoderPool]:
@@ -24,7 +21,6 @@ def decoder_pool(processes: int | None = None) -> Iterator[DecoderPool]:
             processes or available_cpus(),
             seconds=SECONDS,
             memory_bytes=MEMORY_BYTES,
-            recycle_after=RECYCLE_AFTER,
         ) as pool:
             yield pool
     except DecoderUnavailable as error:

@@ -41,9 +41,6 @@ from worker.track import Labeller
 
 log = logging.getLogger(__name__)
 
-TRACKS_A_DECODER = 1000
-"""A decode process is replaced after so many: what a codec leaks stays small."""
-
 UNFORESEEN_SECONDS = 1.0
 """Before a job is handed back for an error that nobody foresaw: it may come again at once."""
 
@@ -135,7 +132,6 @@ def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller
                 settings.decoders or available_cpus(),
                 seconds=settings.decode_seconds,
                 memory_bytes=settings.decode_memory_bytes,
-                recycle_after=TRACKS_A_DECODER,
             )
         except DecoderUnavailable as error:
             raise ConfigError(f"no decode process can be started: {error}") from error
