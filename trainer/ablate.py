@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -38,7 +39,7 @@ from trainer.cache import Cache, key_of
 from trainer.config import TrainingConfig
 from trainer.corpus.build import MANIFEST, build_corpus
 from trainer.data import SPLITS, Library, read_library
-from trainer.errors import ConfigError, OutputError
+from trainer.errors import ConfigError, OutputError, TrainingError
 from trainer.evaluate import predict, thresholds_of
 from trainer.extract import report_left_out
 from trainer.fit import train
@@ -62,7 +63,8 @@ def ablate(
 ) -> None:
     """Do the runs that `out` lacks, on the tracks of `source` or else of a corpus made for it.
 
-    Raises a TrainerError: an OutputError where `out` holds runs of other settings or other tracks.
+    Raises a TrainerError: an OutputError where `out` holds runs of other settings or other tracks; a
+    TrainingError, once all others are done, where runs cannot be trained.
     """
     if config.fit.devices not in ("auto", 1) or config.fit.nodes != 1:
         raise ConfigError("runs of an ablation have one device each: leave out fit.devices and fit.nodes")
@@ -88,16 +90,25 @@ def ablate(
         "runs at once": processes,
     }
     bench = _Bench(library, config, out, cache, tracks)
-    for count, result in enumerate(_finished(bench, waiting, processes), start=1):
+    failed: list[str] = []
+    for count, (run, result) in enumerate(_finished(bench, waiting, processes), start=1):
+        if isinstance(result, TrainingError):
+            log.warning("%s, seed %d: %s", run.row, run.seed, result)
+            failed.append(run.name)
+            continue
         results.append(result)
-        left = mean(result.seconds for result in results[-count:]) * (len(waiting) - count) / processes
+        seconds = mean(result.seconds for result in results[-count:])
+        left = seconds * (len(waiting) - count) / processes
         log.info(
             "%s, seed %d: accuracy %.3f, F1 %.3f. %d of %d runs done, about %d minutes left",
             *(result.row, result.seed, result.metrics["accuracy"], result.metrics["f1"]),
             *(len(results), len(runs), round(left / 60)),
         )
         _write_tables(out, results, about, config)
-    _write_tables(out, results, about, config)
+    if results:
+        _write_tables(out, results, about, config)
+    if failed:
+        raise TrainingError(f"not trained: {', '.join(failed)}; see the warnings. The tables lack them")
 
 
 def _machine() -> str:
@@ -161,7 +172,14 @@ class _Bench:
         key = key_of(config.model_dump_json(include={"lyrics_model", "max_tokens"}), self.tracks)
         return lyrics_model_of(self.library, self.config, self.out / f"lyrics-{key[:12]}")
 
-    def done(self, run: Run, prepared: Prepared) -> Result:
+    def outcome(self, run: Run, prepared: Prepared) -> Result | TrainingError:
+        """Returned, since one seed that diverges is no fault of the others."""
+        try:
+            return self._done(run, prepared)
+        except TrainingError as error:
+            return error
+
+    def _done(self, run: Run, prepared: Prepared) -> Result:
         started = time.monotonic()
         features, fit = prepared.features, run.config.fit
         lightning.seed_everything(run.seed, verbose=False)
@@ -183,8 +201,11 @@ class _Bench:
         return result
 
 
-def _finished(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Result]:
-    """Results as they come. Several processes have a thread each: the networks are small."""
+Outcome = tuple[Run, Result | TrainingError]
+
+
+def _finished(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Outcome]:
+    """Outcomes as they come. Several processes have a thread each: the networks are small."""
     if not runs:
         return
     make_folder(bench.out / RUNS)
@@ -197,20 +218,25 @@ def _finished(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Re
         report_left_out(prepared.features.values())
         if processes == 1:
             for run in runs:
-                yield bench.done(run, prepared)
+                yield run, bench.outcome(run, prepared)
         else:
             yield from _side_by_side(bench, runs, processes)
     finally:
         shutil.rmtree(bench.scratch, ignore_errors=True)
 
 
-def _side_by_side(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Result]:
+def _side_by_side(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Outcome]:
     # Spawned, not forked: a fork would copy torch's threads' locks as they are.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _start, (bench,)) as pool:
         try:
-            for future in as_completed([pool.submit(_run, run) for run in runs]):
-                yield future.result()
+            waiting = {pool.submit(_run, run): run for run in runs}
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        except BrokenProcessPool as error:
+            raise TrainingError(
+                "a process ended without a word, as where memory is short: lower --processes"
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -235,6 +261,6 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _run(run: Run) -> Result:
+def _run(run: Run) -> Result | TrainingError:
     bench, prepared = _desk
-    return bench.done(run, prepared)
+    return bench.outcome(run, prepared)

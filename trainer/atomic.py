@@ -44,6 +44,8 @@ def new_folder(path: Path) -> Iterator[Path]:
         temporary.chmod(0o755)
         refuse_existing(path)
         temporary.rename(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror or error}): make room") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

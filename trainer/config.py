@@ -195,7 +195,8 @@ class FitConfig(_Part):
         None,
         ge=0,
         le=1,
-        description="Chosen: for each genre the one with the best F1 on validation. Else one for all genres.",
+        description="Chosen: for each genre the one with the best F1 on validation, in the mean over "
+        "resamples. Else one for all genres.",
     )
     positive_focus: float = Field(
         0.0, ge=0, description="Chosen: off. γ₊ of the asymmetric loss (Ridnik et al., 2021)."

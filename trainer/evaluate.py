@@ -13,25 +13,43 @@ from trainer.metrics import best_thresholds, decide, measure, track_means
 from trainer.network import Network
 
 BATCH = 64
+"""Windows at once, unless the device has too little memory."""
 
 WITHHELD = "lyrics withheld"
 
 
 @torch.no_grad()
-def predict(network: Network, features: Features, with_lyrics: bool = True) -> Tensor:
+def predict(
+    network: Network, features: Features, with_lyrics: bool = True, windows_at_once: int = BATCH
+) -> Tensor:
     """Probabilities (tracks, genres): the means over each track's windows."""
     training = network.training
     network.eval()
+    try:
+        windows = _of_windows(network, features, with_lyrics, windows_at_once)
+    except torch.OutOfMemoryError:
+        if windows_at_once == 1:
+            raise
+        windows = None
+    finally:
+        network.train(training)
+    if windows is None:
+        # Not where it was caught: there the error still holds the memory.
+        return predict(network, features, with_lyrics, windows_at_once // 2)
+    return track_means(windows, torch.from_numpy(features.owners))
+
+
+def _of_windows(network: Network, features: Features, with_lyrics: bool, windows_at_once: int) -> Tensor:
+    """Probabilities (windows, genres)."""
     device = network.log_scale.device
     genre_vectors = network.genre_vectors()
     windows = []
-    for log_mel, lyrics, mask, _ in DataLoader(Windows(features), batch_size=BATCH):
+    for log_mel, lyrics, mask, _ in DataLoader(Windows(features), batch_size=windows_at_once):
         read = (mask if with_lyrics else torch.zeros_like(mask)).to(device)
         hidden = network.hidden_states(lyrics.to(device), read)
         output = network.classify(log_mel.to(device), hidden, read, genre_vectors)
         windows.append(output.logits.sigmoid().cpu())
-    network.train(training)
-    return track_means(torch.cat(windows), torch.from_numpy(features.owners))
+    return torch.cat(windows)
 
 
 def thresholds_of(network: Network, valid: Features, fixed: float | None) -> Tensor:

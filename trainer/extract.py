@@ -287,11 +287,11 @@ def _half(x: Tensor) -> Halves:
     return halves
 
 
-def report_left_out(splits: Iterable[Features]) -> None:
-    """The last word on tracks that could not be read: how many, and why."""
+def report_left_out(splits: Iterable[Features], advice: str = "") -> None:
+    """The last word on tracks that could not be read: how many, why, and what to do."""
     splits = list(splits)
     reasons = Counter(reason for features in splits for reason in features.left_out)
     if reasons:
         total = reasons.total() + sum(len(features) for features in splits)
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        log.warning("left out %d of %d tracks: %s", reasons.total(), total, why)
+        log.warning("left out %d of %d tracks: %s%s", reasons.total(), total, why, advice)

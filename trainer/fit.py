@@ -14,6 +14,7 @@
 Machines that train together share the folder of <out>.
 """
 
+import io
 import logging
 import shutil
 import warnings
@@ -24,13 +25,14 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from pydantic import BaseModel
 from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from trainer.atomic import alone, make_folder, new_folder, refuse_existing, write_text
+from trainer.atomic import alone, make_folder, new_file, new_folder, refuse_existing, write_text
 from trainer.augment import mixup, spec_augment
 from trainer.cache import Cache
 from trainer.checkpoint import DataSet, Description, save_checkpoint
@@ -136,6 +138,24 @@ class FitModule(lightning.LightningModule):
                 self.trainer.should_stop = True
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lightning's own are moved here from the system's temporary folder. From another file system that is a
+    copy over the last one, and a run that is killed meanwhile is left with neither.
+    """
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: object = None,  # noqa: ARG002 - Lightning's interface
+    ) -> None:
+        # Into memory first: torch tells of a full disk by no OSError.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        with new_file(Path(path)) as file:
+            file.write(content.getbuffer())
+
+
 class BestEpoch(ModelCheckpoint):
     """Knows the best epoch so far though the folder of a stopped run was moved."""
 
@@ -177,7 +197,9 @@ def fit(
     with alone(unfinished):
         lyrics_model = lyrics_model_of(library, config, unfinished / "lyrics")
         prepared = prepare(library, lyrics_model, config.network, kept, unfinished / "features")
-    report_left_out(prepared.features.values())
+    report_left_out(
+        prepared.features.values(), f"; files mended since are heard once {unfinished} is removed"
+    )
     lightning.seed_everything(config.fit.seed, verbose=False)
     network, features = prepared.network(config.network), prepared.features
     if not train(network, features["train"], features["valid"], config.fit, unfinished):
@@ -239,6 +261,7 @@ def trainer_of(config: FitConfig, callbacks: list[Callback], logger: Logger | No
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         enable_model_summary=False,
         use_distributed_sampler=False,
+        plugins=[WholeCheckpoints()],
     )
 
 
@@ -273,7 +296,7 @@ def train(
         generator=torch.Generator(),
     )
     with warnings.catch_warnings():
-        # Its examples are ready: worker processes would only copy them.
+        # Its examples are ready, in memory or on a disk: worker processes would only copy them.
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         # The frozen lyrics encoder.
         warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")

@@ -13,6 +13,7 @@ from torch import Tensor
 from media.lyrics import clean_lyrics, read_lyrics
 from schemas.bundle import Genre
 from trainer.cache import key_of
+from trainer.errors import UnreadableFile
 from trainer.storage import is_url, read_bytes, version_of
 
 Split = Literal["train", "valid", "test"]
@@ -100,8 +101,10 @@ class Library:
         # As the worker decides.
         if languages and track.language and track.language.lower().split("-")[0] not in languages:
             return ""
-        if is_url(track.lyrics) or track.lyrics.endswith(LYRICS_FILES):
+        if is_url(track.lyrics) or track.lyrics.lower().endswith(LYRICS_FILES):
             return clean_lyrics(read_lyrics(read_bytes(self.folder, track.lyrics)))
+        if "/" in track.lyrics and len(track.lyrics.split()) == 1:
+            raise UnreadableFile(f"lyrics {track.lyrics} look like a path: name a .txt or .lrc file")
         return clean_lyrics(track.lyrics)
 
     def audio(self, track: Track) -> bytes:

@@ -99,16 +99,20 @@ def train_little_bert(config: LittleBert, lyrics: Sequence[str], max_tokens: int
 
 
 def _word_pieces(lyrics: Sequence[str], vocabulary: int, max_tokens: int) -> Tokenizer:
-    """Every character, alone and as a continuation, and the commonest words.
+    """The commonest characters, each alone and as a continuation, and the commonest words.
 
-    Not the tokenizers library's trainer: it numbers pieces in another order each time.
+    Characters take half the vocabulary at most: Chinese has more than fit. Not the tokenizers library's
+    trainer: it numbers pieces in another order each time.
     """
     normalizer, pre_tokenizer = BertNormalizer(lowercase=True), BertPreTokenizer()
     counts = Counter(
         word for text in lyrics for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))
     )
-    characters = sorted(set("".join(counts)))
-    common = sorted(counts, key=lambda word: (-counts[word], word))
+    by_character = Counter[str]()
+    for word, count in counts.items():
+        by_character.update(dict.fromkeys(word, count))
+    characters = sorted(_commonest(by_character)[: vocabulary // 4])
+    common = _commonest(counts)
     pieces = dict.fromkeys([*SPECIAL, *characters, *(f"##{character}" for character in characters), *common])
     vocab = {piece: number for number, piece in enumerate(list(pieces)[:vocabulary])}
 
@@ -121,6 +125,10 @@ def _word_pieces(lyrics: Sequence[str], vocabulary: int, max_tokens: int) -> Tok
     tokenizer.enable_truncation(max_tokens)
     tokenizer.enable_padding(pad_id=vocab[PAD], pad_token=PAD)
     return tokenizer
+
+
+def _commonest(counts: Counter[str]) -> list[str]:
+    return sorted(counts, key=lambda text: (-counts[text], text))
 
 
 def _guess_masked_words(model: BertForMaskedLM, ids: Tensor, config: LittleBert) -> None:

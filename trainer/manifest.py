@@ -25,7 +25,7 @@ FAULTS_SHOWN = 20
 
 log = logging.getLogger(__name__)
 
-Row = str | Mapping[str, Any]
+Row = str | Mapping[str, Any] | ManifestError
 """A line of JSON, or cells by column."""
 
 
@@ -67,6 +67,8 @@ def read_manifest(path: Path, genres: tuple[Genre, ...] | None = None) -> Librar
 
 
 def _track(row: Row) -> Track:
+    if isinstance(row, ManifestError):
+        raise row
     try:
         return Track.model_validate_json(row) if isinstance(row, str) else Track.model_validate(row)
     except ValidationError as error:
@@ -121,9 +123,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
             _require_columns(path, reader.fieldnames or ())
             for row in reader:
                 where = f"line {reader.line_num}"
-                if None in row or None in row.values():
-                    raise ManifestError(f"{path}, {where}: has other columns than the first line")
-                yield where, row
+                whole = None not in row and None not in row.values()
+                yield where, row if whole else ManifestError("has other columns than the first line")
         except csv.Error as error:
             raise ManifestError(f"{path}, line {reader.line_num}: {error}") from error
 

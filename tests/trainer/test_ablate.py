@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,9 @@ from trainer.ablate import RUNS, TABLES_JSON, ablate
 from trainer.ablation_rows import FULL, LAMBDAS, PAPER, Result, planned
 from trainer.ablation_tables import Scores, as_json, as_markdown, differences
 from trainer.config import TrainingConfig, preset
-from trainer.errors import ConfigError, OutputError
+from trainer.errors import ConfigError, OutputError, TrainingError
+from trainer.fit import train
+from trainer.network import Network
 
 RUNS_OF_ONE_SEED = 18
 """Audio only, late fusion, eight combinations, and λ at eight values that are no row already."""
@@ -196,3 +199,21 @@ def test_runs_have_one_device_each(manifest: Path, tmp_path: Path) -> None:
     config = preset("ablation", [*SETTINGS, "fit.devices=2"])
     with pytest.raises(ConfigError, match=r"one device each: leave out fit.devices"):
         ablate(manifest, config, tmp_path / "out", 1, tmp_path / "cache", 1)
+
+
+def test_a_run_that_diverges_holds_up_no_other(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverges(network: Network, *rest: Any, **settings: Any) -> bool:
+        if not network.config.lyrics:
+            raise TrainingError("diverged")
+        return train(network, *rest, **settings)
+
+    monkeypatch.setattr("trainer.ablate.train", diverges)
+    monkeypatch.setattr("trainer.ablate.planned", lambda *_: planned(CONFIG, 1)[:4])
+    out = tmp_path / "out"
+    with pytest.raises(TrainingError, match=r"not trained: audio-only-0; see the warnings"):
+        ablate(manifest, CONFIG, out, 1, tmp_path / "cache", 1)
+    done = {f"{run.name}.json" for run in planned(CONFIG, 1)[:4]} - {"audio-only-0.json"}
+    assert {file.name for file in (out / RUNS).iterdir()} == done
+    assert (out / TABLES_JSON).exists()

@@ -1,5 +1,7 @@
 """A folder appears complete or not at all."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,12 @@ def test_below_a_file(tmp_path: Path) -> None:
         new_folder(tmp_path / "file" / "out"),
     ):
         pass
+
+
+def test_a_full_disk_is_no_stack_trace(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*out \(No space left on device\): make room"),
+        new_folder(tmp_path / "out"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not list(tmp_path.iterdir())

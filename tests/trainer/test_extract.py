@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from media.decode import decode_windows
 from media.decoders import DecoderPool
@@ -21,9 +22,10 @@ from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.data import Library, Track, read_library
 from trainer.decoders import decoder_pool
 from trainer.errors import ManifestError, OutputError
+from trainer.evaluate import predict
 from trainer.extract import Extractor, report_left_out
 from trainer.features import Features, Windows, pad_tokens
-from trainer.network import Network
+from trainer.network import Network, Output
 from trainer.splits import artist_digest
 
 
@@ -267,3 +269,24 @@ def test_features_of_another_encoder_are_not_taken(
         next(other.network.lyrics_encoder.parameters()).add_(1)
     with pytest.raises(OutputError, match=r"another release, or another encoder: remove it"):
         Extractor.of(other.network, other.tokenizer, cache, decoders).extract(library, "test", tmp_path)
+
+
+def test_windows_that_are_too_many_for_the_device(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = checkpoint.network
+    features = extract_test(manifest, checkpoint, tmp_path)
+    expected = predict(network, features)
+    classify = network.classify
+
+    def cramped(log_mel: Tensor, *rest: Tensor) -> Output:
+        if len(log_mel) > most:
+            raise torch.OutOfMemoryError
+        return classify(log_mel, *rest)
+
+    monkeypatch.setattr(network, "classify", cramped)
+    most = 5
+    torch.testing.assert_close(predict(network, features), expected)
+    most = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        predict(network, features)

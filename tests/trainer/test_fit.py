@@ -267,3 +267,48 @@ def test_what_was_mended_is_heard_anew(manifest: Path, tiny: TrainingConfig, tmp
         file.rename(file.with_suffix(".wav"))
     found = fit(copy / manifest.name, config, tmp_path / "out", "tones", synthetic=True)
     assert found.data_set.tracks["train"] == 24
+
+
+def test_a_run_that_stopped_early_and_was_killed_trains_no_more(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter((0.5, 0.4, 0.9))
+    monkeypatch.setattr("trainer.fit.measure", lambda *_: {"map": next(scores), "f1": 0.0})
+    patient = tiny.fit.model_copy(update={"epochs": 6, "patience": 1})
+    config = tiny.model_copy(update={"fit": patient})
+    with monkeypatch.context() as patched:
+        patched.setattr("trainer.fit.thresholds_of", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
+    fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
+    assert _epochs(tmp_path / "out") == 2
+
+
+def interrupted(*_: object) -> Tensor:
+    raise KeyboardInterrupt
+
+
+def test_epochs_are_kept_where_the_temporary_folder_is_another_disk(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is moved between disks is copied, and half a copy is what a killed run would leave."""
+    monkeypatch.setattr("shutil.move", lambda *_: pytest.fail("moved"))
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
+    fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
+    assert load_checkpoint(tmp_path / "out").network
+
+
+def test_a_genre_that_validation_and_test_lack_is_named(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Path(shutil.copytree(manifest.parent, tmp_path / "music")) / manifest.name
+    rows = [json.loads(line) for line in copy.read_text().splitlines()]
+    first = next(row for row in rows if row["split"] == "train")
+    first["genres"].append("polka")
+    copy.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    genres = json.loads((copy.parent / "genres.json").read_text())
+    (copy.parent / "genres.json").write_text(json.dumps([*genres, {"slug": "polka", "name": "Polka"}]))
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
+    fit(copy, config, tmp_path / "out", "tones", synthetic=True)
+    assert "no track of split valid has polka: its threshold stays neutral" in caplog.text
+    assert "no track of split test has polka: nothing says how well it is told" in caplog.text

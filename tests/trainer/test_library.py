@@ -52,3 +52,14 @@ def test_other_genres_are_another_library(manifest: Path) -> None:
     library = read_library(manifest)
     turned = Library(library.folder, library.genres[::-1], library.tracks)
     assert turned.identity != library.identity == read_library(manifest).identity
+
+
+def test_what_looks_like_a_path_is_sung_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "1.TXT").write_text("from a file")
+    rows = [
+        {"track_id": str(number), "lyrics": lyrics} for number, lyrics in enumerate(["1.TXT", "lyrics/1"])
+    ]
+    library = read_manifest(write_rows(tmp_path / "tracks.csv", rows))
+    assert library.lyrics(library.tracks[0]) == "from a file"
+    with pytest.raises(UnreadableFile, match=r"lyrics lyrics/1 look like a path: name a \.txt or \.lrc file"):
+        library.lyrics(library.tracks[1])

@@ -142,3 +142,11 @@ def test_positions_behind_the_paddings(tmp_path: Path) -> None:
     assert load_lyrics_model(str(tmp_path), 10)
     with pytest.raises(LyricsModelError, match=r"reads fewer tokens than 11: lower network.max_tokens"):
         load_lyrics_model(str(tmp_path), 11)
+
+
+def test_a_script_of_many_characters_leaves_room_for_words() -> None:
+    chinese = ["".join(map(chr, range(start, start + 50))) for start in range(0x4E00, 0x5200, 50)]
+    tokenizer = train_little_bert(LITTLE, [*LYRICS, *chinese], 8, seed=0).tokenizer
+    assert tokenizer.encode("love train").tokens == ["[CLS]", "love", "train", "[SEP]"]
+    assert tokenizer.encode(chinese[0][0]).tokens[1] in (chinese[0][0], "[UNK]")
+    assert tokenizer.get_vocab_size() == LITTLE.vocabulary

@@ -164,3 +164,17 @@ def test_a_genre_that_is_many(tmp_path: Path) -> None:
     many = ", ".join(f"Genre {number}" for number in range(20))
     with pytest.raises(ManifestError, match=r"genre 'Genre 0, .* is too long: are these several"):
         read_manifest(write_rows(tmp_path / "tracks.csv", [{**ROWS[0], "genres": many}]))
+
+
+def test_short_rows_are_named_with_all_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [
+        "track_id,audio,lyrics,genres,artist,language",
+        "1,a.mp3",
+        ",b.mp3,,soul,,",
+        "3,c.mp3,,soul,,,more",
+    ]
+    (tmp_path / "tracks.csv").write_text("\n".join(rows))
+    with pytest.raises(ManifestError, match=r"line 2: has other columns .*; 2 other rows are wrong too"):
+        read_manifest(tmp_path / "tracks.csv")
+    assert "line 3: track_id" in caplog.text
+    assert "line 4: has other columns" in caplog.text

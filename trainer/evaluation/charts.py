@@ -30,6 +30,8 @@ PER_INCH_BELOW = 0.28
 """Inches a bar, or a row of a heat map."""
 COLUMNS, ROWS = 4, 3
 """Of the grid of curves."""
+LINES = 17
+"""Genres in a drawing, a line each: with more of them a page's height leaves the names too small."""
 MANY = 25
 """Genres, from which on their names in a small heat map are small."""
 
@@ -67,8 +69,12 @@ def groups(found: Sequence[Group], metrics: Sequence[str]) -> str:
     return _svg(figure)
 
 
-def genres(found: Sequence[GenreFinding]) -> str:
-    """Average precision of each genre with lyrics and without, with intervals."""
+def genres(found: Sequence[GenreFinding]) -> list[str]:
+    """Average precision of each genre with lyrics and without, with intervals, in several drawings."""
+    return [_genres(found[start : start + LINES]) for start in range(0, len(found), LINES)]
+
+
+def _genres(found: Sequence[GenreFinding]) -> str:
     figure, axes = _figure(7, 1 + 1.3 * PER_INCH_BELOW * len(found))
     _intervals(axes, [one.average_precision for one in found], ACCENT, -0.1, "lyrics read")
     _intervals(axes, [one.average_precision_withheld for one in found], FAINT, 0.2, "lyrics withheld")

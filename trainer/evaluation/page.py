@@ -70,7 +70,7 @@ def render(found: Findings) -> str:
             "Genres",
             "How well the scores rank the tracks of each genre. In brackets: the tracks that have it. "
             + genres_note(found),
-            charts.genres(found.genres),
+            *charts.genres(found.genres),
             _genres(found.genres),
         ),
         _section(

@@ -13,11 +13,11 @@ import torch
 
 from tests.trainer.evaluation.labelled import GENRES, labelled_split
 from trainer.evaluation.calibration import calibration
-from trainer.evaluation.charts import curves
+from trainer.evaluation.charts import LINES, curves, genres
 from trainer.evaluation.findings import Findings
 from trainer.evaluation.markdown import markdown
 from trainer.evaluation.measure import measured
-from trainer.evaluation.page import render
+from trainer.evaluation.page import PAGE, render
 from trainer.evaluation.relations import confusions, graphs
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -133,6 +133,16 @@ def test_as_many_panels_as_genres_with_a_curve(findings: Findings) -> None:
     """Thirteen: a drawing of twelve and one more."""
     drawings = curves([*[findings.genres[0]] * 13, findings.genres[3]], tracks=120)
     assert [drawing.count("Electronic") for drawing in drawings] == [12, 1]
+
+
+def test_as_many_genres_in_a_drawing_as_a_page_has_room_for(findings: Findings) -> None:
+    """Music4All has 87 after the paper's filter."""
+    drawings = genres([findings.genres[0]] * 87)
+    assert [drawing.count("Electronic") for drawing in drawings] == [LINES] * 4 + [87 - 4 * LINES]
+    width, height = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawings[0])[0])
+    most = re.search(r"max-width: (\d+)rem.*max-height: (\d+)rem", PAGE, re.DOTALL)
+    assert most
+    assert height / width <= int(most[2]) / int(most[1])
 
 
 def test_a_split_without_confusions(findings: Findings) -> None:
