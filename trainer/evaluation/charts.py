@@ -31,7 +31,7 @@ PER_INCH_BELOW = 0.28
 COLUMNS, ROWS = 4, 3
 """Of the grid of curves."""
 LINES = 17
-"""Genres in a drawing, a line each: with more of them a page's height leaves the names too small."""
+"""Genres in a drawing at most, a line each: more would have a page's height only with small names."""
 MANY = 25
 """Genres, from which on their names in a small heat map are small."""
 
@@ -71,7 +71,8 @@ def groups(found: Sequence[Group], metrics: Sequence[str]) -> str:
 
 def genres(found: Sequence[GenreFinding]) -> list[str]:
     """Average precision of each genre with lyrics and without, with intervals, in several drawings."""
-    return [_genres(found[start : start + LINES]) for start in range(0, len(found), LINES)]
+    parts = np.array_split(np.arange(len(found)), math.ceil(len(found) / LINES))
+    return [_genres([found[at] for at in part]) for part in parts]
 
 
 def _genres(found: Sequence[GenreFinding]) -> str:
