@@ -1,6 +1,8 @@
 """The ablation: its rows, its tables, and that it carries on where it was stopped."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -31,20 +33,22 @@ SETTINGS = [
 CONFIG = preset("ablation", SETTINGS)
 
 
+def ablating(manifest: Path, out: Path) -> list[str]:
+    """The command, with two processes and a cache beside `out`."""
+    program = str(Path(sys.executable).with_name("cogenre-train"))
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    return [
+        *(program, "ablate", str(out), "--source", str(manifest), "--cache", str(out.parent / "cache")),
+        *("--preset", "ablation", "--seeds", "1", "--processes", "2", *settings),
+    ]
+
+
 @pytest.fixture(scope="module")
 def finished(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ablation that was killed with some of its runs done, and carried on."""
     folder = tmp_path_factory.mktemp("ablation")
     out = folder / "out"
-    command = [
-        str(Path(sys.executable).with_name("cogenre-train")),
-        "ablate",
-        str(out),
-        "--source",
-        str(manifest),
-    ]
-    command += ["--preset", "ablation", "--seeds", "1", "--processes", "2", "--cache", str(folder / "cache")]
-    command += [part for setting in SETTINGS for part in ("--set", setting)]
+    command = ablating(manifest, out)
     process = subprocess.Popen(command, start_new_session=True, cwd=ROOT)
     while not list(out.glob(f"{RUNS}/*.json")):
         assert process.poll() is None
@@ -199,6 +203,23 @@ def test_runs_have_one_device_each(manifest: Path, tmp_path: Path) -> None:
     config = preset("ablation", [*SETTINGS, "fit.devices=2"])
     with pytest.raises(ConfigError, match=r"one device each: leave out fit.devices"):
         ablate(manifest, config, tmp_path / "out", 1, tmp_path / "cache", 1)
+
+
+def test_a_process_that_the_kernel_kills_is_no_stack_trace(manifest: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(ablating(manifest, out), stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    while not list(out.glob(f"{RUNS}/*.json")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    runs = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(int(runs[0]), signal.SIGKILL)
+    said = process.communicate()[1]
+    assert process.returncode == 2
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].endswith(
+        "a process ended without a word, as where memory is short: lower --processes"
+    )
 
 
 def test_a_run_that_diverges_holds_up_no_other(
