@@ -64,6 +64,8 @@ def main() -> None:
             _decode(channel)
     except MemoryError:
         channel.send(json.dumps(["out of memory"]).encode())
+    finally:
+        sandbox.leave()
 
 
 def _warm_up() -> None:

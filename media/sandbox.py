@@ -82,6 +82,13 @@ def enter(memory_bytes: int) -> None:
         _refuse(libc, ARCHITECTURES[machine], REFUSED[machine])
 
 
+def leave() -> None:
+    """Before the process ends. Python puts the signal's handler away first, and a last look would kill it:
+    nobody would know why it ended.
+    """
+    signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 def _watch_memory(memory_bytes: int) -> int:
     """Raise MemoryError, at some point of the main thread, above a limit; returns that limit, in bytes."""
     statm = os.open("/proc/self/statm", os.O_RDONLY)

@@ -316,6 +316,12 @@ def test_a_pool_that_cannot_work_says_so_at_once(
         DecoderPool(1, seconds=1, memory_bytes=1 << 29, recycle_after=1)
 
 
+def test_the_watch_does_not_hide_how_a_process_ended(pool: DecoderPool) -> None:
+    """An order that makes no sense stands for a fault of our own."""
+    with pytest.raises(DecoderCrashed, match="its decode process ended with exit code 1"):
+        pool.decode(TONE, AUDIO.model_copy(update={"windows": -1}))
+
+
 def test_no_process_outlives_the_worker() -> None:
     script = """
 import sys, time
