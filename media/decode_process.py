@@ -65,7 +65,7 @@ def main() -> None:
     except MemoryError:
         channel.send(json.dumps(["out of memory"]).encode())
     finally:
-        sandbox.leave()
+        sandbox.stop_watching()
 
 
 def _warm_up() -> None:

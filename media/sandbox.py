@@ -82,13 +82,6 @@ def enter(memory_bytes: int) -> None:
         _refuse(libc, ARCHITECTURES[machine], REFUSED[machine])
 
 
-def leave() -> None:
-    """Before the process ends. Python puts the signal's handler away first, and a last look would kill it:
-    nobody would know why it ended.
-    """
-    signal.setitimer(signal.ITIMER_PROF, 0)
-
-
 def _watch_memory(memory_bytes: int) -> int:
     """Raise MemoryError, at some point of the main thread, above a limit; returns that limit, in bytes."""
     statm = os.open("/proc/self/statm", os.O_RDONLY)
@@ -100,12 +93,19 @@ def _watch_memory(memory_bytes: int) -> int:
 
     def look(*_: object) -> None:
         if in_use() > limit:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            stop_watching()
             raise MemoryError
 
     signal.signal(signal.SIGPROF, look)
     signal.setitimer(signal.ITIMER_PROF, WATCH_SECONDS, WATCH_SECONDS)
     return limit
+
+
+def stop_watching() -> None:
+    """Before the process ends, too: Python puts the signal's handler away first, and a last look would kill
+    it, so that nobody would know why it ended.
+    """
+    signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 class _Program(ctypes.Structure):
