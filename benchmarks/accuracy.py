@@ -18,12 +18,12 @@ from sqlalchemy import text
 
 from schemas.catalog.migrate import migrate
 from schemas.jobs import ObjectRef, TrackJob
-from worker.broker import celery_app
+from storage.client import s3_client
 from worker.catalog.connect import connect
-from worker.demo import running_worker, wait_for
-from worker.enqueue import enqueue
-from worker.local import BUCKET, local_stack
-from worker.s3 import s3_client
+from worker.local.demo import running_worker, wait_for
+from worker.local.stack import BUCKET, local_stack
+from worker.queue.broker import celery_app
+from worker.queue.enqueue import enqueue
 from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
 
 LABELS = text("select track_id, array_agg(genre) as genres from analytics.track_label group by track_id")

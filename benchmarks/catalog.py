@@ -32,10 +32,10 @@ from worker.catalog.models import register_model
 from worker.catalog.refresh import refresh
 from worker.catalog.similarity import probes
 from worker.catalog.tracks import Classified, TrackCatalog
-from worker.labels import LabelRule
-from worker.local import local_stack
-from worker.model import Prediction, Verdict
-from worker.served import COMMIT_GROUP
+from worker.local.stack import local_stack
+from worker.models.labels import LabelRule
+from worker.models.model import Prediction, Verdict
+from worker.models.serving import COMMIT_GROUP
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "analyse.md"

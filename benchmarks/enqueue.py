@@ -23,7 +23,7 @@ from benchmarks.throughput import jobs
 from media.cpus import available_cpus
 from schemas.catalog.migrate import migrate
 from worker.catalog.connect import connect
-from worker.local import local_stack
+from worker.local.stack import local_stack
 from worker.settings import BrokerSettings, CatalogSettings
 
 ROUNDS = 3

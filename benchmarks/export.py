@@ -31,13 +31,13 @@ import typer
 from benchmarks.machine import processor
 from benchmarks.paper_checkpoint import write_paper_checkpoint
 from exporter.bundle import Rounded, write_bundle
-from exporter.frontend_nodes import frontend_nodes
+from exporter.passes.frontend_nodes import frontend_nodes
 from media.cpus import available_cpus
 from schemas.bundle import read_bundle
 from trainer.checkpoint import load_checkpoint
-from trainer.network import Network
-from worker.model import Model, ModelInput
-from worker.session import PROVIDERS, new_session
+from trainer.network.network import Network
+from worker.models.model import Model, ModelInput
+from worker.models.session import PROVIDERS, new_session
 from worker.settings import DEMO_DATA, ModelSettings
 
 RESULTS = Path(__file__).parent / "results" / "export.md"
@@ -50,7 +50,7 @@ LOAD_BOUND = 3.0
 LOAD = """
 import sys, time
 from worker.memory import resident_bytes
-from worker.model import open_bundle
+from worker.models.model import open_bundle
 before, started = resident_bytes(), time.perf_counter()
 model = open_bundle(sys.argv[1])
 print(time.perf_counter() - started, (resident_bytes() - before) / 2**20)

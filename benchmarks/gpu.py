@@ -24,11 +24,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.paper_checkpoint import write_paper_checkpoint
 from exporter.graph import export_graph
-from exporter.half import halve
+from exporter.passes.fp16 import halve
 from schemas.bundle import INPUTS, OUTPUTS
 from trainer.checkpoint import load_checkpoint
-from trainer.network import Network
-from worker.gpu import TF32_OFF
+from trainer.network.network import Network
+from worker.models.gpu import TF32_OFF
 
 RESULTS = Path(__file__).parent / "results" / "gpu.md"
 DEVICE = "cuda"

@@ -15,8 +15,8 @@ from transformers import BertConfig, BertModel
 from schemas.bundle import Genre, Measurement
 from trainer.checkpoint import DataSet, Description, save_checkpoint
 from trainer.config import preset
-from trainer.lyrics_model import SPECIAL
-from trainer.network import Network
+from trainer.network.lyrics_model import SPECIAL
+from trainer.network.network import Network
 
 GENRES = 87
 """As many as the paper's."""

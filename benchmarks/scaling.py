@@ -31,13 +31,13 @@ from benchmarks.throughput import COMMITS, song
 from media.cpus import available_cpus
 from schemas.catalog.migrate import migrate
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
-from tests.worker.faulty_s3 import FaultyS3
-from worker.broker import celery_app
+from storage.client import s3_client
+from tests.faulty_s3 import FaultyS3
 from worker.catalog.connect import connect
-from worker.demo import running_worker, wait_for
-from worker.enqueue import enqueue
-from worker.local import BUCKET, HOST, LocalStack, free_port, local_stack
-from worker.s3 import s3_client
+from worker.local.demo import running_worker, wait_for
+from worker.local.stack import BUCKET, HOST, LocalStack, free_port, local_stack
+from worker.queue.broker import celery_app
+from worker.queue.enqueue import enqueue
 from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
 
 RESULTS = Path(__file__).with_name("results") / "scaling.md"

@@ -20,9 +20,9 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from exporter.frontend_nodes import frontend_nodes
+from exporter.passes.frontend_nodes import frontend_nodes
 from schemas.bundle import read_bundle
-from worker.session import PROVIDERS, new_session
+from worker.models.session import PROVIDERS, new_session
 
 WINDOWS, MELS, FRAMES = 3, 128, 1292
 """Of the preset `paper`."""

@@ -32,13 +32,13 @@ from media.cpus import available_cpus
 from media.decode import decode_windows
 from schemas.catalog.migrate import migrate
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
-from worker.broker import celery_app
+from storage.client import s3_client
 from worker.catalog.connect import connect
-from worker.demo import running_worker, wait_for
-from worker.enqueue import enqueue
-from worker.local import BUCKET, local_stack
-from worker.model import Model, ModelInput
-from worker.s3 import s3_client
+from worker.local.demo import running_worker, wait_for
+from worker.local.stack import BUCKET, local_stack
+from worker.models.model import Model, ModelInput
+from worker.queue.broker import celery_app
+from worker.queue.enqueue import enqueue
 from worker.settings import BrokerSettings, CatalogSettings, ModelSettings
 
 SONGS = 2

@@ -27,18 +27,18 @@ from benchmarks.machine import machine
 from media.cpus import available_cpus
 from media.decode import decode_windows
 from media.tokens import LyricsTokenizer
-from trainer import fit as fitting
-from trainer.cache import Cache
 from trainer.config import LittleBert, TrainingConfig, preset
 from trainer.corpus.build import build_corpus
-from trainer.data import Library, Track, read_library
-from trainer.decoders import decoder_pool
-from trainer.extract import Extractor
-from trainer.features import Example, RandomWindows, pad_tokens
-from trainer.genre_graph import correlations
-from trainer.losses import contrastive_loss, genre_loss
-from trainer.lyrics_model import name_embeddings, train_little_bert
-from trainer.network import Network
+from trainer.data.read import Library, Track, read_library
+from trainer.features.cache import Cache
+from trainer.features.decoders import decoder_pool
+from trainer.features.extract import Extractor
+from trainer.features.features import Example, RandomWindows, pad_tokens
+from trainer.fit import run as fitting
+from trainer.network.genre_graph import correlations
+from trainer.network.losses import contrastive_loss, genre_loss
+from trainer.network.lyrics_model import name_embeddings, train_little_bert
+from trainer.network.network import Network
 
 RESULTS = Path(__file__).with_name("results") / "train.md"
 

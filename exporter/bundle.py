@@ -11,14 +11,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from exporter.buckets import token_buckets
 from exporter.card import model_card
-from exporter.cost import Say, costs_on_noise, costs_on_tracks, refuse_loss
+from exporter.checks.graph_parity import allowed_difference, measure_parity
+from exporter.checks.precision_cost import Say, costs_on_noise, costs_on_tracks, refuse_loss
+from exporter.checks.product_parity import measure_product
+from exporter.checks.scores import Scores, scores_of_network
 from exporter.errors import BundleNameError, PrecisionError
 from exporter.graph import export_graph
-from exporter.half import halve
-from exporter.product import measure_product
-from exporter.quantise import quantise
-from exporter.scores import Scores, scores_of_network
-from exporter.verify import allowed_difference, measure_parity
+from exporter.passes.fp16 import halve
+from exporter.passes.int8 import quantise
 from schemas.bundle import (
     MANIFEST_FILE,
     BundleManifest,
@@ -27,9 +27,9 @@ from schemas.bundle import (
     PrecisionCost,
     sha256_of,
 )
-from trainer.atomic import new_folder
+from storage.atomic import new_folder
 from trainer.checkpoint import Checkpoint
-from trainer.library import Library
+from trainer.data.library import Library
 
 GRAPH_FILE = "model.fp32.onnx"
 HALF_FILE = "model.fp16.onnx"

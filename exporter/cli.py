@@ -50,7 +50,7 @@ def bundle(
     # Torch takes seconds to import: not for --help.
     from exporter.bundle import Rounded, write_bundle
     from trainer.checkpoint import load_checkpoint
-    from trainer.data import read_library
+    from trainer.data.read import read_library
 
     loaded = load_checkpoint(checkpoint)
     labelled = read_library(measure, loaded.description.genres) if measure else None
@@ -89,17 +89,18 @@ def verify(
     ] = None,
 ) -> None:
     """Check a bundle's files, and compare its graphs and `cogenre classify` with the checkpoint."""
-    from exporter import verify as verifying
-    from exporter.product import measure_product
+    from exporter.checks.graph_parity import reference_of
+    from exporter.checks.graph_parity import verify as verify_graphs
+    from exporter.checks.product_parity import measure_product
     from schemas.bundle import read_bundle
     from trainer.checkpoint import load_checkpoint
 
     with console.status("comparing the graphs") as status:
         own = load_checkpoint(checkpoint) if checkpoint else None
-        found = verifying.verify(bundle, own)
+        found = verify_graphs(bundle, own)
         status.update("comparing cogenre classify")
         manifest = read_bundle(bundle)
-        name, reference = verifying.reference_of(bundle, manifest, own)
+        name, reference = reference_of(bundle, manifest, own)
         product = measure_product(bundle, manifest, name, reference)
     for precision, parity in found.items():
         files = product[precision]
@@ -169,7 +170,7 @@ def push(
     url: Annotated[str, typer.Argument(help="s3://bucket/prefix; name and version are added.")],
 ) -> None:
     """Put a bundle into S3, once a version. Goes on where an earlier push was interrupted."""
-    from schemas.transfer import push as put
+    from storage.bundles import push as put
 
     with console.status("pushing"):
         target = put(_s3(), bundle, url)
@@ -182,7 +183,7 @@ def pull(
     out: Annotated[Path, typer.Argument(help="Folder of the bundle; must not exist yet.")],
 ) -> None:
     """Get a bundle from S3 and check every file's hash."""
-    from schemas.transfer import pull as get
+    from storage.bundles import pull as get
 
     with console.status("pulling"):
         manifest = get(_s3(), url, out)

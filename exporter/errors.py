@@ -1,7 +1,9 @@
 """Why a bundle cannot be made or trusted. Each message is one line that says what to do."""
 
+from schemas.errors import CogenreError
 
-class ExporterError(Exception):
+
+class ExporterError(CogenreError):
     """Any of them."""
 
 

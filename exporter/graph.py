@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from exporter.distinct import READ_ONCE, read_once
 from exporter.errors import GraphError
-from exporter.simplify import simplify
+from exporter.passes.distinct import READ_ONCE, read_once
+from exporter.passes.simplify import simplify
 from schemas.bundle import INPUTS, OUTPUTS
-from trainer.network import Network
+from trainer.network.network import Network
 
 OPSET = 18
 """The lowest that the exporter writes without converting, and known to every runtime in use."""

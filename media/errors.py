@@ -1,7 +1,9 @@
 """Why a file cannot be labelled. All but the last are final: trying again gives the same answer."""
 
+from schemas.errors import CogenreError
 
-class MediaError(ValueError):
+
+class MediaError(CogenreError, ValueError):
     """The message is one line for the person who delivered the file."""
 
 

@@ -1,9 +1,17 @@
-"""What can be wrong with data that crosses a process boundary."""
+"""Errors that a person can fix. Each command prints them in one line and exits with code 2."""
 
 
-class ContractError(ValueError):
-    """Data breaks the contract. The message is one line for the person who has to mend it."""
+class CogenreError(Exception):
+    """The message is one line: what is wrong, and what to do."""
+
+
+class ConfigError(CogenreError):
+    """A setting or an argument is wrong, or a service that it names does not work."""
+
+
+class ContractError(CogenreError, ValueError):
+    """Data that crosses a process boundary does not follow its contract."""
 
 
 class BundleError(ContractError):
-    """A model bundle cannot be used: a file is missing or changed, or the manifest is not ours."""
+    """A model bundle cannot be used: a file is missing or changed, or the manifest is not valid."""

@@ -14,7 +14,7 @@ import redis
 from sqlalchemy import Engine, create_engine, text
 
 from schemas.catalog.migrate import migrate
-from worker.local import BUCKET, LocalStack, local_stack
+from worker.local.stack import BUCKET, LocalStack, local_stack
 
 ROOT = Path(__file__).parents[1]
 DEMO_BUNDLE = ROOT / "deploy" / "demo" / "bundle"

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import DEMO_BUNDLE, ROOT
 from tests.worker.processes import running_worker, wait_until
-from worker.local import HOST, free_port
+from worker.local.stack import HOST, free_port
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)

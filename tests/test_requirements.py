@@ -162,7 +162,7 @@ def test_every_import_is_a_dependency_of_our_own(room: str, wanted: list[str]) -
         for path, extra in (
             ("worker/catalog/export.py", "analyse"),
             ("worker/catalog/charts.py", "analyse"),
-            ("worker/local.py", "local"),
+            ("worker/local/stack.py", "local"),
             ("worker/observe/tracing.py", "otel"),
         )
     }

@@ -26,11 +26,11 @@ from transformers import AutoConfig, AutoModel
 
 from media.tokens import LyricsTokenizer
 from schemas.bundle import Genre, Measurement, Probability
-from trainer.audio_model import AudioModel, described_audio_model
 from trainer.config import TrainingConfig
 from trainer.errors import CheckpointError
-from trainer.lyrics_model import without_pooler
-from trainer.network import Network
+from trainer.network.audio_model import AudioModel, described_audio_model
+from trainer.network.lyrics_model import without_pooler
+from trainer.network.network import Network
 
 DESCRIPTION_FILE = "checkpoint.json"
 WEIGHTS_FILE = "weights.safetensors"

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from trainer.atomic import refuse_existing
-from trainer.cache import user_cache
+from storage.atomic import refuse_existing
 from trainer.command import run
 from trainer.config import PresetName, preset
 from trainer.errors import ManifestError, TrainerError
+from trainer.features.cache import user_cache
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Trains a genre model."
@@ -21,7 +21,7 @@ app = typer.Typer(
 console = Console(stderr=True)
 
 SplitName = Literal["train", "valid", "test"]
-"""As in `trainer.library`, which imports torch."""
+"""As in `trainer.data.library`, which imports torch."""
 
 
 @app.callback()
@@ -70,9 +70,9 @@ def fit(
     if not source.exists():
         raise ManifestError(f"there is no {source}: give a manifest, or a folder in Music4All's layout")
     # Torch takes seconds to import: not for a wrong setting.
-    from trainer import fit as fitting
+    from trainer.fit.run import fit as run_fit
 
-    description = fitting.fit(source, config, out, data_set, synthetic, cache or user_cache())
+    description = run_fit(source, config, out, data_set, synthetic, cache or user_cache())
     with_lyrics, without = description.measurements
     table = Table("on the test split", "with lyrics", "lyrics withheld")
     for name, value in with_lyrics.metrics.items():
@@ -105,10 +105,10 @@ def ablate(
     if (source is None) != synthetic:
         raise typer.BadParameter("give either --synthetic or --source")
     config = preset(preset_ or ("ablation" if synthetic else "paper"), list(set_ or []))
-    from trainer import ablate as ablating
+    from trainer.ablation import run as ablation
 
-    ablating.ablate(source, config, out, seeds, cache or user_cache(), processes)
-    Console().print(f"tables written to {out / ablating.TABLES_MARKDOWN}")
+    ablation.ablate(source, config, out, seeds, cache or user_cache(), processes)
+    Console().print(f"tables written to {out / ablation.TABLES_MARKDOWN}")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from schemas.bundle import AudioInput
 from trainer.errors import ConfigError
-from trainer.fourier import fourier_steps
+from trainer.network.fourier import fourier_steps
 
 PresetName = Literal["paper", "small", "ablation"]
 Count = Annotated[int, Field(gt=0)]
@@ -45,10 +45,11 @@ class LittleBert(_Part):
 class NetworkConfig(_Part):
     """The network, and what it hears and reads. Defaults are the `paper` preset.
 
-    What the paper leaves open and is no field is chosen once, where it stands in `trainer.network`: maximum
-    pooling and batch normalisation of the blocks and of the bands they hear, attention around normalised
-    inputs with a residual, unit vectors in the contrastive loss, mean and maximum over tokens in place of
-    flattening (tracks differ in length), rectifiers and row sums of 1 in the graph, whose nodes are centred.
+    What the paper leaves open and is no field is chosen once, where it stands in `trainer.network.network`:
+    maximum pooling and batch normalisation of the blocks and of the bands they hear, attention around
+    normalised inputs with a residual, unit vectors in the contrastive loss, mean and maximum over tokens
+    in place of flattening (tracks differ in length), rectifiers and row sums of 1 in the
+    graph, whose nodes are centred.
     """
 
     audio: AudioInput = Field(

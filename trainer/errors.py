@@ -1,7 +1,9 @@
 """What a person can put right. Each message is one line that says what is wrong and what to do."""
 
+from schemas.errors import CogenreError
 
-class TrainerError(Exception):
+
+class TrainerError(CogenreError):
     """Any of them."""
 
 
@@ -47,7 +49,3 @@ class DecodingError(TrainerError):
 
 class TrainingError(TrainerError):
     """Training cannot go on with these settings."""
-
-
-class OutputError(TrainerError):
-    """What is to be written is there already, or cannot be written."""

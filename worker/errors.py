@@ -4,9 +4,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-
-class ConfigError(Exception):
-    """The service or a command cannot work as it was set up. One line: what is wrong, and what to do."""
+from schemas.errors import ConfigError
 
 
 class BucketUnlisted(ConfigError):
@@ -31,30 +29,6 @@ class JobInvalid(ValueError):
     def of(cls, error: ValidationError) -> Self:
         """Names each part that is wrong."""
         return cls("; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()))
-
-
-class BucketNotAllowed(ValueError):
-    """The job names a bucket that this worker may not read."""
-
-
-class ObjectMissing(ValueError):
-    """S3 has no such object or version."""
-
-
-class ObjectTooLarge(ValueError):
-    """The object has more bytes than a track may have."""
-
-
-class ObjectChanged(Exception):
-    """The object was replaced while it was read. The producer's next job names the new one."""
-
-
-class StorageUnavailable(Exception):
-    """S3 does not answer, or answers that it cannot now. Trying later helps."""
-
-
-class StorageRefuses(StorageUnavailable):
-    """S3 answers no, as it will in a second too: an operator has to act. Trying much later helps."""
 
 
 class WorkerDied(Exception):

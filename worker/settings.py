@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr
 
 from schemas.bundle import Precision
-from worker.errors import ConfigError
+from schemas.settings import Settings
+from storage.settings import StorageSettings
 
 DEMO_DATA = Path(__file__).parents[1] / "deploy" / "demo"
 """The demo's bundle and tracks: in a clone, not in an installed package."""
@@ -18,26 +18,7 @@ LogFormat = Literal["text", "json"]
 S3Urls = Annotated[str, Field(pattern=r"^s3://[^,]+(, *s3://[^,]+)*$")]
 
 
-class _Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="COGENRE_", frozen=True)
-
-    @classmethod
-    def load(cls, **given: Any) -> Self:
-        """What is `given`, and the rest from the environment.
-
-        Raises ConfigError, naming each variable that is missing or wrong.
-        """
-        try:
-            return cls(**given)
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'COGENRE_' + str(part['loc'][0]).upper()}: {part['msg'].lower()}"
-                for part in error.errors()
-            )
-            raise ConfigError(f"{problems} (`cogenre local` prints working settings to try)") from None
-
-
-class CatalogSettings(_Settings):
+class CatalogSettings(Settings):
     """Where the catalog is."""
 
     catalog_url: SecretStr = Field(
@@ -45,7 +26,7 @@ class CatalogSettings(_Settings):
     )
 
 
-class BrokerSettings(_Settings):
+class BrokerSettings(Settings):
     """Where jobs are queued."""
 
     broker_url: SecretStr = Field(description="Redis URL, `redis://:password@host:6379/0`.")
@@ -61,31 +42,7 @@ class BrokerSettings(_Settings):
     )
 
 
-class S3Settings(_Settings):
-    """Which S3. Credentials come from boto3's own places, such as `AWS_ACCESS_KEY_ID`."""
-
-    s3_endpoint_url: str | None = Field(default=None, description="Of an S3-compatible server; unset = AWS.")
-
-
-class StorageSettings(S3Settings):
-    """Where audio and lyrics are."""
-
-    buckets: Annotated[tuple[str, ...], NoDecode] = Field(
-        min_length=1, description="Buckets that may be read, comma-separated. Jobs that name others fail."
-    )
-    max_audio_bytes: int = Field(default=256 * 2**20, gt=0, description="Larger audio files fail.")
-
-    @field_validator("buckets", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
-
-
-class ModelSettings(_Settings):
+class ModelSettings(Settings):
     """Which model runs, and on what."""
 
     bundle: Path | S3Urls = Field(
@@ -127,7 +84,7 @@ class ModelSettings(_Settings):
     )
 
 
-class ObserveSettings(_Settings):
+class ObserveSettings(Settings):
     """How operators see a worker. Spans go where OpenTelemetry's own `OTEL_EXPORTER_OTLP_ENDPOINT` says."""
 
     log_format: LogFormat = Field(default="text", description="Of the log on stderr, one line a record.")

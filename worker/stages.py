@@ -6,18 +6,19 @@ from contextlib import contextmanager
 
 from media.errors import DecoderUnavailable
 from media.source import Source
-from worker.errors import (
-    DeadlinePassed,
-    InferenceFailed,
-    ObjectChanged,
-    StorageUnavailable,
-    TrackError,
-    TryLater,
-)
+from storage.errors import ObjectChanged, ReadDeadlinePassed, StorageUnavailable
+from worker.errors import DeadlinePassed, InferenceFailed, TrackError, TryLater
 from worker.observe.metrics import STAGE_SECONDS
 from worker.observe.tracing import span
 
-PASSING = (StorageUnavailable, ObjectChanged, DecoderUnavailable, InferenceFailed, DeadlinePassed)
+PASSING = (
+    StorageUnavailable,
+    ObjectChanged,
+    ReadDeadlinePassed,
+    DecoderUnavailable,
+    InferenceFailed,
+    DeadlinePassed,
+)
 """What may not be so later, or elsewhere."""
 
 

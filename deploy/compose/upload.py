@@ -8,7 +8,7 @@ The bucket is made where it is missing.
 import sys
 from pathlib import Path
 
-from worker.s3 import s3_client
+from storage.client import s3_client
 
 BUCKET = "music"
 PREFIX = "tracks"

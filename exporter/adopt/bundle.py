@@ -20,12 +20,12 @@ from exporter.bundle import GRAPH_FILE, PACKAGES, TOKENIZER_FILE, check_label, c
 from media.errors import MediaError
 from media.source import BytesSource
 from schemas.bundle import AudioInput, BundleManifest, LyricsInput, sha256_of
-from trainer.atomic import new_folder
-from trainer.data import read_listed
-from trainer.decoders import decoder_pool
+from storage.atomic import new_folder
+from trainer.data.library import Library
+from trainer.data.read import read_listed
 from trainer.errors import UnreadableFile
-from trainer.feature_extractors import hears
-from trainer.library import Library
+from trainer.features.decoders import decoder_pool
+from trainer.network.feature_extractors import hears
 
 UNFITTED = 0.5
 """The threshold of every genre where no labelled tracks are given."""

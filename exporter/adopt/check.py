@@ -12,9 +12,9 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from exporter.adopt.source import Source
 from exporter.adopt.taxonomy import Mapping
-from exporter.cases import Feed, sound
-from exporter.scores import Scores
-from exporter.verify import compare
+from exporter.checks.cases import Feed, sound
+from exporter.checks.graph_parity import compare
+from exporter.checks.scores import Scores
 from schemas.bundle import INPUTS, AudioInput, Parity
 
 LARGEST_DIFFERENCE = 1e-3

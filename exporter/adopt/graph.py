@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from exporter.adopt.source import Source
 from exporter.adopt.taxonomy import Mapping
 from exporter.graph import write_graph
-from trainer.feature_extractors import rebuilt
+from trainer.network.feature_extractors import rebuilt
 
 ANY_TOKENS = 8
 """Lyrics are not read, so their length is free; the exporter wants a bound that is not one."""

@@ -17,7 +17,7 @@ from transformers.utils.hub import cached_file
 
 from exporter.errors import AdoptError
 from schemas.bundle import Weights
-from trainer.pretrained import loading
+from trainer.network.pretrained import loading
 
 Activation = Literal["sigmoid", "softmax"]
 

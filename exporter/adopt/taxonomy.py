@@ -23,8 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from exporter.errors import TaxonomyError
 from schemas.bundle import Genre
+from trainer.data.genres import slug_of
 from trainer.errors import ManifestError
-from trainer.genres import slug_of
 
 
 class Taxonomy(BaseModel):

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from rich.progress import track as progress
 
-from exporter.scores import scores_of_graph
+from exporter.checks.scores import scores_of_graph
 from media.errors import MediaError
 from media.source import BytesSource
 from schemas.bundle import INPUTS, AudioInput, Measurement
-from trainer.decoders import decoder_pool
+from trainer.data.library import Library
 from trainer.errors import ManifestError, UnreadableFile
-from trainer.library import Library
-from trainer.metrics import best_thresholds, decide, measure
+from trainer.evaluation.metrics import best_thresholds, decide, measure
+from trainer.features.decoders import decoder_pool
 
 log = logging.getLogger(__name__)
 

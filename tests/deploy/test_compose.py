@@ -17,7 +17,7 @@ from jsonschema import Draft201909Validator
 from schemas.jobs import QUEUE_TRACKS
 from tests.conftest import DEMO_BUNDLE, ROOT
 from tests.deploy.manifests import COMPOSE, compose, stages
-from worker.local import HOST, LocalStack
+from worker.local.stack import HOST, LocalStack
 from worker.settings import WorkerSettings
 
 SCHEMA = ROOT / "tests" / "deploy" / "compose_spec.json"

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from tests.conftest import ROOT
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import wait_until
-from worker.local import HOST, free_port
+from worker.local.stack import HOST, free_port
 
 ROOT_READ_ONLY = 'mount -o remount,bind,ro / && ! touch "$0" 2>/dev/null && exec "$@"'
 UNSHARE = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]

@@ -13,18 +13,19 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from schemas.errors import BundleError
+from schemas.errors import BundleError, ConfigError
 from schemas.jobs import ObjectRef
-from schemas.transfer import push
+from storage.bundles import push
+from storage.client import s3_client
+from storage.errors import ObjectMissing, StorageUnavailable
+from storage.objects import ObjectStore
+from storage.settings import StorageSettings
 from tests.conftest import DEMO_BUNDLE, ROOT
 from tests.worker.processes import wait_until
-from worker.bundle_cache import local_bundle
-from worker.errors import ConfigError, ObjectMissing, StorageUnavailable
-from worker.local import HOST, free_port
-from worker.s3 import s3_client
-from worker.settings import ModelSettings, StorageSettings
-from worker.sources import PATTERN, compiled, from_prefix
-from worker.storage import ObjectStore
+from worker.local.stack import HOST, free_port
+from worker.models.bundle_cache import local_bundle
+from worker.queue.job_sources import PATTERN, compiled, from_prefix
+from worker.settings import ModelSettings
 
 PAGE = (ROOT / "docs" / "security.md").read_text()
 KEY = "track.flac"

@@ -16,8 +16,8 @@ from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS
 from tests.conftest import ROOT
 from tests.deploy.manifests import KUBERNETES, Manifest, environment, find, overlay, pod_specs, render
 from tests.deploy.seen import documented_scraping
-from worker.broker import unacked_key
 from worker.observe.health import STUCK_SECONDS
+from worker.queue.broker import unacked_key
 from worker.settings import BrokerSettings, WorkerSettings
 
 VERSION = "1.34"

@@ -19,11 +19,11 @@ from sqlalchemy import Engine
 
 from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS, TASK_NAME
 from tests.deploy.seen import RULE_FILES, alerts, metric_names, prometheus_queries
-from tests.worker.faulty_s3 import FaultyS3
+from tests.faulty_s3 import FaultyS3
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
-from worker.broker import celery_app
-from worker.local import HOST, LocalStack, free_port
+from worker.local.stack import HOST, LocalStack, free_port
+from worker.queue.broker import celery_app
 from worker.settings import BrokerSettings
 
 pytestmark = pytest.mark.skipif(

@@ -16,11 +16,11 @@ from tests.conftest import ROOT
 from tests.test_docs import BLOCK
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
-from worker.broker import celery_app
-from worker.enqueue import enqueue
-from worker.local import BUCKET, LocalStack
+from worker.local.stack import BUCKET, LocalStack
+from worker.queue.broker import celery_app
+from worker.queue.enqueue import enqueue
+from worker.queue.job_sources import from_fields
 from worker.settings import BrokerSettings
-from worker.sources import from_fields
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 

@@ -9,8 +9,8 @@ from exporter.bundle import Rounded, write_bundle
 from schemas.bundle import AudioInput, Genre, Measurement
 from trainer.checkpoint import Checkpoint, DataSet, Description, load_checkpoint, save_checkpoint
 from trainer.config import FitConfig, LittleBert, NetworkConfig, TrainingConfig
-from trainer.lyrics_model import train_little_bert
-from trainer.network import Network
+from trainer.network.lyrics_model import train_little_bert
+from trainer.network.network import Network
 
 GENRES = (
     Genre(slug="electronic", name="Electronic"),

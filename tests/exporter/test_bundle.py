@@ -6,14 +6,14 @@ import pytest
 
 from exporter.buckets import token_buckets
 from exporter.bundle import write_bundle
+from exporter.checks.graph_parity import LARGEST_DIFFERENCE
 from exporter.errors import BundleNameError, ParityError
-from exporter.verify import LARGEST_DIFFERENCE
 from media.tokens import LyricsTokenizer
 from schemas.bundle import read_bundle
+from storage.errors import OutputError
 from tests.exporter.conftest import CONFIG, write_checkpoint
 from trainer.checkpoint import Checkpoint, load_checkpoint
-from trainer.errors import OutputError
-from worker.model import Model
+from worker.models.model import Model
 from worker.settings import ModelSettings
 
 

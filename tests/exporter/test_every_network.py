@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
-from exporter.cases import Feed
-from exporter.frontend_nodes import ENCODER, frontend_nodes
+from exporter.checks.cases import Feed
 from exporter.graph import export_graph
-from exporter.half import SUMS, halve
-from exporter.quantise import quantise
+from exporter.passes.fp16 import SUMS, halve
+from exporter.passes.frontend_nodes import ENCODER, frontend_nodes
+from exporter.passes.int8 import quantise
 from schemas.bundle import INPUTS, OUTPUTS
+from tests.exporter.checks.test_operators import strangers
 from tests.exporter.conftest import CONFIG
-from tests.exporter.test_operators import strangers
+from tests.trainer.network.test_audio_model import AUDIO_MODELS, heard
 from tests.trainer.networks import build
-from tests.trainer.test_audio_model import AUDIO_MODELS, heard
 from trainer.config import NetworkConfig
 
 NETWORKS: dict[str, dict[str, object]] = {

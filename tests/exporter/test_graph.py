@@ -14,8 +14,8 @@ from exporter.graph import export_graph, write_graph
 from schemas.bundle import INPUTS, OUTPUTS
 from tests.exporter.conftest import CONFIG, LITTLE
 from trainer.checkpoint import Checkpoint
-from trainer.lyrics_model import train_little_bert
-from trainer.network import Network
+from trainer.network.lyrics_model import train_little_bert
+from trainer.network.network import Network
 
 
 @pytest.fixture(scope="module")

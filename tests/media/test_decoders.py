@@ -32,10 +32,10 @@ from media.errors import (
 from media.source import SEEK_BYTES, WHOLE_BYTES, BytesSource
 from schemas.bundle import AudioInput
 from schemas.jobs import ObjectRef
+from storage.errors import ObjectChanged, StorageUnavailable
+from storage.objects import ObjectStore
+from storage.settings import StorageSettings
 from tests.sounds import encode, tone
-from worker.errors import ObjectChanged, StorageUnavailable
-from worker.settings import StorageSettings
-from worker.storage import ObjectStore
 
 RATE = 22_050
 AUDIO = AudioInput(sample_rate=RATE, window_seconds=2, windows=2, picking="spread")

@@ -10,8 +10,8 @@ import pytest
 from schemas.bundle import AudioInput
 from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.config import FitConfig, LittleBert, NetworkConfig, TrainingConfig
-from trainer.fit import fit
-from trainer.storage import client
+from trainer.data.files import client
+from trainer.fit.run import fit
 
 GENRES = [
     {"slug": "tone", "name": "Tone", "parent": None},

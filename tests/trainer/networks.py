@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
-from trainer.audio_model import load_audio_model
 from trainer.config import NetworkConfig
-from trainer.network import Network
+from trainer.network.audio_model import load_audio_model
+from trainer.network.network import Network
 
 GENRES = 4
 VOCABULARY = 50

@@ -8,8 +8,8 @@ from sqlalchemy import Engine, text
 
 from schemas.jobs import QUEUE_TRACKS, TASK_NAME
 from tests.sounds import encode, tone
-from worker.broker import celery_app
-from worker.local import BUCKET
+from worker.local.stack import BUCKET
+from worker.queue.broker import celery_app
 from worker.settings import BrokerSettings
 
 

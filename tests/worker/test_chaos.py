@@ -13,18 +13,18 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from schemas.catalog.migrate import migrate
+from storage.client import s3_client
 from tests.conftest import DEMO_BUNDLE
-from tests.worker.faulty_s3 import FaultyS3
+from tests.faulty_s3 import FaultyS3
 from tests.worker.jobs import job, put_audio
 from tests.worker.processes import WorkerProcess, wait_until
-from worker.broker import celery_app
-from worker.enqueue import enqueue
-from worker.local import LocalStack, local_stack
-from worker.reconcile import reconcile
-from worker.s3 import s3_client
+from worker.local.stack import LocalStack, local_stack
+from worker.queue.broker import celery_app
+from worker.queue.enqueue import enqueue
+from worker.queue.job_sources import from_fields
+from worker.queue.reconcile import reconcile
+from worker.queue.status import Broker
 from worker.settings import BrokerSettings
-from worker.sources import from_fields
-from worker.status import Broker
 
 VISIBILITY_SECONDS = 5
 

@@ -14,7 +14,7 @@ from tests.conftest import DEMO_BUNDLE
 from tests.sounds import encode, tone
 from tests.worker.jobs import count
 from worker.cli import main
-from worker.local import LocalStack
+from worker.local.stack import LocalStack
 
 
 class Ended:

@@ -14,8 +14,8 @@ from sqlalchemy import Engine, text
 
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
-from tests.worker.test_envelope import ENVELOPES, GOOD, HARMFUL_PARTS, MALFORMED
-from worker.lease import Leases
+from tests.worker.queue.test_envelope import ENVELOPES, GOOD, HARMFUL_PARTS, MALFORMED
+from worker.queue.lease import Leases
 
 
 @pytest.fixture

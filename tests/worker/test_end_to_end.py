@@ -17,11 +17,11 @@ from tests.conftest import DEMO_BUNDLE
 from tests.sounds import encode, tone
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
-from worker.broker import celery_app
-from worker.model import open_bundle
-from worker.reconcile import reconcile
+from worker.models.model import open_bundle
+from worker.queue.broker import celery_app
+from worker.queue.reconcile import reconcile
+from worker.queue.status import Broker
 from worker.settings import BrokerSettings
-from worker.status import Broker
 
 DEMO = DEMO_BUNDLE.parent
 

@@ -30,13 +30,13 @@ from sqlalchemy import Engine, text
 from tests.conftest import ROOT
 from tests.worker.jobs import count, job, put_audio
 from tests.worker.processes import wait_until
-from worker.broker import QUEUES, celery_app, unacked_key
-from worker.enqueue import enqueue
-from worker.local import HOST, LocalStack
-from worker.reconcile import reconcile
+from worker.local.stack import HOST, LocalStack
+from worker.queue.broker import QUEUES, celery_app, unacked_key
+from worker.queue.enqueue import enqueue
+from worker.queue.job_sources import from_fields
+from worker.queue.reconcile import reconcile
+from worker.queue.status import Broker
 from worker.settings import BrokerSettings
-from worker.sources import from_fields
-from worker.status import Broker
 
 TRACKS = 150
 VISIBILITY_SECONDS = 5

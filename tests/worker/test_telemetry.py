@@ -6,7 +6,7 @@ from tests.conftest import DEMO_BUNDLE, ROOT
 
 SCRIPT = """
 import sys
-from worker.model import open_bundle
+from worker.models.model import open_bundle
 open_bundle(sys.argv[1])
 """
 

@@ -17,15 +17,15 @@ import numpy as np
 from rich.progress import track as progress
 
 from media.cpus import available_cpus
-from trainer.atomic import new_folder
+from storage.atomic import new_folder
 from trainer.corpus.crossing import crossed
 from trainer.corpus.encode import write_audio
 from trainer.corpus.labels import GENRES, voiced
 from trainer.corpus.performance import perform
 from trainer.corpus.plan import PlannedTrack, plan_tracks
 from trainer.corpus.words import write_lyrics
+from trainer.data.genres import GENRES_FILE
 from trainer.errors import ConfigError
-from trainer.genres import GENRES_FILE
 
 MANIFEST = "manifest.jsonl"
 

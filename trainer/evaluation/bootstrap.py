@@ -25,7 +25,7 @@ class Metrics:
     """Of each resample; not a number where a resample leaves it undefined."""
 
     tracks: dict[str, Tensor]
-    """(R,), by the names of `trainer.metrics.measure`."""
+    """(R,), by the names of `trainer.evaluation.metrics.measure`."""
     genres: dict[str, Tensor]
     """(R, G): f1, average_precision, roc_auc"""
 

@@ -29,7 +29,7 @@ class Group(_Part):
 
     name: str
     tracks: int = Field(gt=0)
-    metrics: dict[str, Estimate] = Field(description="As `trainer.metrics.measure` defines them.")
+    metrics: dict[str, Estimate] = Field(description="As `trainer.evaluation.metrics.measure` defines them.")
 
 
 class Curve(_Part):

@@ -18,7 +18,7 @@ from schemas.bundle import Genre
 from trainer.evaluation.bootstrap import Metrics, estimate, resample, together
 from trainer.evaluation.calibration import calibration_error
 from trainer.evaluation.findings import Curve, Estimate, GenreFinding, Group
-from trainer.metrics import decide, measure, told_apart
+from trainer.evaluation.metrics import decide, measure, told_apart
 
 MOST_POINTS = 100
 """Of a precision-recall curve: a drawing shows no more."""

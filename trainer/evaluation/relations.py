@@ -8,7 +8,7 @@ from torch import Tensor
 
 from schemas.bundle import Genre
 from trainer.evaluation.findings import Confusion, Graphs, Matrix
-from trainer.genre_graph import conditional_probabilities, cosine_similarities
+from trainer.network.genre_graph import conditional_probabilities, cosine_similarities
 
 
 def confusions(accepted: Tensor, labels: Tensor, genres: Sequence[Genre]) -> tuple[Confusion, ...]:

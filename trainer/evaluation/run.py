@@ -14,21 +14,21 @@ from pathlib import Path
 
 import torch
 
-from trainer.atomic import new_folder
-from trainer.cache import Cache
+from storage.atomic import new_folder
 from trainer.checkpoint import load_checkpoint
-from trainer.data import Library, Split, read_library
-from trainer.decoders import decoder_pool
+from trainer.data.read import Library, Split, read_library
 from trainer.errors import ManifestError
-from trainer.evaluate import predict
 from trainer.evaluation.bootstrap import LEVEL
 from trainer.evaluation.calibration import calibration
 from trainer.evaluation.findings import Findings
 from trainer.evaluation.markdown import markdown
 from trainer.evaluation.measure import Labelled, measured
 from trainer.evaluation.page import render
+from trainer.evaluation.quick import predict
 from trainer.evaluation.relations import confusions, graphs
-from trainer.extract import Extractor, report_left_out
+from trainer.features.cache import Cache
+from trainer.features.decoders import decoder_pool
+from trainer.features.extract import Extractor, report_left_out
 
 JSON_FILE, MARKDOWN_FILE, PAGE_FILE = "report.json", "report.md", "report.html"
 

@@ -7,7 +7,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from schemas.catalog.migrate import current_revision, newest_revision
-from worker.errors import ConfigError
+from schemas.errors import ConfigError
 from worker.settings import CatalogSettings
 
 # A server that is gone without a word is noticed within 25 s, be it asked just then or not.

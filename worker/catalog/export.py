@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Engine, text
 
-from worker.errors import ConfigError
+from schemas.errors import ConfigError
 
 BATCH = 10_000
 """Rows in memory at once, and in a row group of Parquet."""

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Engine, text
 
+from schemas.errors import ConfigError
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
-from worker.errors import ConfigError
 
 GENRES_FILE = "genres.json"
 """Beside the manifest, as `cogenre-train fit` wants it."""

@@ -22,8 +22,8 @@ from psycopg.errors import DeadlockDetected
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
+from schemas.errors import ConfigError
 from worker.catalog.models import show_genres
-from worker.errors import ConfigError
 
 MOST_MOVES = 5
 """How often the move is tried: it deadlocks with a worker that says once more of a track what it said."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine, text
 
 from schemas.bundle import BundleManifest
-from worker.errors import ConfigError
+from schemas.errors import ConfigError
 
 
 @dataclass(frozen=True)

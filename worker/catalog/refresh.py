@@ -8,8 +8,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from schemas.catalog.views import materialised_views
+from schemas.errors import ConfigError
 from worker.catalog.similarity import index_embeddings
-from worker.errors import ConfigError
 
 REFRESH_LOCK = 0x72656672657368
 """Held while refreshing: a second refresh at the same time would do the same work again."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from worker.errors import ConfigError
+from schemas.errors import ConfigError
 
 Row = dict[str, Any]
 

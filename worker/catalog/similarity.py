@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from schemas.catalog.migrations.online import at_once
-from worker.errors import ConfigError
+from schemas.errors import ConfigError
 
 INDEXED_FROM = 10_000
 """Tracks from which an index pays; fewer are searched exactly."""

@@ -17,8 +17,8 @@ from sqlalchemy import Engine, text
 from schemas.jobs import TrackJob
 from worker.catalog.jobs import mend, upsert_tracks
 from worker.catalog.models import RegisteredModel
-from worker.labels import Label
-from worker.model import Prediction, Scores, Verdict
+from worker.models.labels import Label
+from worker.models.model import Prediction, Scores, Verdict
 
 # Until the commit no other model can become the current one: `worker.catalog.lifecycle` waits for this lock,
 # and whoever waits for its lock sees the model's new status.

@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from media.errors import MediaError
-from schemas.errors import ContractError
+from schemas.errors import ConfigError, ContractError
 from worker.cli import (
     catalog,
     classify,
@@ -23,7 +23,6 @@ from worker.cli import (
     reconcile,
     service,
 )
-from worker.errors import ConfigError
 
 DENIED = ("42501", "25006")
 """PostgreSQL's insufficient_privilege and read_only_sql_transaction."""

@@ -1,4 +1,4 @@
-"""`cogenre catalog …`: the catalog itself. What it is asked is in `worker.cli.questions`."""
+"""`cogenre catalog …`: the catalog itself. What it is asked is in `worker.cli.queries`."""
 
 from pathlib import Path
 from time import sleep
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from worker.cli import questions
+from worker.cli import queries
 
 app = typer.Typer(no_args_is_help=True, help="The catalog of labels.")
 
@@ -36,8 +36,8 @@ def grant(
     from sqlalchemy.exc import ProgrammingError
 
     from schemas.catalog.access import ROLES, grant
+    from schemas.errors import ConfigError
     from worker.catalog.connect import connect_migrated
-    from worker.errors import ConfigError
     from worker.settings import CatalogSettings
 
     with connect_migrated(CatalogSettings.load()).connect() as connection:
@@ -108,4 +108,4 @@ def report(
     Console(highlight=False, soft_wrap=True).print(f"{file}", markup=False)
 
 
-questions.register(app)
+queries.register(app)

@@ -27,8 +27,8 @@ def classify(
 ) -> None:
     """Label files with a bundle. No server needed."""
     from media.errors import MediaError
-    from worker.errors import ConfigError
-    from worker.model import open_bundle
+    from schemas.errors import ConfigError
+    from worker.models.model import open_bundle
     from worker.settings import bundle_or_demo
 
     if lyrics is not None and len(files) > 1:

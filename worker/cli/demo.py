@@ -24,7 +24,7 @@ def demo(
     ] = None,
 ) -> None:
     """The whole path on an embedded stack: S3, Redis, worker, Postgres. No server needed."""
-    from worker.demo import run_demo
+    from worker.local.demo import run_demo
 
     _end_on_sigterm()
     raise typer.Exit(run_demo(Console(highlight=False), audio.expanduser() if audio else None))
@@ -34,7 +34,7 @@ def local() -> None:
     """The embedded stack alone, until Ctrl-C; prints the settings to export."""
     from schemas.catalog.migrate import migrate
     from worker.catalog.connect import connect
-    from worker.local import forget_other_servers, local_stack
+    from worker.local.stack import forget_other_servers, local_stack
     from worker.settings import CatalogSettings, bundle_or_demo
 
     bundle = bundle_or_demo(None)

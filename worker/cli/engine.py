@@ -19,9 +19,9 @@ def engine(
 ) -> None:
     """Build TensorRT engines ahead of time, on the GPU machine, by the worker's own settings."""
     from schemas.bundle import read_bundle
-    from worker.bundle_cache import local_bundles
-    from worker.bundles import found_bundles
-    from worker.session import built_engine, checked_stack
+    from worker.models.bundle_cache import local_bundles
+    from worker.models.rollout import found_bundles
+    from worker.models.session import built_engine, checked_stack
     from worker.settings import ModelSettings, bundle_or_demo
 
     settings = ModelSettings.load(bundle=bundle_or_demo(bundle), provider="tensorrt")

@@ -54,11 +54,11 @@ def enqueue(
     """Register tracks in the catalog and enqueue them."""
     from redis import RedisError
 
-    from worker.broker import celery_app
+    from schemas.errors import ConfigError
     from worker.catalog.connect import connect_migrated
-    from worker.consume import check_broker
-    from worker.enqueue import enqueue
-    from worker.errors import ConfigError
+    from worker.queue.broker import celery_app
+    from worker.queue.enqueue import enqueue
+    from worker.service import check_broker
     from worker.settings import BrokerSettings, CatalogSettings
 
     if (source is None) == (track_id is None):
@@ -131,9 +131,9 @@ def _jobs(
     pattern: str | None,
     after: str | None,
 ) -> "Iterator[Iterator[TrackJob]]":
-    from worker.errors import ConfigError
-    from worker.s3 import s3_client
-    from worker.sources import PATTERN, compiled, from_fields, from_lines, from_prefix
+    from schemas.errors import ConfigError
+    from storage.client import s3_client
+    from worker.queue.job_sources import PATTERN, compiled, from_fields, from_lines, from_prefix
 
     if source is None:
         if audio is None:
@@ -158,7 +158,7 @@ def _jobs(
 
 @contextmanager
 def _opened(source: str) -> Iterator[TextIO]:
-    from worker.errors import ConfigError
+    from schemas.errors import ConfigError
 
     if source == "-":
         yield sys.stdin
@@ -174,13 +174,13 @@ def _opened(source: str) -> Iterator[TextIO]:
 def _read_events(events: str, pattern: str | None, progress: _Progress) -> None:
     import redis
 
-    from worker.broker import celery_app
+    from storage.client import s3_client
     from worker.catalog.connect import connect_migrated
-    from worker.consume import check_broker
-    from worker.ingress import read_events
-    from worker.s3 import s3_client
+    from worker.queue.broker import celery_app
+    from worker.queue.job_sources import PATTERN, compiled
+    from worker.queue.s3_events import read_events
+    from worker.service import check_broker
     from worker.settings import BrokerSettings, CatalogSettings
-    from worker.sources import PATTERN, compiled
 
     settings = BrokerSettings.load()
     check_broker(settings)
@@ -196,7 +196,7 @@ def _read_events(events: str, pattern: str | None, progress: _Progress) -> None:
 
 
 def _object(url: str) -> dict[str, str]:
-    from worker.errors import ConfigError
+    from schemas.errors import ConfigError
 
     bucket, _, key = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not bucket or not key:

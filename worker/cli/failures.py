@@ -26,7 +26,7 @@ def list_(
     """Open failures, the newest first, and how many messages no worker could take."""
     from worker.catalog.connect import connect_migrated
     from worker.catalog.failures import open_failures
-    from worker.guard import dead_letters
+    from worker.queue.dead_letters import dead_letters
     from worker.settings import BrokerSettings, CatalogSettings
 
     failures = open_failures(
@@ -64,9 +64,9 @@ def show(
     failure: Annotated[int, typer.Argument(min=1, max=MAX_ID, help="Its id, as `failures list` prints it.")],
 ) -> None:
     """One failure with the job as it was received."""
+    from schemas.errors import ConfigError
     from worker.catalog.connect import connect_migrated
     from worker.catalog.failures import open_failures
-    from worker.errors import ConfigError
     from worker.settings import CatalogSettings
 
     found = open_failures(connect_migrated(CatalogSettings.load()), ids=[failure])
@@ -94,12 +94,12 @@ def replay(
     ] = False,
 ) -> None:
     """Enqueue failed jobs again. A failure stays open until its track is labelled."""
-    from worker.broker import celery_app
+    from schemas.errors import ConfigError
     from worker.catalog.connect import connect_migrated
     from worker.catalog.failures import open_failures
-    from worker.enqueue import enqueue, replayable
-    from worker.errors import ConfigError
-    from worker.guard import push_back
+    from worker.queue.broker import celery_app
+    from worker.queue.dead_letters import push_back
+    from worker.queue.enqueue import enqueue, replayable
     from worker.settings import BrokerSettings, CatalogSettings
 
     if not (failures or stage or error_class or everything or dead):

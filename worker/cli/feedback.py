@@ -33,9 +33,9 @@ def export(
 
     `cogenre-train fit` takes it as it is: it reads s3:// addresses and splits the tracks by artist.
     """
+    from schemas.errors import ConfigError
     from worker.catalog.connect import connect_migrated
     from worker.catalog.feedback import export_feedback
-    from worker.errors import ConfigError
     from worker.settings import CatalogSettings
 
     engine = connect_migrated(CatalogSettings.load())

@@ -7,7 +7,7 @@ def lyrics_in(file: Path) -> str:
     """Raises ConfigError."""
     from media.errors import MediaError
     from media.lyrics import read_lyrics
-    from worker.errors import ConfigError
+    from schemas.errors import ConfigError
 
     try:
         return read_lyrics(file.read_bytes())

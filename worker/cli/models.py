@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from worker.cli.rows import show
+from worker.cli.output import show
 
 app = typer.Typer(no_args_is_help=True, help="Models, from shadow to current to retired.")
 
@@ -107,13 +107,13 @@ def backfill(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from schemas.jobs import QUEUE_BACKFILL
-    from worker.backfill import Backfill
-    from worker.broker import celery_app
     from worker.catalog.connect import connect_migrated
     from worker.catalog.models import check_served
-    from worker.consume import check_broker
+    from worker.queue.backfill import Backfill
+    from worker.queue.broker import celery_app
+    from worker.queue.status import Broker
+    from worker.service import check_broker
     from worker.settings import BrokerSettings, CatalogSettings
-    from worker.status import Broker
 
     settings = BrokerSettings.load()
     engine = connect_migrated(CatalogSettings.load())

@@ -24,13 +24,13 @@ def reconcile(
     from redis import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from worker.broker import celery_app
+    from schemas.errors import ConfigError
     from worker.catalog.connect import connect_migrated
-    from worker.consume import check_broker
-    from worker.errors import ConfigError
-    from worker.reconcile import due, reconcile
+    from worker.queue.broker import celery_app
+    from worker.queue.reconcile import due, reconcile
+    from worker.queue.status import Broker
+    from worker.service import check_broker
     from worker.settings import BrokerSettings, CatalogSettings
-    from worker.status import Broker
 
     settings = BrokerSettings.load()
     engine = connect_migrated(CatalogSettings.load())

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from worker.status import Status
+    from worker.queue.status import Status
 
 REFRESH_SECONDS = 2
 
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def worker() -> None:
     """Label tracks until SIGTERM. Settings come from COGENRE_* variables (docs/settings.md)."""
-    from worker.consume import run_worker
+    from worker.service import run_worker
     from worker.settings import WorkerSettings
 
     for name in ("worker", "celery.worker"):
@@ -44,9 +44,9 @@ def status(
 ) -> None:
     """Queue depth, jobs in flight, rate and failures, as Redis and the catalog say."""
     from worker.catalog.connect import connect_migrated
-    from worker.consume import check_broker
+    from worker.queue.status import Broker, read_status
+    from worker.service import check_broker
     from worker.settings import BrokerSettings, CatalogSettings
-    from worker.status import Broker, read_status
 
     settings = BrokerSettings.load()
     engine = connect_migrated(CatalogSettings.load())
@@ -86,7 +86,7 @@ def status_table(now: "Status") -> Table:
 
 
 def _rows(count: int) -> str:
-    from worker.catalog.queries import COUNTED_BELOW
+    from worker.catalog.status import COUNTED_BELOW
 
     return f"{count:,}" if count < COUNTED_BELOW else f"about {count:,}"
 

@@ -8,7 +8,7 @@ from socket import AF_INET, AF_INET6, has_dualstack_ipv6
 
 from prometheus_client import MetricsHandler
 
-from worker.errors import ConfigError
+from schemas.errors import ConfigError
 from worker.observe.health import Health
 
 

@@ -37,7 +37,7 @@ def _leave_alone(**_: object) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-01-31 12:00:00,000 INFO worker.track ['track-1']: message`, and a traceback under it."""
+    """`2026-01-31 12:00:00,000 INFO worker.pipeline ['track-1']: message`, and a traceback under it."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s%(track)s: %(message)s")

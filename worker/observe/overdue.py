@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.observe.metrics import OVERDUE_TRACKS
-from worker.reconcile import due
-from worker.status import Broker
+from worker.queue.reconcile import due
+from worker.queue.status import Broker
 
 COUNT_SECONDS = 30.0
 """Between two counts."""

@@ -4,9 +4,9 @@ import math
 
 import redis
 
-from worker.broker import QUEUES
 from worker.observe.metrics import DEAD_LIST_MESSAGES, QUEUE_JOBS, QUEUE_OLDEST_SECONDS, UNACKED_JOBS
-from worker.status import Broker
+from worker.queue.broker import QUEUES
+from worker.queue.status import Broker
 
 
 def refresh(broker: Broker) -> None:

@@ -17,17 +17,17 @@ from exporter.adopt.check import LARGEST_DIFFERENCE, measure_parity
 from exporter.adopt.source import load_source
 from exporter.adopt.taxonomy import Taxonomy, mapped
 from exporter.adopt.thresholds import fit_thresholds
+from exporter.checks.graph_parity import verify
 from exporter.cli import main
 from exporter.errors import ParityError
-from exporter.verify import verify
 from schemas.bundle import INPUTS, OUTPUTS, read_bundle
 from tests.exporter.adopt import checkpoints
-from tests.exporter.test_operators import strangers
+from tests.exporter.checks.test_operators import strangers
 from tests.sounds import encode, tone
-from trainer.data import read_listed
+from trainer.data.read import read_listed
 from trainer.errors import ManifestError
-from trainer.metrics import best_thresholds
-from worker.model import open_bundle
+from trainer.evaluation.metrics import best_thresholds
+from worker.models.model import open_bundle
 
 GRAPH = "model.fp32.onnx"
 

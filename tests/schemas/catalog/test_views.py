@@ -12,11 +12,11 @@ from sqlalchemy import Engine, text
 
 from schemas.catalog import views
 from schemas.catalog.views import ViewsInUse, materialised_views, replace_views
+from schemas.errors import ConfigError
 from tests.worker.catalog.labels import job, model, rows
 from tests.worker.processes import wait_until
 from worker.catalog.jobs import Failure, JobCatalog, upsert_tracks
 from worker.catalog.refresh import refresh
-from worker.errors import ConfigError
 
 
 def test_every_table_view_and_column_has_a_comment(catalog: Engine) -> None:

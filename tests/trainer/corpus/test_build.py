@@ -9,11 +9,12 @@ import pytest
 from media.decode import decode_windows
 from media.lyrics import clean_lyrics, read_lyrics
 from schemas.bundle import AudioInput
+from storage.errors import OutputError
 from trainer.corpus.build import build_corpus
 from trainer.corpus.labels import GENRES, PARENTS, SLUGS
 from trainer.corpus.signal import SECONDS
-from trainer.data import SPLITS, read_library
-from trainer.errors import ConfigError, OutputError
+from trainer.data.read import SPLITS, read_library
+from trainer.errors import ConfigError
 
 TRACKS = 24
 

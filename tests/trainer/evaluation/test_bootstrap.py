@@ -9,7 +9,7 @@ from torchmetrics.functional.classification import binary_auroc, binary_average_
 
 from trainer.evaluation import bootstrap
 from trainer.evaluation.bootstrap import estimate, resample, together, weighted
-from trainer.metrics import measure
+from trainer.evaluation.metrics import measure
 
 TRACKS, GENRES = 30, 4
 

@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import binary_average_precision
 from tests.trainer.evaluation.labelled import GENRES, labelled_split
 from trainer.evaluation.findings import GenreFinding, Group
 from trainer.evaluation.measure import MOST_POINTS, Labelled, measured
-from trainer.metrics import decide, measure
+from trainer.evaluation.metrics import decide, measure
 
 LABELLED = labelled_split()
 

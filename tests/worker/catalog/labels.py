@@ -11,8 +11,8 @@ from schemas.bundle import BundleManifest
 from schemas.jobs import ObjectRef, TrackJob
 from worker.catalog.models import register_model
 from worker.catalog.tracks import Classified, TrackCatalog
-from worker.labels import LabelRule
-from worker.model import Prediction, Verdict
+from worker.models.labels import LabelRule
+from worker.models.model import Prediction, Verdict
 
 GENRES = ("rock", "pop", "metal", "jazz")
 START = datetime(2026, 1, 5, tzinfo=UTC)

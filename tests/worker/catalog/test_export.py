@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine
 
+from schemas.errors import ConfigError
 from tests.worker.catalog.labels import model, rows
 from worker.catalog import export as exporting
 from worker.catalog.export import export
 from worker.catalog.refresh import refresh
-from worker.errors import ConfigError
 
 
 @pytest.fixture

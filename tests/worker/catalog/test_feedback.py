@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
+from schemas.errors import ConfigError
 from schemas.jobs import InlineLyrics, ObjectRef
 from tests.worker.catalog.labels import Labelling, model, rows
-from trainer.manifest import read_manifest
+from trainer.data.manifest import read_manifest
 from worker.catalog.feedback import Exported, add_feedback, export_feedback
-from worker.errors import ConfigError
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
+from schemas.errors import ConfigError
 from tests.worker.catalog.labels import GENRES, Labelling, manifest, model, rows, shown
 from tests.worker.processes import wait_until
 from worker.catalog.lifecycle import models, promote, retire
 from worker.catalog.models import register_model
 from worker.catalog.refresh import refresh
-from worker.errors import ConfigError
 
 
 @pytest.fixture

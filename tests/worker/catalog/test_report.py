@@ -17,12 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sqlalchemy import Engine, text
 
+from schemas.errors import ConfigError
 from tests.worker.catalog.labels import model
 from worker.catalog import charts
 from worker.catalog.feedback import add_feedback
 from worker.catalog.refresh import refresh
 from worker.catalog.report import QUESTIONS, write_report
-from worker.errors import ConfigError
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PHONE = 390

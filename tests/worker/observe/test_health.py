@@ -10,9 +10,9 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+from schemas.errors import ConfigError
 from tests.worker.processes import wait_until
-from worker.batcher import Batcher
-from worker.errors import ConfigError
+from worker.models.batcher import Batcher
 from worker.observe.endpoint import serving
 from worker.observe.health import Health, Heartbeats
 from worker.observe.metrics import TRACKS
@@ -104,7 +104,7 @@ def test_no_port_no_server(health: Health) -> None:
 
 
 def test_a_batchers_thread_beats_idle_and_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.batcher.BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("worker.models.batcher.BEAT_SECONDS", 0.01)
     beats: list[None] = []
     batcher = Batcher[int, int](
         "beating", lambda waiting: [0], lambda group: group, capacity=1, beat=lambda: beats.append(None)

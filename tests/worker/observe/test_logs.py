@@ -10,7 +10,7 @@ from worker.observe.logs import TRACE_ID, TRACK_ID, JsonFormatter, TextFormatter
 
 def record(message: str, *arguments: object, error: BaseException | None = None) -> logging.LogRecord:
     exc_info = (type(error), error, error.__traceback__) if error else None
-    return logging.LogRecord("worker.track", logging.WARNING, __file__, 1, message, arguments, exc_info)
+    return logging.LogRecord("worker.pipeline", logging.WARNING, __file__, 1, message, arguments, exc_info)
 
 
 def test_a_json_record_is_one_line_with_the_job_it_belongs_to() -> None:
@@ -25,7 +25,7 @@ def test_a_json_record_is_one_line_with_the_job_it_belongs_to() -> None:
     assert fields.pop("time").endswith("+00:00")
     assert fields == {
         "level": "WARNING",
-        "logger": "worker.track",
+        "logger": "worker.pipeline",
         "message": "line one\nline two: ä",
         "track_id": "t\n1\ud800",
         "trace_id": "ab" * 16,
@@ -59,7 +59,7 @@ def test_a_track_id_cannot_forge_a_line_of_text() -> None:
         line = TextFormatter().format(record("message"))
     finally:
         TRACK_ID.reset(token)
-    assert line.endswith(r"WARNING worker.track ['x\n2026 ERROR forged']: message")
+    assert line.endswith(r"WARNING worker.pipeline ['x\n2026 ERROR forged']: message")
     assert "\n" not in line
 
 

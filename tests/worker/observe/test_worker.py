@@ -15,13 +15,13 @@ from prometheus_client import REGISTRY
 
 from schemas.jobs import QUEUE_BACKFILL, TASK_NAME, ObjectRef, TrackJob
 from tests.worker.processes import wait_until
-from worker.broker import celery_app
-from worker.enqueue import publish_jobs
-from worker.local import LocalStack
+from worker.local.stack import LocalStack
 from worker.observe import event_loop
 from worker.observe.delivery import PUBLISHED_AT, QUEUE, committed, delivered, started, waited
 from worker.observe.health import Health
 from worker.observe.logs import TRACE_ID, TRACK_ID
+from worker.queue.broker import celery_app
+from worker.queue.enqueue import publish_jobs
 from worker.settings import BrokerSettings
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -1,0 +1,49 @@
+"""The probabilities that a checkpoint or a graph gives."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from exporter.checks.cases import Feed
+from exporter.errors import GraphError
+from schemas.bundle import INPUTS, OUTPUTS
+from trainer.network.network import Network
+
+Scores = Callable[[Feed], NDArray[np.float64]]
+"""(batch, genres) of a batch of windows."""
+
+
+def scores_of_network(network: Network) -> Scores:
+    """By torch."""
+
+    def scores(feed: Feed) -> NDArray[np.float64]:
+        with torch.no_grad():
+            logits, _ = network(*(torch.from_numpy(feed[name]) for name in INPUTS))
+        return _sigmoid(logits.numpy())
+
+    return scores
+
+
+def scores_of_graph(graph: Path) -> Scores:
+    """By ONNX Runtime on the CPU. Raises GraphError."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own classes have no common base but this
+        reason = str(error).splitlines()[0]
+        raise GraphError(f"{graph.name} does not load: {reason}") from error
+
+    def scores(feed: Feed) -> NDArray[np.float64]:
+        (logits,) = session.run(OUTPUTS[:1], feed)
+        return _sigmoid(logits)
+
+    return scores
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-logits.astype(np.float64)))

@@ -1,0 +1,1 @@
+"""Rewrites of an ONNX graph: simplification, fp16, int8."""

@@ -1,0 +1,27 @@
+"""Settings are `COGENRE_*` environment variables, read through one base class."""
+
+from typing import Any, Self
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.errors import ConfigError
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="COGENRE_", frozen=True)
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """What is `given`, and the rest from the environment.
+
+        Raises ConfigError, naming each variable that is missing or wrong.
+        """
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'COGENRE_' + str(part['loc'][0]).upper()}: {part['msg'].lower()}"
+                for part in error.errors()
+            )
+            raise ConfigError(f"{problems} (`cogenre local` prints working settings to try)") from None

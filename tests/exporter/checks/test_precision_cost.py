@@ -1,0 +1,123 @@
+"""What a precision costs is measured, and too much is refused."""
+
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from exporter.bundle import GRAPH_FILE, INT8_FILE, Rounded, write_bundle
+from exporter.checks.precision_cost import costs_on_tracks, refuse_loss
+from exporter.errors import LossError
+from schemas.bundle import PrecisionCost, read_bundle
+from tests.exporter.tracks import write_tracks
+from tests.exporter.weights import genre_vectors
+from trainer.checkpoint import Checkpoint
+from trainer.data.read import Library, read_library
+from trainer.errors import ManifestError
+
+
+def negated(graph: Path, out: Path) -> None:
+    """A graph that says the opposite: every score s becomes 1 - s."""
+    model = onnx.load(graph)
+    name = genre_vectors(model.graph)
+    (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
+    weight.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weight), weight.name))
+    onnx.save(model, out)
+
+
+@pytest.fixture
+def exported(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export takes seconds: the one that the tests share is its result. Files are classified elsewhere."""
+    monkeypatch.setattr(
+        "exporter.bundle.export_graph", lambda _, file: shutil.copyfile(bundle_folder / GRAPH_FILE, file)
+    )
+    monkeypatch.setattr("exporter.bundle.measure_product", lambda *_: {})
+
+
+@pytest.mark.parametrize(
+    ("changed", "map_loss", "refused"),
+    [(0.005, None, False), (0.006, None, True), (0, 0.005, False), (0, 0.006, True), (0, -1, False)],
+)
+def test_the_limits(changed: float, map_loss: float | None, refused: bool) -> None:
+    cost = PrecisionCost(data_set="tones", inputs=9, changed_decisions=changed, map_loss=map_loss)
+    if refused:
+        with pytest.raises(LossError, match="--allow-loss"):
+            refuse_loss("model.int8.onnx", cost)
+    else:
+        refuse_loss("model.int8.onnx", cost)
+
+
+@pytest.mark.usefixtures("exported")
+def test_no_bundle_of_a_precision_that_changes_labels_unless_told_so(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.bundle.quantise", negated)
+    tracks = labelled(tmp_path, checkpoint)
+    with pytest.raises(LossError, match=r"label decisions and costs .* mAP on tones"):
+        write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Rounded(("int8",), tracks))
+    assert [path.name for path in tmp_path.iterdir()] == ["tones"]
+    write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Rounded(("int8",), allow_loss=True))
+    cost = read_bundle(tmp_path / "out").precision_cost["int8"]
+    assert cost.changed_decisions > 0.1
+    assert cost.data_set == "noise"
+
+
+@pytest.mark.usefixtures("exported")
+def test_fp32_alone_has_no_cost(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    manifest = write_bundle(checkpoint, tmp_path / "out", "tiny", "1")
+    assert manifest.graphs.keys() == {"fp32"}
+    assert manifest.precision_cost == {}
+    assert INT8_FILE not in manifest.files
+
+
+def labelled(folder: Path, checkpoint: Checkpoint) -> Library:
+    (folder / "tones").mkdir()
+    return read_library(write_tracks(folder / "tones"), checkpoint.description.genres)
+
+
+def test_tracks_of_the_validation_split_are_labelled_by_both(
+    bundle_folder: Path,
+    checkpoint: Checkpoint,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tracks = labelled(tmp_path, checkpoint)
+    fp32, opposite = bundle_folder / GRAPH_FILE, tmp_path / "negated.onnx"
+    negated(fp32, opposite)
+    said: list[str] = []
+    found = costs_on_tracks(checkpoint, tracks, fp32, {"fp16": fp32, "int8": opposite}, said.append)
+    assert found["fp16"] == PrecisionCost(data_set="tones, valid", inputs=3, changed_decisions=0, map_loss=0)
+    assert found["int8"].changed_decisions > 0.3
+    (back,) = costs_on_tracks(checkpoint, tracks, opposite, {"fp16": fp32}).values()
+    assert found["int8"].map_loss
+    assert back.map_loss == -found["int8"].map_loss
+    assert said[-1] == "measuring precisions, track 3 of 4"
+    assert "track 4 is left out" in caplog.text
+
+
+def test_genres_that_the_checkpoint_does_not_know_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="polka is not a genre of the checkpoint"):
+        read_library(write_tracks(tmp_path, "polka"), checkpoint.description.genres)
+
+
+def test_a_split_that_cannot_be_read_is_refused(
+    bundle_folder: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    tracks = labelled(tmp_path, checkpoint)
+    for file in tmp_path.rglob("*.flac"):
+        file.unlink()
+    fp32 = bundle_folder / GRAPH_FILE
+    with pytest.raises(ManifestError, match="no track of split valid can be read"):
+        costs_on_tracks(checkpoint, tracks, fp32, {"int8": fp32})
+
+
+@pytest.mark.usefixtures("exported")
+def test_a_bundle_says_what_its_precisions_cost_on_tracks(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    tracks = labelled(tmp_path, checkpoint)
+    write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Rounded(("int8",), tracks))
+    cost = read_bundle(tmp_path / "out").precision_cost["int8"]
+    assert (cost.data_set, cost.inputs) == ("tones, valid", 3)
+    assert cost.map_loss is not None
+    assert f"costs {cost.map_loss:.4f} mAP (tones, valid, 3)" in (tmp_path / "out/README.md").read_text()

@@ -1,0 +1,76 @@
+"""fp16: halves where the work is, fp32 where halves are not enough."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from exporter.bundle import GRAPH_FILE, HALF_FILE
+from exporter.checks.cases import parity_cases
+from exporter.checks.scores import scores_of_graph
+from exporter.passes.fp16 import SUMS
+from exporter.passes.frontend_nodes import frontend_nodes
+from schemas.bundle import AudioInput
+from tests.exporter.weights import genre_vectors
+
+
+@pytest.fixture(scope="module")
+def graph(bundle_folder: Path) -> onnx.GraphProto:
+    onnx.checker.check_model(str(bundle_folder / HALF_FILE))
+    return onnx.shape_inference.infer_shapes(onnx.load(bundle_folder / HALF_FILE)).graph
+
+
+def kinds(graph: onnx.GraphProto) -> dict[str, int]:
+    """Element type of each value and weight."""
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return {value.name: value.type.tensor_type.elem_type for value in values} | {
+        tensor.name: tensor.data_type for tensor in graph.initializer
+    }
+
+
+def test_inputs_and_outputs_are_fp32(graph: onnx.GraphProto) -> None:
+    kind = kinds(graph)
+    assert {kind[name] for name in ("waveform", "logits", "embedding")} == {TensorProto.FLOAT}
+
+
+def test_learned_products_and_convolutions_are_halves(graph: onnx.GraphProto) -> None:
+    kind = kinds(graph)
+    frontend = frontend_nodes(graph)
+    worked = [
+        node
+        for node in graph.node
+        if node.op_type in ("MatMul", "Gemm", "Conv")
+        and node.name not in frontend
+        and genre_vectors(graph) not in node.input
+    ]
+    assert len(worked) > 20
+    assert {kind[name] for node in worked for name in node.input} == {TensorProto.FLOAT16}
+
+
+def test_the_frontend_sums_and_the_logits_are_fp32(graph: onnx.GraphProto) -> None:
+    kind = kinds(graph)
+    frontend = frontend_nodes(graph)
+    assert sum(node.op_type == "MatMul" for node in graph.node if node.name in frontend) == 3
+    whole = [
+        node
+        for node in graph.node
+        if (node.name in frontend or node.op_type in SUMS or genre_vectors(graph) in node.input)
+        # The casts to and from halves.
+        and node.op_type != "Cast"
+    ]
+    halves = [
+        (node.name, name)
+        for node in whole
+        for name in (*node.input, *node.output)
+        if kind.get(name) == TensorProto.FLOAT16
+    ]
+    assert halves == []
+
+
+def test_probabilities_are_near_those_of_fp32(bundle_folder: Path) -> None:
+    audio = AudioInput(sample_rate=8_000, window_seconds=1, windows=2, picking="spread")
+    fp32, fp16 = scores_of_graph(bundle_folder / GRAPH_FILE), scores_of_graph(bundle_folder / HALF_FILE)
+    worst = max(np.abs(fp32(feed) - fp16(feed)).max() for feed in parity_cases(audio, 40, 38))
+    assert 0 < worst < 0.002

@@ -1,0 +1,69 @@
+"""The int8 graph: what is quantised, what is not, and that the worker runs it."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from exporter.bundle import GRAPH_FILE, INT8_FILE
+from exporter.checks.cases import parity_cases
+from exporter.checks.scores import scores_of_graph
+from schemas.bundle import AudioInput, read_bundle
+from worker.models.model import Model, ModelInput
+from worker.settings import ModelSettings
+
+
+@pytest.fixture(scope="module")
+def graph(bundle_folder: Path) -> onnx.GraphProto:
+    return onnx.load(bundle_folder / INT8_FILE).graph
+
+
+def test_every_learned_product_has_eight_bits(graph: onnx.GraphProto) -> None:
+    learned = {tensor.name for tensor in graph.initializer if tensor.name.startswith("val_")}
+    whole = [node for node in graph.node if node.op_type == "MatMul"]
+    assert not [node.name for node in whole if node.input[1] in learned]
+    # Six of the lyrics encoder, one of each projection to tokens, three and three of the attentions.
+    assert sum(node.op_type == "MatMulInteger" for node in graph.node) == 6 + 2 + 6
+
+
+def test_weights_have_a_scale_a_channel_and_seven_bits(graph: onnx.GraphProto) -> None:
+    weights = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.name.endswith("_quantized")]
+    assert weights
+    assert all(weight.dtype == np.int8 and np.abs(weight).max() <= 64 for weight in weights)
+    scales = [t for t in graph.initializer if t.name.startswith("val_") and t.name.endswith("_scale")]
+    assert scales
+    assert all(np.prod(tensor.dims) > 1 for tensor in scales)
+
+
+def test_the_frontend_and_the_logits_stay_whole(graph: onnx.GraphProto) -> None:
+    weights = {tensor.name for tensor in graph.initializer}
+    assert {f"network.frontend.mel.{name}" for name in ("inner", "outer", "mel")} <= weights
+    (last,) = (node for node in graph.node if "logits" in node.output)
+    assert last.op_type == "MatMul"
+    assert last.input[0] == "embedding"
+
+
+def test_probabilities_are_near_those_of_fp32(bundle_folder: Path) -> None:
+    audio = AudioInput(sample_rate=8_000, window_seconds=1, windows=2, picking="spread")
+    fp32, int8 = scores_of_graph(bundle_folder / GRAPH_FILE), scores_of_graph(bundle_folder / INT8_FILE)
+    worst = max(np.abs(fp32(feed) - int8(feed)).max() for feed in parity_cases(audio, 40, 38))
+    assert 0 < worst < 0.01
+
+
+def test_the_worker_runs_it(bundle_folder: Path) -> None:
+    model = Model(ModelSettings(bundle=bundle_folder, precision="int8"))
+    windows = np.random.default_rng(0).normal(0, 0.1, (2, 8_000)).astype(np.float32)
+    track = ModelInput(windows, tuple(model.read("love me tonight", None)[0]))
+    (small,) = model.predict([track])
+    (whole,) = Model(ModelSettings(bundle=bundle_folder)).predict([track])
+    assert model.precision == "int8"
+    assert not np.array_equal(small.scores, whole.scores)
+    np.testing.assert_allclose(small.scores, whole.scores, atol=0.01)
+
+
+def test_a_card_says_what_it_costs(bundle_folder: Path) -> None:
+    cost = read_bundle(bundle_folder).precision_cost["int8"]
+    assert (cost.data_set, cost.inputs, cost.map_loss) == ("noise", 91, None)
+    card = (bundle_folder / "README.md").read_text()
+    assert "Its int8 graph changes 0.00% of the label decisions (noise, 91)." in card

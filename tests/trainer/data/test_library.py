@@ -1,0 +1,65 @@
+"""What the network gets of a track."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainer.tables import write_rows
+from trainer.data.manifest import read_manifest
+from trainer.data.read import Library, read_library
+from trainer.errors import UnreadableFile
+
+
+def test_labels_include_parents(manifest: Path) -> None:
+    library = read_library(manifest)
+    assert library.labels(library.tracks[:4]).tolist() == [
+        [1, 1, 0, 1],
+        [1, 0, 1, 1],
+        [1, 1, 0, 0],
+        [1, 0, 1, 0],
+    ]
+
+
+def test_lyrics_of_a_file_are_clean(manifest: Path) -> None:
+    library = read_library(manifest)
+    assert library.lyrics(library.tracks[0]) == ""
+    assert library.lyrics(library.tracks[1]) == "\n".join(["love heart kiss forever darling"] * 2)
+
+
+def test_lyrics_are_a_path_or_the_words(tmp_path: Path) -> None:
+    (tmp_path / "1.txt").write_text("from a file")
+    texts = ["1.txt", "[Chorus]\nla la", "", "none.txt"]
+    rows = [{"track_id": str(number), "lyrics": lyrics} for number, lyrics in enumerate(texts)]
+    library = read_manifest(write_rows(tmp_path / "tracks.csv", rows))
+    assert [library.lyrics(track) for track in library.tracks[:3]] == ["from a file", "la la", ""]
+    with pytest.raises(UnreadableFile, match=r"cannot read none\.txt"):
+        library.lyrics(library.tracks[3])
+
+
+def test_files_in_s3(tmp_path: Path, s3: Any, bucket: str, stored_in_s3: None) -> None:
+    s3.put_object(Bucket=bucket, Key="songs/1.txt", Body=b"la la")
+    rows = [
+        {"track_id": "1", "audio": f"s3://{bucket}/songs/none.mp3", "lyrics": f"s3://{bucket}/songs/1.txt"}
+    ]
+    library = read_manifest(write_rows(tmp_path / "tracks.csv", rows))
+    assert library.lyrics(library.tracks[0]) == "la la"
+    with pytest.raises(UnreadableFile, match=r"cannot read s3://.*none\.mp3: .*404"):
+        library.audio(library.tracks[0])
+
+
+def test_other_genres_are_another_library(manifest: Path) -> None:
+    library = read_library(manifest)
+    turned = Library(library.folder, library.genres[::-1], library.tracks)
+    assert turned.identity != library.identity == read_library(manifest).identity
+
+
+def test_what_looks_like_a_path_is_sung_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "1.TXT").write_text("from a file")
+    rows = [
+        {"track_id": str(number), "lyrics": lyrics} for number, lyrics in enumerate(["1.TXT", "lyrics/1"])
+    ]
+    library = read_manifest(write_rows(tmp_path / "tracks.csv", rows))
+    assert library.lyrics(library.tracks[0]) == "from a file"
+    with pytest.raises(UnreadableFile, match=r"lyrics lyrics/1 look like a path: name a \.txt or \.lrc file"):
+        library.lyrics(library.tracks[1])

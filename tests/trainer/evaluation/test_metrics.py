@@ -1,0 +1,92 @@
+"""Metrics and decisions against values worked out by hand, or by trying every threshold."""
+
+import pytest
+import torch
+
+from schemas.bundle import Genre
+from trainer.evaluation.metrics import NEUTRAL, best_threshold, best_thresholds, decide, measure, track_means
+
+GENRES = (
+    Genre(slug="techno", name="Techno", parent="electronic"),
+    Genre(slug="electronic", name="Electronic", parent="music"),
+    Genre(slug="music", name="Music"),
+    Genre(slug="rock", name="Rock"),
+)
+
+
+def test_a_track_is_the_mean_of_its_windows() -> None:
+    windows = torch.tensor([[0.2, 1.0], [0.4, 0.0], [0.9, 0.5]])
+    found = track_means(windows, torch.tensor([0, 0, 1]))
+    torch.testing.assert_close(found, torch.tensor([[0.3, 0.5], [0.9, 0.5]]))
+
+
+def test_parents_of_accepted_genres_are_accepted_up_to_the_root() -> None:
+    probabilities = torch.tensor([[0.9, 0.1, 0.1, 0.1], [0.1, 0.6, 0.1, 0.5], [0.1, 0.1, 0.1, 0.1]])
+    accepted = decide(probabilities, torch.tensor([0.5, 0.5, 0.5, 0.5]), GENRES)
+    assert accepted.tolist() == [
+        [True, True, True, False],
+        [False, True, True, True],
+        [False, False, False, False],
+    ]
+
+
+def test_each_genre_has_its_own_threshold_which_is_accepted() -> None:
+    probabilities = torch.tensor([[0.25, 0.5]])
+    flat = (Genre(slug="a", name="A"), Genre(slug="b", name="B"))
+    assert decide(probabilities, torch.tensor([0.25, 0.75]), flat).tolist() == [[True, False]]
+
+
+def f1_at(threshold: float, scores: torch.Tensor, labels: torch.Tensor) -> float:
+    accepted = scores >= threshold
+    hits = float((accepted & labels.bool()).sum())
+    return 2 * hits / float(accepted.sum() + labels.sum())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_threshold_beats_the_fitted_one(seed: int) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    # Rounded, so that scores tie.
+    scores = (torch.rand(40, 3, generator=chance) * 10).round() / 10
+    labels = (torch.rand(40, 3, generator=chance) < scores).float()
+    for own, truth in zip(scores.T, labels.T, strict=True):
+        best = max(f1_at(t / 100, own, truth) for t in range(101))
+        assert f1_at(float(best_threshold(own, truth)), own, truth) == pytest.approx(best)
+
+
+def test_thresholds_hang_on_no_single_track() -> None:
+    """Of different tracks of one kind they are alike, and more so than those of the tracks alone."""
+    chance = torch.Generator().manual_seed(0)
+    alone, fitted = [], []
+    for _ in range(20):
+        labels = (torch.rand(200, 1, generator=chance) < 0.1).float()
+        scores = (labels + torch.randn(200, 1, generator=chance)).sigmoid()
+        alone.append(best_threshold(scores[:, 0], labels[:, 0]))
+        fitted.append(best_thresholds(scores, labels)[0])
+    assert torch.stack(fitted).std() < 0.95 * torch.stack(alone).std()
+    assert torch.stack(fitted).mean() == pytest.approx(float(torch.stack(alone).mean()), abs=0.03)
+
+
+def test_the_same_tracks_have_the_same_thresholds() -> None:
+    scores, labels = torch.rand(50, 2), torch.randint(2, (50, 2)).float()
+    assert torch.equal(best_thresholds(scores, labels), best_thresholds(scores, labels))
+
+
+def test_a_genre_that_cannot_be_told_apart_gets_the_neutral_threshold() -> None:
+    scores = torch.tensor([[0.9, 0.2], [0.8, 0.1]])
+    labels = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+    assert best_thresholds(scores, labels).tolist() == [NEUTRAL, NEUTRAL]
+
+
+def test_metrics_by_hand() -> None:
+    labels = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 0]])
+    accepted = torch.tensor([[1, 0, 0], [0, 1, 1], [0, 0, 0]]).bool()
+    probabilities = torch.tensor([[0.9, 0.4, 0.1], [0.2, 0.8, 0.7], [0.3, 0.5, 0.2]])
+    found = measure(probabilities, accepted, labels)
+    assert found["accuracy"] == pytest.approx((1 / 2 + 1 / 2 + 1) / 3, abs=1e-6)
+    assert found["f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3, abs=1e-6)
+    assert found["micro_f1"] == pytest.approx(2 * 2 / (3 + 3), abs=1e-6)
+    assert found["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3, abs=1e-6)
+    assert found["subset_accuracy"] == pytest.approx(1 / 3, abs=1e-6)
+    # The third genre has no track: it has no ranking.
+    assert found["map"] == pytest.approx((1 + (1 / 1 + 2 / 3) / 2) / 2, abs=1e-6)
+    assert found["roc_auc"] == pytest.approx((1 + 1 / 2) / 2, abs=1e-6)

@@ -1,0 +1,293 @@
+"""From files to features: the same inputs as the worker's, bad files left out, nothing computed twice."""
+
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from media.decode import decode_windows
+from media.decoders import DecoderPool
+from media.tokens import LyricsTokenizer
+from storage.errors import OutputError
+from trainer.checkpoint import Checkpoint, load_checkpoint
+from trainer.data.read import Library, Track, read_library
+from trainer.data.splits import artist_digest
+from trainer.errors import ManifestError
+from trainer.evaluation.quick import predict
+from trainer.features.cache import Cache
+from trainer.features.decoders import decoder_pool
+from trainer.features.extract import Extractor, report_left_out
+from trainer.features.features import Features, Windows, pad_tokens
+from trainer.network.network import Network, Output
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[DecoderPool]:
+    with decoder_pool() as pool:
+        yield pool
+
+
+def extract_test(manifest: Path, checkpoint: Checkpoint, folder: Path) -> Features:
+    with decoder_pool() as decoders:
+        extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(folder / "cache"), decoders)
+        return extractor.extract(read_library(manifest), "test", Path(mkdtemp(dir=folder)))
+
+
+def test_features_are_what_the_network_gets_when_served(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    network, tokenizer = checkpoint.network, checkpoint.tokenizer
+    features = extract_test(manifest, checkpoint, tmp_path)
+    library = read_library(manifest)
+    windows = iter(Windows(features))
+    for track in library.of("test"):
+        clip = decode_windows((manifest.parent / track.audio).read_bytes(), network.config.audio)
+        ids, mask = pad_tokens([tokenizer.encode(library.lyrics(track))], network.config.max_tokens)
+        for waveform in torch.from_numpy(clip.windows):
+            with torch.no_grad():
+                expected, _ = network(waveform[None], ids, mask)
+                log_mel, hidden, kept_mask, labels = (part[None] for part in next(windows))
+                output = network.classify(log_mel, hidden, kept_mask, network.genre_vectors())
+            # Half precision.
+            torch.testing.assert_close(output.logits, expected, atol=2e-2, rtol=1e-2)
+            assert torch.equal(labels, library.labels([track]))
+
+
+def test_owners_and_masks(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    features = extract_test(manifest, checkpoint, tmp_path)
+    tracks = read_library(manifest).of("test")
+    # Tracks last one, two or three seconds; at most two windows of one second are heard.
+    expected = [min(2, 1 + int(track.track_id.removeprefix("track-")) % 3) for track in tracks]
+    assert np.bincount(features.owners).tolist() == expected
+    assert features.mask.any(1).tolist() == [track.lyrics is not None for track in tracks]
+
+
+def test_bad_files_are_reported_and_left_out(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(manifest.parent, tmp_path / "copy")
+    copy = tmp_path / "copy" / manifest.name
+    first, second, third, *_ = read_library(copy).of("test")
+    (copy.parent / first.audio).write_bytes(b"no audio at all")
+    (copy.parent / second.audio).unlink()
+    assert third.lyrics is not None
+    (copy.parent / third.lyrics).write_bytes(b"\xff\x00\xff")
+    with caplog.at_level(logging.WARNING):
+        features = extract_test(copy, checkpoint, tmp_path)
+    assert len(features) == 9
+    assert len(features.labels) == len(features.mask) == len(set(features.owners.tolist())) == 9
+    for track in (first, second, third):
+        assert f"track {track.track_id} is left out" in caplog.text
+    report_left_out([features])
+    assert "left out 3 of 12 tracks: 1 UnsupportedAudio, 1 UnreadableFile, 1 UnreadableLyrics" in caplog.text
+
+
+def test_nothing_readable_ends_the_run(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    shutil.copytree(manifest.parent, tmp_path / "copy")
+    for file in (tmp_path / "copy").glob("*.wav"):
+        file.write_bytes(b"no audio at all")
+    with pytest.raises(ManifestError, match="split test: fewer than two of 12"):
+        extract_test(tmp_path / "copy" / manifest.name, checkpoint, tmp_path)
+
+
+def test_the_tokenizer_of_a_checkpoint_is_the_workers(checkpoint: Checkpoint) -> None:
+    assert isinstance(checkpoint.tokenizer, LyricsTokenizer)
+    assert checkpoint.tokenizer.encode("") == []
+    assert len(checkpoint.tokenizer.encode("love " * 100)) == checkpoint.network.config.max_tokens
+
+
+def test_a_second_run_neither_decodes_nor_reads(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count_work(checkpoint, monkeypatch)
+    first = extract_test(manifest, checkpoint, tmp_path)
+    assert calls == {"decoded": 12, "heard": 12, "read": 1}
+    calls.clear()
+    (tmp_path / "again").mkdir()
+    (tmp_path / "cache").rename(tmp_path / "again" / "cache")
+    second = extract_test(manifest, checkpoint, tmp_path / "again")
+    assert not calls
+    for name in ("log_mels", "owners", "lyrics", "mask", "labels"):
+        assert np.array_equal(getattr(first, name), getattr(second, name)), name
+    assert first.digests == second.digests
+
+
+def test_what_has_changed_is_computed_anew(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(manifest.parent, tmp_path / "copy")
+    copy = tmp_path / "copy" / manifest.name
+    extract_test(copy, checkpoint, tmp_path)
+    calls = count_work(checkpoint, monkeypatch)
+    first, second, *_ = read_library(copy).of("test")
+    shutil.copy(manifest.parent / "track-0.wav", copy.parent / first.audio)
+    (copy.parent / second.audio).rename(copy.parent / "renamed.wav")
+    copy.write_text(copy.read_text().replace(second.audio, "renamed.wav"))
+    extract_test(copy, checkpoint, tmp_path)
+    assert calls == {"decoded": 1, "heard": 1}
+    calls.clear()
+    assert second.lyrics is not None
+    (copy.parent / second.lyrics).write_text("other words")
+    extract_test(copy, checkpoint, tmp_path)
+    assert calls == {"read": 1}
+
+
+def test_another_configuration_or_encoder_has_features_of_its_own(
+    checkpoint: Checkpoint, decoders: DecoderPool, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    def extractor(network: Network) -> Extractor:
+        return Extractor.of(network, checkpoint.tokenizer, Cache(tmp_path), decoders)
+
+    own = extractor(checkpoint.network)
+    other = load_checkpoint(checkpoint_folder).network
+    same = extractor(other)
+    assert (same.hearing, same.reading) == (own.hearing, own.reading)
+    other.config = other.config.model_copy(update={"mels": 64})
+    with torch.no_grad():
+        next(other.lyrics_encoder.parameters()).add_(1)
+    changed = extractor(other)
+    assert changed.hearing != own.hearing
+    assert changed.reading != own.reading
+
+
+def count_work(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts what costs time: clips decoded, clips through the frontend, batches through the encoder."""
+    calls = Counter[str]()
+
+    decode = DecoderPool.decode
+
+    def decoded(*arguments: Any) -> Any:
+        calls["decoded"] += 1
+        return decode(*arguments)
+
+    monkeypatch.setattr(DecoderPool, "decode", decoded)
+    network = checkpoint.network
+    hear, read = network.frontend.forward, network.read
+
+    def heard(*arguments: Any) -> Any:
+        calls["heard"] += 1
+        return hear(*arguments)
+
+    def was_read(*arguments: Any) -> Any:
+        calls["read"] += 1
+        return read(*arguments)
+
+    monkeypatch.setattr(network.frontend, "forward", heard)
+    monkeypatch.setattr(network, "read", was_read)
+    return calls
+
+
+@pytest.mark.usefixtures("stored_in_s3")
+def test_an_object_is_fetched_again_only_when_it_has_changed(
+    manifest: Path,
+    checkpoint: Checkpoint,
+    decoders: DecoderPool,
+    tmp_path: Path,
+    s3: Any,
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = read_library(manifest)
+    tracks = []
+    for track in library.of("test"):
+        s3.upload_file(str(manifest.parent / track.audio), bucket, f"train/{track.audio}")
+        tracks.append(track.model_copy(update={"audio": f"s3://{bucket}/train/{track.audio}"}))
+    stored = Library(library.folder, library.genres, tuple(tracks))
+    cache = Cache(tmp_path / "cache")
+    extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, cache, decoders)
+    first = extractor.extract(stored, "test", Path(mkdtemp(dir=tmp_path)))
+    fetched: list[str] = []
+    whole = Library.audio
+
+    def fetch(own: Library, track: Track) -> bytes:
+        fetched.append(track.track_id)
+        return whole(own, track)
+
+    monkeypatch.setattr(Library, "audio", fetch)
+    assert extractor.extract(stored, "test", Path(mkdtemp(dir=tmp_path))).digests == first.digests
+    assert not fetched
+    changed = tracks[1]
+    s3.upload_file(str(manifest.parent / "track-0.wav"), bucket, changed.audio.split("/", 3)[3])
+    extractor.extract(stored, "test", Path(mkdtemp(dir=tmp_path)))
+    assert fetched == [changed.track_id]
+
+
+def test_lyrics_in_a_language_that_is_not_read_are_none(
+    manifest: Path, checkpoint_folder: Path, decoders: DecoderPool, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(checkpoint_folder)
+    network = checkpoint.network
+    network.config = network.config.model_copy(update={"languages": ("de",)})
+    library = read_library(manifest)
+    german = [
+        track.model_copy(update={"language": language})
+        for track, language in zip(library.of("test"), ["de-AT", "en", None] * 4, strict=True)
+    ]
+    listed = Library(library.folder, library.genres, tuple(german))
+    extractor = Extractor.of(network, checkpoint.tokenizer, Cache(tmp_path / "cache"), decoders)
+    read = extractor.extract(listed, "test", tmp_path).mask.any(1)
+    has = [track.lyrics is not None and track.language != "en" for track in german]
+    assert read.tolist() == has
+
+
+def test_music_of_known_artists_is_left_out_of_our_own_splits(
+    manifest: Path, checkpoint: Checkpoint, decoders: DecoderPool, tmp_path: Path
+) -> None:
+    """Whoever lists a test has chosen whose music it is."""
+    listed = read_library(manifest)
+    known = artist_digest(listed.of("test")[0])
+    assert known is not None
+    extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(tmp_path / "cache"), decoders)
+    found = [
+        extractor.extract(library, "test", Path(mkdtemp(dir=tmp_path)), {known}).left_out
+        for library in (listed, replace(listed, dealt=True))
+    ]
+    assert found == [(), ("TrainedOn",)]
+
+
+def test_a_cache_that_cannot_be_written(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(OutputError, match=r"cannot write to the cache .*--cache"):
+        extract_test(manifest, checkpoint, tmp_path)
+
+
+def test_features_of_another_encoder_are_not_taken(
+    manifest: Path, checkpoint: Checkpoint, checkpoint_folder: Path, decoders: DecoderPool, tmp_path: Path
+) -> None:
+    library, cache = read_library(manifest), Cache(tmp_path / "cache")
+    Extractor.of(checkpoint.network, checkpoint.tokenizer, cache, decoders).extract(library, "test", tmp_path)
+    other = load_checkpoint(checkpoint_folder)
+    with torch.no_grad():
+        next(other.network.lyrics_encoder.parameters()).add_(1)
+    with pytest.raises(OutputError, match=r"another release, or another encoder: remove it"):
+        Extractor.of(other.network, other.tokenizer, cache, decoders).extract(library, "test", tmp_path)
+
+
+def test_windows_that_are_too_many_for_the_device(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = checkpoint.network
+    features = extract_test(manifest, checkpoint, tmp_path)
+    expected = predict(network, features)
+    classify = network.classify
+
+    def cramped(log_mel: Tensor, *rest: Tensor) -> Output:
+        if len(log_mel) > most:
+            raise torch.OutOfMemoryError
+        return classify(log_mel, *rest)
+
+    monkeypatch.setattr(network, "classify", cramped)
+    most = 5
+    torch.testing.assert_close(predict(network, features), expected)
+    most = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        predict(network, features)

@@ -1,0 +1,26 @@
+"""Tracks and their windows, as training takes them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tests.trainer.features.test_extract import extract_test
+from trainer.checkpoint import Checkpoint
+from trainer.features.features import RandomWindows
+
+
+def test_one_window_of_each_track_another_each_time(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    features = extract_test(manifest, checkpoint, tmp_path)
+    examples = RandomWindows(features)
+    assert len(examples) == len(features) == 12
+    torch.manual_seed(0)
+    for track in range(12):
+        own = [
+            torch.from_numpy(mel.astype(np.float32)) for mel in features.log_mels[features.owners == track]
+        ]
+        drawn = [examples[track][0] for _ in range(20)]
+        assert all(any(torch.equal(mel, one) for one in own) for mel in drawn)
+        assert all(any(torch.equal(mel, one) for mel in drawn) for one in own)

@@ -1,0 +1,315 @@
+"""A whole run on tones and words, in seconds."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from storage.errors import OutputError
+from tests.conftest import ROOT
+from tests.trainer.conftest import TINY
+from trainer.checkpoint import Checkpoint, load_checkpoint
+from trainer.config import TrainingConfig
+from trainer.data.read import SPLITS, read_library
+from trainer.data.splits import artist_digest
+from trainer.errors import ManifestError, TrainingError
+from trainer.fit.run import fit
+from trainer.network.genre_graph import correlations
+from trainer.network.lyrics_model import LyricsModel, name_embeddings
+
+
+def test_learns_to_hear_and_to_read(checkpoint: Checkpoint) -> None:
+    with_lyrics, withheld = checkpoint.description.measurements
+    assert (with_lyrics.split, withheld.split) == ("test", "test, lyrics withheld")
+    assert with_lyrics.tracks == withheld.tracks == 12
+    assert with_lyrics.metrics["map"] > 0.9
+    # Pitch needs no lyrics, love songs do.
+    assert 0.5 < withheld.metrics["f1"] < with_lyrics.metrics["f1"]
+
+
+def test_says_what_it_was_trained_on(checkpoint: Checkpoint, manifest: Path) -> None:
+    description = checkpoint.description
+    assert description.genres == read_library(manifest).genres
+    assert description.data_set.tracks == {"train": 24, "valid": 12, "test": 12}
+    assert description.data_set.synthetic
+    library = read_library(manifest)
+    known = [track for track in library.tracks if track.split != "test"]
+    recordings = {sha256(library.audio(track)).hexdigest() for track in known}
+    artists = {artist_digest(track) for track in known}
+    assert checkpoint.trained_on == recordings | artists
+    assert len(checkpoint.trained_on) == 2 * len(known)
+
+
+def test_the_correlations_are_those_of_the_training_split(checkpoint: Checkpoint, manifest: Path) -> None:
+    library = read_library(manifest)
+    tokenizer = Tokenizer.from_file(str(checkpoint.tokenizer_file))
+    lyrics_model = LyricsModel(checkpoint.network.lyrics_encoder, tokenizer)
+    nodes = name_embeddings(lyrics_model, [genre.name for genre in library.genres])
+    expected = correlations(library.labels(library.of("train")), nodes)
+    torch.testing.assert_close(torch.tensor(checkpoint.description.correlations), expected)
+
+
+def test_the_best_epoch_is_kept(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept_after(*scores: float) -> dict[str, Tensor]:
+        """Weights of a run whose epochs score like that."""
+        said = iter(scores)
+        with monkeypatch.context() as patched:
+            patched.setattr("trainer.fit.run.measure", lambda *_: {"map": next(said), "f1": 0.0})
+            fit_config = tiny.fit.model_copy(update={"epochs": len(scores)})
+            config = tiny.model_copy(update={"fit": fit_config})
+            out = tmp_path / str(len(scores))
+            fit(manifest, config, out, "tones", synthetic=True)
+        assert len((out / "metrics.csv").read_text().splitlines()) == 1 + len(scores)
+        return load_checkpoint(out).network.state_dict()
+
+    best, last = kept_after(0.2, 0.9, 0.1), kept_after(0.2, 0.9)
+    assert all(torch.equal(best[name], last[name]) for name in last)
+
+
+def test_the_log_is_there_for_tensorboard(checkpoint_folder: Path) -> None:
+    events = EventAccumulator(str(checkpoint_folder / "tensorboard")).Reload()
+    assert {"train/loss", "valid/map", "valid/f1"} <= set(events.Tags()["scalars"])
+    with (checkpoint_folder / "metrics.csv").open() as file:
+        expected = [float(row["valid/map"]) for row in csv.DictReader(file)]
+    found = [event.value for event in events.Scalars("valid/map")]
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_same_seed_gives_the_same_weights(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:
+    short = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 2})})
+    for name in ("one", "two"):
+        fit(manifest, short, tmp_path / name, "tones", synthetic=True)
+    one, two = (load_checkpoint(tmp_path / name).network.state_dict() for name in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert json.loads((tmp_path / "one" / "checkpoint.json").read_text()) == json.loads(
+        (tmp_path / "two" / "checkpoint.json").read_text()
+    )
+
+
+def test_an_existing_folder_is_not_touched(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(OutputError, match="exists"):
+        fit(manifest, tiny, tmp_path / "out", "tones", synthetic=True)
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+
+
+def test_a_run_that_was_stopped_is_kept_and_carried_on(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    short = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
+    with monkeypatch.context() as patched:
+        patched.setattr("trainer.fit.run.measurements", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(manifest, short, tmp_path / "out", "tones", synthetic=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.unfinished"]
+    with pytest.raises(OutputError, match="other settings"):
+        fit(manifest, tiny, tmp_path / "out", "tones", synthetic=True)
+    fit(manifest, short, tmp_path / "out", "tones", synthetic=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_killed_at_any_moment_it_reaches_the_same_metrics(
+    manifest: Path, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    """The same fit as the fixture's, killed three times: while it prepares, and in two epochs."""
+    out = tmp_path / "out"
+    program = (
+        "from pathlib import Path\n"
+        "from tests.trainer.conftest import TINY\n"
+        "from trainer.fit.run import fit\n"
+        f"fit(Path({str(manifest)!r}), TINY, Path({str(out)!r}), 'tones', synthetic=True)\n"
+    )
+    unfinished = out.with_name("out.unfinished")
+    for reached in (0, 3, 7):
+        process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
+        while _epochs(unfinished) < reached or not unfinished.exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        assert [path.name for path in tmp_path.iterdir()] == ["out.unfinished"]
+    assert _epochs(unfinished) < TINY.fit.epochs
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (out / "metrics.csv").read_text() == (checkpoint_folder / "metrics.csv").read_text()
+    found, expected = (load_checkpoint(folder).description for folder in (out, checkpoint_folder))
+    assert found.measurements == expected.measurements
+    assert found.thresholds == expected.thresholds
+
+
+def _epochs(unfinished: Path) -> int:
+    log = unfinished / "metrics.csv"
+    return len(log.read_text().splitlines()) - 1 if log.exists() else 0
+
+
+def test_a_stopped_run_that_was_moved_knows_its_best_epoch(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(out: Path, epochs: int, *scores: float) -> None:
+        """Stopped in the epoch that has no score."""
+        said = iter(scores)
+
+        def score(*_: object) -> dict[str, float]:
+            if (found := next(said, None)) is None:
+                raise KeyboardInterrupt
+            return {"map": found, "f1": 0.0}
+
+        monkeypatch.setattr("trainer.fit.run.measure", score)
+        config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": epochs})})
+        fit(manifest, config, out, "tones", synthetic=True)
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fitted(tmp_path / "here" / "out", 3, 0.9, 0.2)
+    (tmp_path / "here").rename(tmp_path / "there")
+    fitted(tmp_path / "there" / "out", 3, 0.3)
+    fitted(tmp_path / "whole", 1, 0.9)
+    kept, first = (load_checkpoint(tmp_path / name).network.state_dict() for name in ("there/out", "whole"))
+    assert all(torch.equal(kept[name], first[name]) for name in first)
+
+
+def test_a_run_that_diverges_ends_with_its_epoch(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path
+) -> None:
+    steep = tiny.fit.model_copy(update={"learning_rate": 1e30})
+    config = tiny.model_copy(update={"fit": steep})
+    with pytest.raises(TrainingError, match=r"diverged in epoch \d+: .*Lower fit.learning_rate"):
+        fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
+
+
+def test_the_largest_seed_trains(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:
+    largest = tiny.fit.model_copy(update={"seed": 2**32 - 1, "epochs": 1})
+    found = fit(manifest, tiny.model_copy(update={"fit": largest}), tmp_path / "out", "tones", synthetic=True)
+    assert found.config.fit.seed == 2**32 - 1
+
+
+def test_training_stops_where_validation_no_longer_improves(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter((0.2, 0.5, 0.4, 0.5, 0.9))
+    monkeypatch.setattr("trainer.fit.run.measure", lambda *_: {"map": next(scores), "f1": 0.0})
+    patient = tiny.fit.model_copy(update={"epochs": 6, "patience": 2})
+    config = tiny.model_copy(update={"fit": patient})
+    fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
+    assert _epochs(tmp_path / "out") == 4
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"precision": "bf16-mixed"},
+        {"negative_focus": 2.0, "negative_margin": 0.05},
+        {"masked_bands": 2, "masked_frames": 2, "mixup": 0.1},
+    ],
+    ids=str,
+)
+def test_with_each_switch_it_still_learns(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, switches: dict[str, object]
+) -> None:
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update=switches)})
+    found = fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
+    assert found.measurements[0].metrics["map"] > 0.65
+
+
+def test_a_recording_in_two_of_our_splits_is_left_out_of_the_later(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Path(shutil.copytree(manifest.parent, tmp_path / "music")) / manifest.name
+    rows = [json.loads(line) for line in copy.read_text().splitlines()]
+    copy.write_text("".join(json.dumps(row | {"split": None}) + "\n" for row in rows))
+    library = read_library(copy)
+    counts = {split: len(library.of(split)) for split in SPLITS}
+    first, second = library.of("train")[0], library.of("test")[0]
+    shutil.copy(copy.parent / first.audio, copy.parent / second.audio)
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
+    found = fit(copy, config, tmp_path / "out", "tones", synthetic=True)
+    assert found.data_set.tracks == counts | {"test": counts["test"] - 1}
+    assert f"track {second.track_id} is left out: its recording was trained on" in caplog.text
+
+
+def test_a_genre_whose_only_track_is_bad_ends_no_run(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Path(shutil.copytree(manifest.parent, tmp_path / "music")) / manifest.name
+    rows = [json.loads(line) for line in copy.read_text().splitlines()]
+    rows[0]["genres"] = ["polka"]
+    copy.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    genres = json.loads((copy.parent / "genres.json").read_text())
+    (copy.parent / "genres.json").write_text(json.dumps([*genres, {"slug": "polka", "name": "Polka"}]))
+    (copy.parent / rows[0]["audio"]).write_bytes(b"no audio at all")
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
+    found = fit(copy, config, tmp_path / "out", "tones", synthetic=True)
+    assert found.data_set.tracks["train"] == 23
+    assert "every training track of polka is left out: not learned" in caplog.text
+    assert load_checkpoint(tmp_path / "out").description.genres[-1].slug == "polka"
+
+
+def test_what_was_mended_is_heard_anew(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(manifest.parent, tmp_path / "music"))
+    away = [file.rename(file.with_suffix(".away")) for file in copy.glob("*.wav")]
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
+    with pytest.raises(ManifestError, match="fewer than two of 24 tracks are left"):
+        fit(copy / manifest.name, config, tmp_path / "out", "tones", synthetic=True)
+    for file in away:
+        file.rename(file.with_suffix(".wav"))
+    found = fit(copy / manifest.name, config, tmp_path / "out", "tones", synthetic=True)
+    assert found.data_set.tracks["train"] == 24
+
+
+def test_a_run_that_stopped_early_and_was_killed_trains_no_more(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter((0.5, 0.4, 0.9))
+    monkeypatch.setattr("trainer.fit.run.measure", lambda *_: {"map": next(scores), "f1": 0.0})
+    patient = tiny.fit.model_copy(update={"epochs": 6, "patience": 1})
+    config = tiny.model_copy(update={"fit": patient})
+    with monkeypatch.context() as patched:
+        patched.setattr("trainer.fit.run.thresholds_of", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
+    fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
+    assert _epochs(tmp_path / "out") == 2
+
+
+def interrupted(*_: object) -> Tensor:
+    raise KeyboardInterrupt
+
+
+def test_epochs_are_kept_where_the_temporary_folder_is_another_disk(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is moved between disks is copied, and half a copy is what a killed run would leave."""
+    monkeypatch.setattr("shutil.move", lambda *_: pytest.fail("moved"))
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
+    fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
+    assert load_checkpoint(tmp_path / "out").network
+
+
+def test_a_genre_that_validation_and_test_lack_is_named(
+    manifest: Path, tiny: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Path(shutil.copytree(manifest.parent, tmp_path / "music")) / manifest.name
+    rows = [json.loads(line) for line in copy.read_text().splitlines()]
+    first = next(row for row in rows if row["split"] == "train")
+    first["genres"].append("polka")
+    copy.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    genres = json.loads((copy.parent / "genres.json").read_text())
+    (copy.parent / "genres.json").write_text(json.dumps([*genres, {"slug": "polka", "name": "Polka"}]))
+    config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
+    fit(copy, config, tmp_path / "out", "tones", synthetic=True)
+    assert "no track of split valid has polka: its threshold stays neutral" in caplog.text
+    assert "no track of split test has polka: nothing says how well it is told" in caplog.text

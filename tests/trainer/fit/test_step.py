@@ -1,0 +1,95 @@
+"""One step of the fit: what it minimises, at which rate, and how far it may go."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from tests.trainer.conftest import TINY
+from tests.trainer.networks import batch, build
+from trainer.fit.run import FitModule, trainer_of
+from trainer.network.losses import contrastive_loss, genre_loss
+from trainer.network.network import Network
+
+GIVEN = batch(TINY.network, torch.ones(8, 5, dtype=torch.bool))
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*in eval mode", "ignore:.*LeafSpec")
+
+
+@torch.no_grad()
+def parts_of(network: Network, withheld: Tensor) -> tuple[float, float]:
+    """L_AL and L_BCE of the batch, where the lyrics of some are hidden from the classifier."""
+    log_mel, hidden, mask, labels = GIVEN
+    output = network.classify(log_mel, hidden, mask, network.genre_vectors())
+    assert output.heard is not None
+    assert output.read is not None
+    similarity = network.similarity(output.heard, output.read)
+    seen = mask & ~withheld[:, None]
+    logits = network.classify(log_mel, hidden, seen, network.genre_vectors()).logits
+    return float(contrastive_loss(similarity, mask.any(1))), float(genre_loss(logits, labels))
+
+
+class Watched(FitModule):
+    """Notes what each step is given and does."""
+
+    def __init__(self, network: Network, **settings: Any) -> None:
+        super().__init__(network, TINY.fit.model_copy(update=settings), valid=None)  # type: ignore[arg-type]
+        self.losses: list[float] = []
+        self.rates: list[float] = []
+        self.norms: list[float] = []
+
+    def training_step(self, given: Any, number: int) -> Tensor:
+        loss = super().training_step(given, number)
+        self.losses.append(float(loss.detach()))
+        return loss
+
+    def on_before_optimizer_step(self, optimiser: torch.optim.Optimizer) -> None:
+        self.rates.append(optimiser.param_groups[0]["lr"])
+
+    def configure_gradient_clipping(self, *arguments: Any, **settings: Any) -> None:
+        super().configure_gradient_clipping(*arguments, **settings)
+        found = [weight.grad.flatten() for weight in self.parameters() if weight.grad is not None]
+        self.norms.append(float(torch.cat(found).norm()))
+
+    def on_train_epoch_end(self) -> None:
+        """Nothing to validate on."""
+
+
+def fitted(network: Network, epochs: int = 1, **settings: Any) -> Watched:
+    module = Watched(network, epochs=epochs, **settings)
+    loader = DataLoader(TensorDataset(*GIVEN), batch_size=8)
+    trainer_of(module.config, callbacks=[], logger=None).fit(module, loader)
+    return module
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.2, 0.9])
+def test_the_loss_is_the_weighted_sum(weight: float) -> None:
+    """L = λ · L_AL + (1 − λ) · L_BCE"""
+    contrast, genres = parts_of(build(TINY.network).train(), torch.zeros(8, dtype=torch.bool))
+    found = fitted(build(TINY.network).train(), contrastive_weight=weight, lyrics_dropout=0.0)
+    assert found.losses == [pytest.approx(weight * contrast + (1 - weight) * genres, rel=1e-5)]
+
+
+def test_lyrics_are_withheld_from_the_labels_alone() -> None:
+    network = build(TINY.network).train()
+    withheld = torch.ones(8, dtype=torch.bool)
+    expected = parts_of(network, withheld)
+    found = fitted(build(TINY.network).train(), contrastive_weight=0.5, lyrics_dropout=1.0)
+    assert found.losses == [pytest.approx(sum(expected) / 2, rel=1e-5)]
+    (contrast, _), (same, genres) = expected, parts_of(network, ~withheld)
+    assert contrast == pytest.approx(same)
+    assert genres != pytest.approx(expected[1], rel=1e-3)
+
+
+def test_the_rate_is_halved_every_so_many_epochs() -> None:
+    found = fitted(build(TINY.network), epochs=5, learning_rate=0.01, halve_every=2)
+    assert found.rates == pytest.approx([0.01, 0.01, 0.005, 0.005, 0.0025])
+
+
+def test_a_step_goes_no_further_than_the_clip() -> None:
+    free = fitted(build(TINY.network), gradient_clip=1e9)
+    clipped = fitted(build(TINY.network), gradient_clip=0.01)
+    assert free.norms[0] > 0.01
+    assert clipped.norms == [pytest.approx(0.01, rel=1e-3)]

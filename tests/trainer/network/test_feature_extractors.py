@@ -1,0 +1,111 @@
+"""The rebuilt feature extractors give what transformers' own give."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from transformers import (
+    ASTFeatureExtractor,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
+)
+
+from media.decode import decode_windows
+from schemas.bundle import AudioInput
+from tests.conftest import SHARED
+from trainer.errors import AudioModelError
+from trainer.network.feature_extractors import hears, rebuilt
+
+RATE = 16_000
+RECORDINGS = sorted((SHARED / "audio").glob("*.ogg"))
+
+EXTRACTORS: dict[str, Any] = {
+    "ast": ASTFeatureExtractor(max_length=256),
+    "ast, not normalised, fewer mels": ASTFeatureExtractor(
+        max_length=256, do_normalize=False, num_mel_bins=64
+    ),
+    "ast, other statistics": ASTFeatureExtractor(max_length=100, mean=-1.0, std=2.0),
+    "wav2vec2": Wav2Vec2FeatureExtractor(),
+    "wav2vec2, masked": Wav2Vec2FeatureExtractor(return_attention_mask=True),
+    "wav2vec2, raw": Wav2Vec2FeatureExtractor(do_normalize=False),
+    "whisper": WhisperFeatureExtractor(chunk_length=3),
+    "whisper, more mels": WhisperFeatureExtractor(chunk_length=3, feature_size=128),
+}
+
+LAST_FRAME_SHORT_BY_ONE = 50 * 160 + 399
+"""Samples: one more, and AST's extractor would hear one more frame."""
+
+Windows = NDArray[np.float32]
+
+
+def sounds(samples: int) -> dict[str, Windows]:
+    chance = np.random.default_rng(0)
+    noise = chance.uniform(-1, 1, samples)
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(samples) / RATE)
+    short = np.where(np.arange(samples) < LAST_FRAME_SHORT_BY_ONE, noise, 0)
+    found = {"noise": noise, "quiet": 1e-4 * noise, "tone": tone, "short": short, "offset": tone + 0.4}
+    return {name: wave.astype(np.float32) for name, wave in found.items()}
+
+
+def by_transformers(extractor: Any, wave: Windows) -> dict[str, torch.Tensor]:
+    heard = wave[: np.flatnonzero(wave)[-1] + 1]
+    options = {"sampling_rate": RATE, "return_tensors": "pt"}
+    if isinstance(extractor, Wav2Vec2FeatureExtractor):
+        options |= {"padding": "max_length", "max_length": len(wave)}
+    return dict(extractor(heard, **options))
+
+
+def assert_alike(extractor: Any, wave: Windows) -> None:
+    wanted = by_transformers(extractor, wave)
+    got = rebuilt(extractor)(torch.from_numpy(wave)[None])
+    assert got.keys() == wanted.keys()
+    for name, tensor in got.items():
+        np.testing.assert_allclose(tensor.numpy(), wanted[name].numpy(), atol=2e-3, rtol=1e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", EXTRACTORS)
+@pytest.mark.parametrize("sound", sounds(1))
+def test_sound(kind: str, sound: str) -> None:
+    extractor = EXTRACTORS[kind]
+    seconds = min(3.0, hears(extractor) or 3.0)
+    assert_alike(extractor, sounds(round(seconds * RATE))[sound])
+
+
+@pytest.mark.parametrize("kind", EXTRACTORS)
+@pytest.mark.skipif(not RECORDINGS, reason=f"no recordings in {SHARED / 'audio'}")
+def test_recordings(kind: str) -> None:
+    extractor = EXTRACTORS[kind]
+    seconds = min(3.0, hears(extractor) or 3.0)
+    audio = AudioInput(sample_rate=RATE, window_seconds=seconds, windows=2, picking="spread")
+    for recording in RECORDINGS:
+        for window in decode_windows(recording.read_bytes(), audio).windows:
+            assert_alike(extractor, window)
+
+
+@pytest.mark.parametrize("kind", EXTRACTORS)
+def test_all_is_computed_where_the_waveform_is(kind: str) -> None:
+    # No GPU is needed: values of different devices do not mix here either.
+    waveform = torch.zeros(2, RATE, device="meta")
+    for tensor in rebuilt(EXTRACTORS[kind]).to("meta")(waveform).values():
+        assert tensor.device == waveform.device
+
+
+def test_a_window_is_what_the_extractor_takes() -> None:
+    assert hears(ASTFeatureExtractor()) == 10.255
+    assert hears(WhisperFeatureExtractor()) == 30
+    assert hears(Wav2Vec2FeatureExtractor()) is None
+
+
+def test_a_silent_window_is_heard_whole() -> None:
+    silence = torch.zeros(1, 2 * RATE)
+    wanted = ASTFeatureExtractor(max_length=198)(np.zeros(2 * RATE, np.float32), sampling_rate=RATE)
+    got = rebuilt(ASTFeatureExtractor(max_length=198))(silence)["input_values"]
+    np.testing.assert_allclose(got[0].numpy(), wanted["input_values"][0], atol=1e-4)
+
+
+def test_another_extractor_is_refused() -> None:
+    with pytest.raises(AudioModelError, match="SeamlessM4TFeatureExtractor is not rebuilt here"):
+        hears(SeamlessM4TFeatureExtractor())

@@ -1,0 +1,130 @@
+"""A bundle at work, without any server."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schemas.bundle import sha256_of
+from schemas.errors import BundleError, ConfigError
+from tests.conftest import DEMO_BUNDLE
+from tests.sounds import encode, tone
+from worker.models.model import Model, ModelInput, open_bundle
+from worker.settings import ModelSettings
+
+SONG = "love me tender love me true"
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return open_bundle(DEMO_BUNDLE)
+
+
+def gated(tmp_path: Path, **gates: Any) -> Model:
+    """The demo's bundle, that reads no lyrics but some."""
+    folder = tmp_path / "gated"
+    shutil.copytree(DEMO_BUNDLE, folder)
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["lyrics"] |= gates
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    return open_bundle(folder)
+
+
+def test_tracks_in_a_batch_do_not_change_each_other(model: Model) -> None:
+    rng = np.random.default_rng(0)
+    samples = model.manifest.audio.window_samples
+    inputs = [
+        ModelInput(rng.normal(0, 0.1, (windows, samples)).astype(np.float32), model.read(words, None)[0])
+        for windows, words in [(1, SONG), (3, None), (2, SONG * 20), (1, None), (2, "la")]
+    ]
+    together = model.predict(inputs)
+    for track, said in zip(inputs, together, strict=True):
+        (alone,) = model.predict([track])
+        np.testing.assert_allclose(said.scores, alone.scores, atol=1e-5)
+        np.testing.assert_allclose(said.embedding, alone.embedding, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("lyrics", "language", "use"),
+    [
+        (None, "en", "absent"),
+        (" ", "en", "absent"),
+        ("[Instrumental]", None, "instrumental"),
+        ("[Verse]\n(x2)", None, "instrumental"),
+        ("love me", "en", "short"),
+        (SONG, "de", "foreign"),
+        (SONG, "de-AT", "foreign"),
+        (SONG, "EN-gb", "used"),
+        (SONG, None, "used"),
+    ],
+)
+def test_the_gates_say_why_lyrics_are_not_read(
+    tmp_path: Path, lyrics: str | None, language: str | None, use: str
+) -> None:
+    ids, said = gated(tmp_path, min_words=3, languages=["en"]).read(lyrics, language)
+    assert said == use
+    assert bool(ids) == (use == "used")
+
+
+def test_without_gates_everything_sung_is_read(model: Model) -> None:
+    assert model.read("la", "xx")[1] == "used"
+
+
+def test_windows_can_be_set(model: Model) -> None:
+    encoded = encode(tone(60), 22_050)
+    fewer = Model(ModelSettings(bundle=DEMO_BUNDLE, windows=1))
+    assert model.classify(encoded, None).heard_seconds == pytest.approx(30)
+    assert fewer.classify(encoded, None).heard_seconds == pytest.approx(10)
+
+
+def changed_byte(folder: Path) -> None:
+    content = bytearray((folder / "model.fp32.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "model.fp32.onnx").write_bytes(content)
+
+
+def truncated(folder: Path) -> None:
+    content = (folder / "model.fp32.onnx").read_bytes()
+    (folder / "model.fp32.onnx").write_bytes(content[: len(content) // 2])
+
+
+def edited(folder: Path, **changes: Any) -> None:
+    manifest = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps(manifest | changes))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (truncated, "model.fp32.onnx is not the file that was exported"),
+        (changed_byte, "model.fp32.onnx is not the file that was exported"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "lacks tokenizer.json"),
+        (lambda folder: edited(folder, manifest_version=2), "manifest version 2; this release reads 1"),
+        (lambda folder: edited(folder, thresholds=[0.5]), "1 thresholds for 16 genres"),
+    ],
+)
+def test_a_bundle_that_is_not_whole_is_refused_at_load(
+    tmp_path: Path, spoil: Callable[[Path], None], complaint: str
+) -> None:
+    folder = Path(shutil.copytree(DEMO_BUNDLE, tmp_path / "bundle"))
+    spoil(folder)
+    with pytest.raises(BundleError, match=complaint):
+        open_bundle(folder)
+
+
+def test_a_graph_that_was_exported_truncated_is_refused_at_load(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(DEMO_BUNDLE, tmp_path / "bundle"))
+    truncated(folder)
+    files = json.loads((folder / "bundle.json").read_text())["files"]
+    edited(folder, files=files | {"model.fp32.onnx": sha256_of(folder / "model.fp32.onnx")})
+    with pytest.raises(ConfigError, match=r"model.fp32.onnx does not load"):
+        open_bundle(folder)
+
+
+def test_a_bundle_that_loads_and_does_not_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"bundle demo:1\.0\.0 loads but does not run on cpu: .*Expand"):
+        gated(tmp_path, max_tokens=5000, buckets=[5000])  # more tokens than the graph has positions

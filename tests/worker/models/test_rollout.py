@@ -1,0 +1,216 @@
+"""Several models at once, and models that change while a worker runs."""
+
+import json
+import math
+import shutil
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy import Engine, text
+
+from media.decode import Clip
+from schemas.errors import BundleError, ConfigError
+from storage.bundles import push as push_bundle
+from tests.conftest import DEMO_BUNDLE
+from tests.worker.jobs import count, job, push, put_audio
+from tests.worker.processes import running_worker, wait_until
+from worker.catalog.lifecycle import promote
+from worker.catalog.models import check_served
+from worker.errors import TryLater
+from worker.local.stack import free_port
+from worker.models.bundle_cache import local_bundle
+from worker.models.rollout import BundleFolder, Follower, found_bundles
+from worker.models.serving import BROKEN_AFTER, ServedModels
+from worker.observe.health import Health
+from worker.settings import WorkerSettings
+from worker.stages import stage
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> Path:
+    """A folder with the demo's bundle as versions 1 and, kept back, 2."""
+    for version in ("1", "2"):
+        folder = tmp_path / ("serving" if version == "1" else "kept-back") / f"demo-{version}"
+        shutil.copytree(DEMO_BUNDLE, folder)
+        manifest = json.loads((folder / "bundle.json").read_text())
+        (folder / "bundle.json").write_text(json.dumps(manifest | {"version": version}))
+    return tmp_path / "serving"
+
+
+def shown(catalog: Engine) -> dict[str, str]:
+    with catalog.connect() as connection:
+        rows = connection.execute(
+            text(
+                "select t.track_id, m.version from track_current t "
+                "join classification c on c.id = t.classification_id join model m on m.id = c.model_id"
+            )
+        )
+        return {row.track_id: row.version for row in rows}
+
+
+def test_a_shadow_joins_is_promoted_and_the_old_model_leaves_without_a_restart(
+    environment: dict[str, str], catalog: Engine, s3: Any, bundles: Path
+) -> None:
+    jobs = [job(f"track-{at}", put_audio(s3, f"{at}.flac", hertz=100 + 50 * at)) for at in range(12)]
+    port = free_port()
+
+    def loaded() -> set[str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as metrics:
+            lines = [line.decode() for line in metrics if line.startswith(b"cogenre_model_info{")]
+        return {line.partition('version="')[2].partition('"')[0] for line in lines}
+
+    with running_worker(COGENRE_BUNDLE=str(bundles), COGENRE_HTTP_PORT=str(port)) as worker:
+        push(*jobs[:4])
+        wait_until(lambda: len(shown(catalog)) == 4)
+        (bundles.parent / "kept-back" / "demo-2").rename(bundles / "demo-2")
+        wait_until(lambda: loaded() == {"1", "2"})
+        push(*jobs[:8])  # the first four again: the shadow has not seen them
+        wait_until(lambda: count(catalog, "classification") == 16)
+        assert shown(catalog) == {f"track-{at}": "1" for at in range(8)}
+        promote(catalog, "demo:2", least_coverage=1)
+        push(*jobs)
+        wait_until(lambda: loaded() == {"2"})
+        wait_until(lambda: len(shown(catalog)) == 12)
+        assert worker.poll() is None
+    assert shown(catalog) == {f"track-{at}": "2" for at in range(12)}
+    assert count(catalog, "ingest_failure") == 0
+    # one decode for both models: the shadow's rows of the new tracks have the same times
+    assert count(catalog, "(select distinct timings->>'decode' from classification) d") <= 16
+
+
+def test_a_worker_without_a_model_to_serve_says_so(
+    environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
+    models, health = ServedModels(), Health()
+    BundleFolder(WorkerSettings.load(), catalog, models, health).load()
+    assert [served.label for served in models.serving] == ["demo:1"]
+    check_served(catalog, "demo:1")
+    wait_until(lambda: set(health.heartbeats.names()) == {"inference demo:1", "writer demo:1"})
+    models.close()
+    (bundles.parent / "kept-back" / "demo-2").rename(bundles / "demo-2")
+    BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+    models.close()
+    promote(catalog, "demo:2", least_coverage=0)  # which retires the other
+    shutil.rmtree(bundles / "demo-2")
+    with pytest.raises(ConfigError, match="is retired: promote one"):
+        BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+
+
+def test_a_worker_says_whether_it_serves_the_current_model(
+    environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = ServedModels()
+
+    def says(folder: Path) -> float | None:
+        monkeypatch.setenv("COGENRE_BUNDLE", str(folder))
+        with suppress(ConfigError):  # where it serves on with what is retired
+            BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+        return REGISTRY.get_sample_value("cogenre_current_model_served")
+
+    newer = bundles.parent / "kept-back"
+    assert says(bundles) == 1
+    assert says(newer) == 0
+    promote(catalog, "demo:2", least_coverage=0)
+    assert says(newer) == 1
+    assert says(bundles) == 0
+    models.close()
+
+
+def test_a_worker_that_cannot_load_a_bundle_is_heard_of_for_those_that_it_serves(
+    environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
+    models = ServedModels()
+    folder = BundleFolder(WorkerSettings.load(), catalog, models, Health())
+    folder.load()
+    with catalog.begin() as connection:
+        connection.execute(text("update model set served_at = null"))
+    with pytest.raises(ConfigError, match="no worker serves demo:1"):
+        check_served(catalog, "demo:1")
+    broken = bundles / "demo-2"
+    (bundles.parent / "kept-back" / "demo-2").rename(broken)
+    next(broken.glob("*.onnx")).write_bytes(b"")
+    with pytest.raises(BundleError):
+        folder.load()
+    check_served(catalog, "demo:1")
+    models.close()
+
+
+def test_no_error_ends_the_looking_for_models(caplog: pytest.LogCaptureFixture) -> None:
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(1)
+        raise RuntimeError("of a kind that nobody thought of")
+
+    follower = Follower(look, seconds=0.01)
+    wait_until(lambda: len(looks) > 2)
+    follower.close()
+    assert "of a kind that nobody thought of" in caplog.text
+
+
+def test_tracks_are_not_to_blame_for_a_device_that_is_broken_but_the_worker_is_not_live(
+    environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
+    models, health = ServedModels(), Health()
+    BundleFolder(WorkerSettings.load(), catalog, models, health).load()
+    (served,) = models.serving
+    good = Clip(np.zeros((1, served.audio.window_samples), np.float32), 1)
+    refused = Clip(np.zeros((1, 7), np.float32), 1)  # which ONNX Runtime answers with an error of its own
+
+    def run(clip: Clip) -> None:
+        with stage("infer"):
+            served.predict(clip, (), math.inf).result(30)
+
+    def beats() -> bool:
+        health.heartbeats.forget("inference demo:1")
+        with suppress(TryLater):
+            run(refused)
+        return "inference demo:1" in health.heartbeats.names()
+
+    for _ in range(BROKEN_AFTER - 1):
+        with pytest.raises(TryLater):
+            run(refused)
+    assert beats()
+    assert not beats()
+    run(good)
+    assert beats(), "it runs again"
+    models.close()
+
+
+def test_several_bundles_in_s3_are_served_the_first_of_them_current(
+    environment: dict[str, str],
+    catalog: Engine,
+    s3: Any,
+    bucket: str,
+    tmp_path: Path,
+    bundles: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folders = (bundles / "demo-1", tmp_path / "kept-back" / "demo-2")
+    urls = [push_bundle(s3, folder, f"s3://{bucket}/{tmp_path.name}") for folder in folders]
+    monkeypatch.setenv("COGENRE_BUNDLE", ", ".join(urls))
+    monkeypatch.setenv("COGENRE_BUNDLE_CACHE", str(tmp_path / "cache"))
+    models = ServedModels()
+    BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+    assert [served.label for served in models.serving] == ["demo:1", "demo:2"]
+    with catalog.connect() as connection:
+        statuses = connection.execute(text("select version, status from model order by version")).all()
+    assert [tuple(row) for row in statuses] == [("1", "current"), ("2", "shadow")]
+    models.close()
+    with pytest.raises(BundleError, match="one bundle is wanted here, and there are several"):
+        local_bundle(WorkerSettings.load())
+
+
+def test_a_folder_without_bundles_is_named(tmp_path: Path, bundles: Path) -> None:
+    assert found_bundles(bundles) == [bundles / "demo-1"]
+    assert found_bundles(bundles / "demo-1") == [bundles / "demo-1"]
+    with pytest.raises(BundleError, match="no bundle at"):
+        found_bundles(tmp_path / "nowhere")

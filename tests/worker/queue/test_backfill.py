@@ -1,0 +1,120 @@
+"""Jobs for what a model has not classified: all of them, once, no faster than asked, behind the new ones."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import Engine
+
+from schemas.errors import ConfigError
+from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS
+from tests.worker.catalog.labels import Labelling, job, model
+from worker.catalog.jobs import Failure, JobCatalog
+from worker.catalog.lifecycle import retire
+from worker.queue.backfill import Backfill
+from worker.queue.broker import celery_app
+from worker.settings import BrokerSettings
+
+TRACKS = [f"t{at:02}" for at in range(30)]
+
+
+@pytest.fixture
+def shadow(catalog: Engine) -> Labelling:
+    """Beside a current model that has labelled all tracks; one failed, too."""
+    current = model(catalog, "1")
+    for track in TRACKS:
+        current.label(track, rock=0.9)
+    JobCatalog(catalog).record_failure(
+        Failure(job("broken"), "broken", "decode", "CorruptAudio", "why", "{}")
+    )
+    return model(catalog, "2")
+
+
+def queued(environment: dict[str, str], queue: str = QUEUE_BACKFILL) -> list[dict[str, Any]]:
+    """The jobs in a queue, in the order in which they are served."""
+    broker: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
+    messages = map(json.loads, broker.lrange(queue, 0, -1)[::-1])
+    return [json.loads(message["body"])[1] for message in messages]
+
+
+def backfill(catalog: Engine, after: str = "") -> Backfill:
+    return Backfill(catalog, celery_app(BrokerSettings.load()), "small:2", after)
+
+
+def test_enqueues_what_the_model_has_not_classified(
+    catalog: Engine, environment: dict[str, str], shadow: Labelling
+) -> None:
+    shadow.label("t03", jazz=0.9)
+    run = backfill(catalog)
+    assert run.remaining() == len(TRACKS) - 1
+    heard: list[int] = []
+    assert run.run(1000, lambda: 0, 1000, heard.append) == sum(heard) == len(TRACKS) - 1
+    jobs = queued(environment)
+    assert [sent["track_id"] for sent in jobs] == [track for track in TRACKS if track != "t03"]
+    assert jobs[0]["audio"]["key"] == "audio/t00.flac"
+    assert not any(sent["force"] for sent in jobs)
+    assert queued(environment, QUEUE_TRACKS) == []
+
+
+def test_enqueues_what_the_model_knows_an_older_master_of(
+    catalog: Engine, environment: dict[str, str], shadow: Labelling
+) -> None:
+    for track in TRACKS:
+        shadow.label(track, jazz=0.9)
+    current = model(catalog, "1")
+    current.catalog.write([current.classified("t05", {"rock": 0.9}, day=1, input_hash=b"new master")])
+    assert backfill(catalog).remaining() == 1
+    backfill(catalog).run(1000, lambda: 0, 1000)
+    assert [sent["track_id"] for sent in queued(environment)] == ["t05"]
+
+
+def test_goes_on_after_the_track_that_was_last(
+    catalog: Engine, environment: dict[str, str], shadow: Labelling
+) -> None:
+    class BrokenOffError(Exception):
+        pass
+
+    def break_off(_: int) -> None:
+        raise BrokenOffError
+
+    run = backfill(catalog)
+    with pytest.raises(BrokenOffError):
+        run.run(5, lambda: 0, 1000, break_off)
+    assert run.after == "t04"
+    backfill(catalog, run.after).run(1000, lambda: 0, 1000)
+    assert [sent["track_id"] for sent in queued(environment)] == TRACKS
+
+
+def test_keeps_to_the_rate(catalog: Engine, environment: dict[str, str], shadow: Labelling) -> None:
+    started = time.monotonic()
+    backfill(catalog).run(30, lambda: 0, 10)
+    assert 0.9 < time.monotonic() - started < 3
+
+
+def test_waits_while_the_queue_is_full(
+    catalog: Engine, environment: dict[str, str], shadow: Labelling
+) -> None:
+    broker: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
+    most = 0
+
+    def waiting() -> int:
+        """A worker that takes all that waits, whenever somebody looks twice."""
+        nonlocal most
+        depth = int(broker.llen(QUEUE_BACKFILL))
+        most = max(most, depth)
+        if depth:
+            broker.delete(QUEUE_BACKFILL)
+        return depth
+
+    assert backfill(catalog).run(1000, waiting, 10) == len(TRACKS)
+    assert most == 10
+
+
+def test_a_retired_model_is_not_backfilled(
+    catalog: Engine, environment: dict[str, str], shadow: Labelling
+) -> None:
+    retire(catalog, "small:2")
+    with pytest.raises(ConfigError, match="small:2 is retired"):
+        backfill(catalog)

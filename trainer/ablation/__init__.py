@@ -1,0 +1,1 @@
+"""The ablation: which networks it compares, the runs, the tables."""

@@ -1,0 +1,267 @@
+"""What each part of the method adds: the same tracks and the same budget for every row, over several seeds.
+
+```
+<out>/corpus/              the synthetic corpus, where no other data are given
+<out>/lyrics-3f9a…/        the little BERT, trained once and frozen in every run
+<out>/runs/full-0.json     a finished run: its configuration and what it scored
+<out>/ablation.md, .json   the tables of all runs there are, written anew after each
+<out>/scratch/             features and epochs of the runs under way
+```
+A run's file appears complete or not at all. Whoever stops the command loses the runs under way, no more:
+started again with the same folder, it does what is missing. Features are computed once and lie in the cache.
+"""
+
+import logging
+import multiprocessing
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from datetime import UTC, datetime
+from multiprocessing.connection import wait
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import lightning
+import torch
+from pydantic import ValidationError
+
+from media.cpus import available_cpus
+from storage.atomic import alone, make_folder, write_text
+from storage.errors import OutputError
+from trainer.ablation.rows import Result, Run, planned
+from trainer.ablation.tables import as_json, as_markdown
+from trainer.config import TrainingConfig
+from trainer.corpus.build import MANIFEST, build_corpus
+from trainer.data.read import SPLITS, Library, read_library
+from trainer.data.splits import require_examples
+from trainer.errors import ConfigError, TrainingError
+from trainer.evaluation.metrics import decide, measure
+from trainer.evaluation.quick import predict, thresholds_of
+from trainer.features.cache import Cache, key_of
+from trainer.features.extract import report_left_out
+from trainer.features.prepare import Prepared, lyrics_model_of, prepare
+from trainer.fit.run import train
+from trainer.network.lyrics_model import LyricsModel
+
+RUNS, CORPUS, SCRATCH = "runs", "corpus", "scratch"
+TABLES_MARKDOWN, TABLES_JSON = "ablation.md", "ablation.json"
+
+TRACKS, CORPUS_SEED = 8000, 12
+CROSSING = 0.5
+"""Half the tracks: neither sound nor words, nor what they add up to, tells the crossed genres apart."""
+
+log = logging.getLogger(__name__)
+
+
+def ablate(
+    source: Path | None, config: TrainingConfig, out: Path, seeds: int, cache: Path, processes: int | None
+) -> None:
+    """Do the runs that `out` lacks, on the tracks of `source` or else of a corpus made for it.
+
+    Raises a TrainerError: an OutputError where `out` holds runs of other settings or other tracks; a
+    TrainingError, once all others are done, where runs cannot be trained.
+    """
+    if config.fit.devices not in ("auto", 1) or config.fit.nodes != 1:
+        raise ConfigError("runs of an ablation have one device each: leave out fit.devices and fit.nodes")
+    config = config.model_copy(update={"fit": config.fit.model_copy(update={"devices": 1})})
+    if source is None:
+        if not (out / CORPUS).exists():
+            build_corpus(out / CORPUS, TRACKS, CORPUS_SEED, crossing=CROSSING)
+        library = read_library(out / CORPUS / MANIFEST)
+    else:
+        library = read_library(source)
+    require_examples(library)
+    tracks = library.identity
+    runs = planned(config, seeds)
+    found = {run.name: _read(out, run, tracks) for run in runs}
+    results = [result for result in found.values() if result is not None]
+    waiting = [run for run in runs if found[run.name] is None]
+    processes = processes or (1 if torch.cuda.is_available() else available_cpus())
+    about = {
+        "data": "a synthetic corpus" if source is None else source.stem,
+        "tracks": ", ".join(f"{split} {len(library.of(split))}" for split in SPLITS),
+        "genres": len(library.genres),
+        "machine": _machine(),
+        "runs at once": processes,
+    }
+    bench = _Bench(library, config, out, cache, tracks)
+    failed: list[str] = []
+    for count, (run, result) in enumerate(_finished(bench, waiting, processes), start=1):
+        if isinstance(result, TrainingError):
+            log.warning("%s, seed %d: %s", run.row, run.seed, result)
+            failed.append(run.name)
+            continue
+        results.append(result)
+        seconds = mean(result.seconds for result in results[-count:])
+        left = seconds * (len(waiting) - count) / processes
+        log.info(
+            "%s, seed %d: accuracy %.3f, F1 %.3f. %d of %d runs done, about %d minutes left",
+            *(result.row, result.seed, result.metrics["accuracy"], result.metrics["f1"]),
+            *(len(results), len(runs), round(left / 60)),
+        )
+        _write_tables(out, results, about, config)
+    if results:
+        _write_tables(out, results, about, config)
+    if failed:
+        raise TrainingError(f"not trained: {', '.join(failed)}; see the warnings. The tables lack them")
+
+
+def _machine() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{available_cpus()} CPU cores"
+
+
+def _write_tables(
+    out: Path, results: Sequence[Result], about: Mapping[str, Any], config: TrainingConfig
+) -> None:
+    seconds = [result.seconds for result in results]
+    known = {
+        **about,
+        "epochs": config.fit.epochs,
+        "runs": len(results),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "time": f"{sum(seconds) / 60 / int(about['runs at once']):.0f} minutes of runs, "
+        f"{mean(seconds):.0f} s each",
+    }
+    weight = config.fit.contrastive_weight
+    write_text(out / TABLES_JSON, as_json(results, known, weight))
+    write_text(out / TABLES_MARKDOWN, as_markdown(results, known, weight))
+
+
+def _read(out: Path, run: Run, tracks: str) -> Result | None:
+    path = _file(out, run)
+    if not path.exists():
+        return None
+    try:
+        result = Result.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise OutputError(f"{path} is no result of a run: remove it") from error
+    for what, same in (("settings", result.config == run.config), ("tracks", result.tracks == tracks)):
+        if not same:
+            raise OutputError(f"{path} is of other {what}: choose another folder, or remove {out / RUNS}")
+    return result
+
+
+def _file(out: Path, run: Run) -> Path:
+    return out / RUNS / f"{run.name}.json"
+
+
+class _Bench:
+    """Where runs are made: a library with its features, in one process."""
+
+    def __init__(self, library: Library, config: TrainingConfig, out: Path, cache: Path, tracks: str) -> None:
+        self.library, self.config, self.out, self.cache, self.tracks = library, config, out, cache, tracks
+
+    @property
+    def scratch(self) -> Path:
+        return self.out / SCRATCH
+
+    def prepared(self) -> Prepared:
+        network = self.config.network
+        with alone(self.scratch):
+            return prepare(
+                self.library, self._lyrics_model(), network, Cache(self.cache), self.scratch / "features"
+            )
+
+    def _lyrics_model(self) -> LyricsModel:
+        config = self.config.network
+        key = key_of(config.model_dump_json(include={"lyrics_model", "max_tokens"}), self.tracks)
+        return lyrics_model_of(self.library, self.config, self.out / f"lyrics-{key[:12]}")
+
+    def outcome(self, run: Run, prepared: Prepared) -> Result | TrainingError:
+        """Returned, since one seed that diverges is no fault of the others."""
+        try:
+            return self._done(run, prepared)
+        except TrainingError as error:
+            return error
+
+    def _done(self, run: Run, prepared: Prepared) -> Result:
+        started = time.monotonic()
+        features, fit = prepared.features, run.config.fit
+        lightning.seed_everything(run.seed, verbose=False)
+        network = prepared.network(run.config.network)
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            train(network, features["train"], features["valid"], fit, Path(folder), shown=False)
+        thresholds = thresholds_of(network, features["valid"], fit.threshold)
+        probabilities = predict(network, features["test"])
+        accepted = decide(probabilities, thresholds, self.library.genres)
+        result = Result(
+            row=run.row,
+            seed=run.seed,
+            config=run.config,
+            tracks=self.tracks,
+            metrics=measure(probabilities, accepted, features["test"].labels),
+            seconds=round(time.monotonic() - started, 1),
+        )
+        write_text(_file(self.out, run), result.model_dump_json(indent=2) + "\n")
+        return result
+
+
+Outcome = tuple[Run, Result | TrainingError]
+
+
+def _finished(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Outcome]:
+    """Outcomes as they come. Several processes have a thread each: the networks are small."""
+    if not runs:
+        return
+    make_folder(bench.out / RUNS)
+    # What a killed run has left.
+    shutil.rmtree(bench.scratch, ignore_errors=True)
+    bench.scratch.mkdir()
+    try:
+        # Before any process: what is computed here, each of them finds in the cache.
+        prepared = bench.prepared()
+        report_left_out(prepared.features.values())
+        if processes == 1:
+            for run in runs:
+                yield run, bench.outcome(run, prepared)
+        else:
+            yield from _side_by_side(bench, runs, processes)
+    finally:
+        shutil.rmtree(bench.scratch, ignore_errors=True)
+
+
+def _side_by_side(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Outcome]:
+    # Spawned, not forked: a fork would copy torch's threads' locks as they are.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _start, (bench,)) as pool:
+        try:
+            waiting = {pool.submit(_run, run): run for run in runs}
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        except BrokenProcessPool as error:
+            raise TrainingError(
+                "a process ended without a word, as where memory is short: lower --processes"
+            ) from error
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+_desk: tuple[_Bench, Prepared]
+"""A process's own."""
+
+
+def _start(bench: _Bench) -> None:
+    global _desk
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _desk = (bench, bench.prepared())
+
+
+def _leave_with_parent() -> None:
+    """A parent that is killed cannot tell its children, and they would wait for runs for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _run(run: Run) -> Result | TrainingError:
+    bench, prepared = _desk
+    return bench.outcome(run, prepared)

@@ -1,0 +1,214 @@
+"""The ablation's tables: means and spreads over seeds, and the paper's own numbers apart from them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Any
+
+from trainer.ablation.rows import (
+    AUDIO_ONLY,
+    COMBINATIONS,
+    CONCATENATION,
+    FULL,
+    LAMBDAS,
+    LATE_FUSION,
+    PAPER,
+    PAPER_BASELINES,
+    PAPER_LAMBDAS,
+    PART_ROWS,
+    PARTS,
+    Result,
+    lambda_row,
+    part_row,
+)
+
+METRICS = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "micro_f1": "micro-F1",
+    "macro_f1": "macro-F1",
+    "map": "mAP",
+    "roc_auc": "ROC-AUC",
+    "subset_accuracy": "subset accuracy",
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A number over seeds."""
+
+    mean: float
+    spread: float
+    """Standard deviation of a sample; 0 of a single seed."""
+    seeds: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Summary":
+        return cls(mean(values), stdev(values) if len(values) > 1 else 0.0, len(values))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ± {self.spread:.3f}" if self.seeds > 1 else f"{self.mean:.3f}"
+
+    @property
+    def as_json(self) -> dict[str, float]:
+        return {"mean": round(self.mean, 6), "spread": round(self.spread, 6), "seeds": self.seeds}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The results there are, by row and seed."""
+
+    results: Sequence[Result]
+
+    def values(self, row: str, metric: str) -> dict[int, float]:
+        return {result.seed: result.metrics[metric] for result in self.results if result.row == row}
+
+    def summary(self, row: str, metric: str) -> Summary | None:
+        values = self.values(row, metric)
+        return Summary.of(list(values.values())) if values else None
+
+    def difference(self, one: Iterable[str], other: Iterable[str], metric: str) -> Summary | None:
+        """What the rows `one` score above the rows `other`, each against its own, seed by seed."""
+        pairs = [(self.values(a, metric), self.values(b, metric)) for a, b in zip(one, other, strict=True)]
+        seeds = set.intersection(*(set(a) & set(b) for a, b in pairs))
+        gains = [mean(a[seed] - b[seed] for a, b in pairs) for seed in sorted(seeds)]
+        return Summary.of(gains) if gains else None
+
+
+def differences(scores: Scores, metric: str) -> dict[str, Summary | None]:
+    """The full method above each baseline, and each part in the mean over the four rows that lack it."""
+    found = {
+        f"full above {name}": scores.difference([FULL], [name], metric)
+        for name in (AUDIO_ONLY, *_late_fusion(scores), CONCATENATION)
+    }
+    for number, name in enumerate(PARTS.values()):
+        without = [parts for parts in COMBINATIONS if not parts[number]]
+        having = [(*parts[:number], True, *parts[number + 1 :]) for parts in without]
+        found[f"{name} added"] = scores.difference(map(part_row, having), map(part_row, without), metric)
+    return found
+
+
+def _late_fusion(scores: Scores) -> list[str]:
+    """Its row, where that is not the one without any part."""
+    return [LATE_FUSION] if scores.values(LATE_FUSION, "map") else []
+
+
+def as_json(results: Sequence[Result], about: Mapping[str, Any], configured: float) -> str:
+    """Everything: of every row its means, spreads and runs, and the paper's numbers."""
+    scores = Scores(results)
+    rows = {
+        name: {metric: summary.as_json for metric in METRICS if (summary := scores.summary(name, metric))}
+        for name in dict.fromkeys(result.row for result in results)
+    }
+    gains = {
+        metric: {name: summary.as_json for name, summary in differences(scores, metric).items() if summary}
+        for metric in ("accuracy", "f1", "map")
+    }
+    sweep = {str(weight): lambda_row(weight, configured).name for weight in LAMBDAS}
+    paper = {
+        "data_set": "Music4All",
+        "rows": {
+            name: {"accuracy": accuracy, "f": f} for name, (accuracy, f) in (PAPER_BASELINES | PAPER).items()
+        },
+        "lambda": {str(weight): {"accuracy": value} for weight, value in PAPER_LAMBDAS.items()},
+    }
+    runs = [result.model_dump(include={"row", "seed", "metrics", "seconds"}) for result in results]
+    whole = {
+        "about": about,
+        "rows": rows,
+        "differences": gains,
+        "lambda_rows": sweep,
+        "runs": runs,
+        "paper": paper,
+    }
+    return json.dumps(whole, indent=2) + "\n"
+
+
+def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured: float) -> str:
+    """A page: what was run, the rows, what each part adds, the sweep, and the paper's numbers apart."""
+    scores = Scores(results)
+    names = [AUDIO_ONLY, *_late_fusion(scores), *(row.name for row in PART_ROWS)]
+    sections = [
+        "# Ablation",
+        _table(["", ""], [[key, str(value)] for key, value in about.items()]),
+        "Means over seeds ± their standard deviation, on the test split. Both baselines have the encoders "
+        "of all others: audio only is after Santana et al. (2020), with the same head. Late fusion, of both "
+        "encoders' outputs and with a hidden layer behind them, is after Pandeya and Lee (2021): "
+        + (
+            "a row of its own. Concatenation is the method without its parts."
+            if _late_fusion(scores)
+            else "it is the row concatenation, the method without its parts, since every row has that layer."
+        ),
+        _table(
+            ["method", *PARTS.values(), *METRICS.values()],
+            [
+                [name, *_marks(name), *(_cell(scores.summary(name, metric)) for metric in METRICS)]
+                for name in names
+            ],
+        ),
+        "## What each part adds",
+        "Differences of runs with the same seed, their mean ± their standard deviation. A part is measured "
+        "four times a seed: with each combination of the other two.",
+        _gains(scores),
+        "## λ",
+        "The full method with one seed.",
+        _table(
+            ["λ", "accuracy", "F1", "mAP"],
+            [
+                [str(weight), *(_first(scores, lambda_row(weight, configured).name, m) for m in _SHORT)]
+                for weight in LAMBDAS
+            ],
+        ),
+        "## The paper's numbers",
+        "Of Ru et al., on **Music4All: another data set and another task**. They are here for the order of "
+        "the rows; nothing above is to be compared with them.",
+        _table(
+            ["method", *PARTS.values(), "accuracy", "F"],
+            [
+                [name, *_marks(name), f"{accuracy:.3f}", f"{f:.3f}"]
+                for name, (accuracy, f) in (PAPER_BASELINES | PAPER).items()
+            ],
+        ),
+        _table(["λ", "accuracy"], [[str(weight), f"{value:.3f}"] for weight, value in PAPER_LAMBDAS.items()]),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+_SHORT = ("accuracy", "f1", "map")
+
+
+def _gains(scores: Scores) -> str:
+    by_metric = {metric: differences(scores, metric) for metric in _SHORT}
+    rows = []
+    for name in by_metric["accuracy"]:
+        cells = []
+        for metric in _SHORT:
+            gain = by_metric[metric][name]
+            within = gain is not None and gain.seeds > 1 and abs(gain.mean) <= gain.spread
+            cells.append(_signed(gain) + (" (within the spread)" if within else ""))
+        rows.append([name, *cells])
+    return _table(["", *(METRICS[metric] for metric in _SHORT)], rows)
+
+
+def _signed(gain: Summary | None) -> str:
+    return "–" if gain is None else f"{gain.mean:+.3f} ± {gain.spread:.3f}"
+
+
+def _cell(summary: Summary | None) -> str:
+    return "–" if summary is None else str(summary)
+
+
+def _first(scores: Scores, row: str, metric: str) -> str:
+    value = scores.values(row, metric).get(0)
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _marks(name: str) -> list[str]:
+    on = next((parts for parts in COMBINATIONS if part_row(parts) == name), None)
+    return [""] * len(PARTS) if on is None else ["✓" if part else "–" for part in on]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,0 +1,1 @@
+"""Training: the loop, the order of tracks, augmentation."""

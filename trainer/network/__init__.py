@@ -1,0 +1,1 @@
+"""The network of the paper: frontend, encoders, attention, genre graph, losses."""

@@ -1,0 +1,41 @@
+"""The catalog in a few figures, for operators. What analysts ask is in `questions`."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, text
+
+from schemas.catalog.tables import CLASSIFIED_HOUR
+
+COUNTED_BELOW = 100_000
+"""Rows. To count more takes too long for who only looks: PostgreSQL's estimate of its last vacuum will do."""
+
+# The condition on the full hour is what the index is on.
+STATE = text(f"""
+    select (select case when reltuples < {COUNTED_BELOW} then (select count(*) from track) else reltuples end
+            from pg_class where oid = 'track'::regclass)::bigint as registered,
+           (select case when reltuples < {COUNTED_BELOW} then (select count(*) from track_current)
+                        else reltuples end
+            from pg_class where oid = 'track_current'::regclass)::bigint as classified,
+           (select count(*) from classification
+            where classified_at > now() - interval '1 minute'
+              and {CLASSIFIED_HOUR} >= now() - interval '61 minutes') as last_minute,
+           (select coalesce(jsonb_object_agg(error_class, failed), '{{}}')
+            from (select error_class, count(*) as failed from analytics.failure group by 1) by_class
+           ) as failures
+""")  # noqa: S608 - constants
+
+
+@dataclass(frozen=True)
+class CatalogState:
+    registered: int
+    classified: int
+    """Tracks that show what a model said of them. Both are estimates from `COUNTED_BELOW` on."""
+    last_minute: int
+    """Classifications committed in the last minute."""
+    failures: dict[str, int]
+    """Open ones, by the error's class."""
+
+
+def state(engine: Engine) -> CatalogState:
+    with engine.connect() as connection:
+        return CatalogState(**connection.execute(STATE).one()._asdict())

@@ -1,0 +1,236 @@
+"""The demo: the whole path on the local stack, with the bundle and the tracks of `deploy/demo`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from sqlalchemy import Engine, text
+
+from media.errors import MediaError
+from media.sniff import HEAD_BYTES, demuxer_of
+from schemas.catalog.migrate import migrate
+from schemas.errors import ConfigError
+from schemas.jobs import ObjectRef, TrackJob
+from storage.client import s3_client
+from worker.catalog.connect import connect
+from worker.catalog.queries import correlations
+from worker.catalog.refresh import refresh
+from worker.local.stack import BUCKET, forget_other_servers, local_stack
+from worker.queue.broker import celery_app
+from worker.queue.enqueue import enqueue
+from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
+
+REAL_MUSIC_NOTE = (
+    "Your own files: the demo model has only ever heard synthetic music, so its labels for them are guesses."
+)
+
+RESULTS = text("""
+    select t.id, f.reason, l.genres
+    from unnest(cast(:ids as text[])) with ordinality as t (id, position)
+    left join lateral (
+        select array_agg(genre || ' ' || to_char(score, 'FM0.00') order by score desc) as genres
+        from analytics.track_label where track_id = t.id
+    ) l on true
+    left join analytics.failure f on f.track_id = t.id
+    order by t.position
+""")
+
+ENDED = text("""
+    select (select count(*) from track_current where track_id = any(:ids)),
+           (select count(*) from analytics.failure where track_id = any(:ids))
+""")
+
+
+@dataclass(frozen=True)
+class DemoTrack:
+    """A track of the demo, or one of the user's own."""
+
+    track_id: str
+    audio: Path
+    lyrics: Path | None
+    title: str | None
+    artist: str | None
+    genres: tuple[str, ...] | None
+    """The true ones; None where nobody knows."""
+
+    def key(self, file: Path) -> str:
+        return f"demo/{self.track_id}{file.suffix}"
+
+
+def run_demo(console: Console, audio: Path | None) -> int:
+    """Label the demo's tracks, and those of the folder `audio`; returns the exit code."""
+    own = own_tracks(console, audio) if audio else []
+    tracks = demo_tracks() + own
+    ids = [track.track_id for track in tracks]
+    forget_other_servers()
+    console.print("starting PostgreSQL, Redis and an S3 server")
+    with local_stack() as stack:
+        os.environ.update(stack.environment() | {"COGENRE_BUNDLE": str(DEMO_DATA / "bundle")})
+        engine = connect(CatalogSettings.load())
+        migrate(engine)
+        console.print(f"catalog migrated; uploading {len(tracks)} tracks with their lyrics")
+        jobs = [upload(track) for track in tracks]
+        with running_worker(console) as worker:
+            started = time.monotonic()
+            enqueue(engine, celery_app(BrokerSettings.load()), jobs)
+            wait_for(console, engine, worker, ids)
+            seconds = time.monotonic() - started
+        catalogued = _print_results(console, engine, tracks)
+    if own:
+        console.print(REAL_MUSIC_NOTE, soft_wrap=True)
+    console.print(f"catalogued {catalogued} of {len(tracks)} tracks in {seconds:.1f} s")
+    return 0 if catalogued == len(tracks) else 1
+
+
+def demo_tracks() -> list[DemoTrack]:
+    """Raises ConfigError where the demo's data is not at hand."""
+    listing = DEMO_DATA / "tracks.jsonl"
+    try:
+        rows = [json.loads(line) for line in listing.read_text().splitlines()]
+    except OSError:
+        raise ConfigError(
+            "the demo's data comes with the source: run it from a clone, with `make demo`"
+        ) from None
+    return [
+        DemoTrack(
+            row["track_id"],
+            DEMO_DATA / row["audio"],
+            DEMO_DATA / row["lyrics"] if row["lyrics"] else None,
+            row.get("title"),
+            row.get("artist"),
+            tuple(row["genres"]),
+        )
+        for row in rows
+    ]
+
+
+def own_tracks(console: Console, folder: Path) -> list[DemoTrack]:
+    """The audio files of a folder, by their content. Raises ConfigError where there are none."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder: give one that holds audio files")
+    tracks: list[DemoTrack] = []
+    left_out = []
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with file.open("rb") as content:
+            try:
+                demuxer_of(content.read(HEAD_BYTES))
+            except MediaError:
+                if file.suffix != ".txt":
+                    left_out.append(file.name)
+                continue
+        words = file.with_suffix(".txt")
+        # A file's name may be longer than a track's id, and no text at all.
+        title = os.fsencode(file.stem).decode(errors="replace")
+        tracks.append(
+            DemoTrack(
+                f"own-{len(tracks) + 1:05}", file, words if words.is_file() else None, title, None, None
+            )
+        )
+    if not tracks:
+        raise ConfigError(f"{folder} holds no WAV, FLAC, MP3, Ogg, AAC or MP4 file")
+    if left_out:
+        names = ascii(left_out[:5])[1:-1] + (", …" if len(left_out) > 5 else "")
+        console.print(f"left out, as no audio of a known format: {names}", soft_wrap=True)
+    return tracks
+
+
+def upload(track: DemoTrack) -> TrackJob:
+    s3 = s3_client()
+    s3.upload_file(str(track.audio), BUCKET, track.key(track.audio))
+    if track.lyrics:
+        s3.upload_file(str(track.lyrics), BUCKET, track.key(track.lyrics))
+    return TrackJob(
+        schema_version=1,
+        track_id=track.track_id,
+        audio=ObjectRef(bucket=BUCKET, key=track.key(track.audio)),
+        lyrics=ObjectRef(bucket=BUCKET, key=track.key(track.lyrics)) if track.lyrics else None,
+        title=track.title,
+        artist=track.artist,
+        enqueued_at=datetime.now(UTC),
+    )
+
+
+@contextmanager
+def running_worker(console: Console) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process, as in production; its log is shown if it ends badly."""
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(  # noqa: S603 - the command is ours
+            [
+                sys.executable,
+                "-m",
+                "worker.local.parent_death",
+                str(os.getpid()),
+                "-",
+                sys.executable,
+                "-m",
+                "worker.cli",
+                "worker",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                code = process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                code = process.wait()
+            if code:
+                log.seek(0)
+                console.print(f"the worker ended with {code}:", log.read()[-4000:], markup=False)
+
+
+def wait_for(console: Console, engine: Engine, worker: subprocess.Popen[bytes], ids: list[str]) -> None:
+    """Until every job has come to its end. Raises ConfigError where the worker ends before."""
+    columns = (TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress, engine.connect() as connection:
+        task = progress.add_task("labelling", total=len(ids))
+        while True:
+            catalogued, failed = connection.execute(ENDED, {"ids": ids}).one()
+            connection.rollback()
+            progress.update(task, completed=catalogued + failed)
+            if catalogued + failed >= len(ids):
+                return
+            if worker.poll() is not None:
+                raise ConfigError("the worker has ended before its jobs: its log, above, says why")
+            time.sleep(0.1)
+
+
+def _print_results(console: Console, engine: Engine, tracks: list[DemoTrack]) -> int:
+    """The labels of every track, and the pairs of genres; returns how many tracks are catalogued."""
+    with engine.connect() as connection:
+        rows = connection.execute(RESULTS, {"ids": [track.track_id for track in tracks]}).all()
+    table = Table("track", "genres with scores", "true genres")
+    for track, row in zip(tracks, rows, strict=True):
+        labels = (
+            f"failed: {row.reason}" if row.reason else ", ".join(row.genres or ["none above its threshold"])
+        )
+        table.add_row(
+            track.track_id if track.genres else track.title,
+            labels,
+            "not known" if track.genres is None else ", ".join(track.genres),
+        )
+    console.print(table)
+    pairs = Table("genres that co-occur most", "tracks")
+    refresh(engine)
+    for pair in correlations(engine, None, limit=8):
+        pairs.add_row(f"{pair['genre_a']} + {pair['genre_b']}", str(pair["tracks"]))
+    console.print(pairs)
+    return sum(row.reason is None for row in rows)

@@ -1,0 +1,155 @@
+"""A bundle at work: encoded audio and raw lyrics in, genres out. No server needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.decode import Clip, Waveform, decode_windows
+from media.lyrics import clean_lyrics
+from media.tokens import LyricsTokenizer
+from schemas.bundle import INPUTS, OUTPUTS, BundleManifest, read_bundle
+from schemas.errors import ConfigError
+from worker.errors import InferenceFailed
+from worker.models.bundle_cache import local_bundle
+from worker.models.labels import LabelRule, sigmoid
+from worker.models.session import open_session
+from worker.settings import ModelSettings
+
+LyricsUse = Literal["used", "absent", "instrumental", "short", "foreign"]
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """A track as the model takes it."""
+
+    windows: Waveform
+    """(windows, samples)"""
+    token_ids: tuple[int, ...]
+    """Empty = no lyrics."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of a track: means over its windows."""
+
+    scores: Scores
+    """(genres,), probabilities."""
+    embedding: Scores
+    """(width,)"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A prediction, and what it rests on."""
+
+    prediction: Prediction
+    lyrics: LyricsUse
+    track_seconds: float
+    heard_seconds: float
+
+
+class Model:
+    """A loaded and warmed bundle. One thread at a time may `predict`; the rest is free."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        """Raises BundleError, ConfigError."""
+        folder = local_bundle(settings)
+        self.manifest = _with_windows(read_bundle(folder), settings.windows)
+        self.precision = settings.precision
+        lyrics = self.manifest.lyrics
+        self._tokenizer = LyricsTokenizer(folder / lyrics.tokenizer, lyrics.max_tokens)
+        opened = open_session(folder, self.manifest, settings)
+        self._session = opened.session
+        self.provider = opened.provider
+        """What it runs on: not always what was asked for."""
+        self.rule = LabelRule(self.manifest)
+        # A GPU takes its memory, and chooses its kernels, for each size of batch anew.
+        try:
+            self._warm_up((1,) if self.provider == "cpu" else (1, settings.batch_rows))
+        except InferenceFailed as error:
+            raise ConfigError(
+                f"bundle {self.manifest.label} loads but does not run on {self.provider}: {error} "
+                "(check the bundle with `cogenre-export verify`, and the device's memory)"
+            ) from error
+
+    def read(self, lyrics: str | None, language: str | None) -> tuple[tuple[int, ...], LyricsUse]:
+        """Token ids of raw lyrics, none where they are not read, and what became of them."""
+        gate = self.manifest.lyrics
+        if lyrics is None or not lyrics.strip():
+            return (), "absent"
+        if gate.languages == ():
+            return (), "foreign"
+        words = clean_lyrics(lyrics)
+        if not words:
+            return (), "instrumental"
+        if len(words.split()) < gate.min_words:
+            return (), "short"
+        if language and gate.languages and language.lower().split("-")[0] not in gate.languages:
+            return (), "foreign"
+        return tuple(self._tokenizer.encode(words)), "used"
+
+    def heard_seconds(self, clip: Clip) -> float:
+        """How much of a track its windows are."""
+        return min(clip.seconds, len(clip.windows) * self.manifest.audio.window_seconds)
+
+    def classify(self, encoded: bytes, lyrics: str | None) -> Verdict:
+        """All in one, for a single track. Raises MediaError."""
+        clip = decode_windows(encoded, self.manifest.audio)
+        ids, use = self.read(lyrics, language=None)
+        (prediction,) = self.predict([ModelInput(clip.windows, ids)])
+        return Verdict(prediction, use, clip.seconds, self.heard_seconds(clip))
+
+    def bucket(self, tokens: int) -> int:
+        """The length to which lyrics of so many tokens are padded."""
+        return next(length for length in self.manifest.lyrics.buckets if tokens <= length)
+
+    def predict(self, inputs: Sequence[ModelInput]) -> list[Prediction]:
+        """One run of the graph for all windows of all inputs, padded to the longest lyrics' bucket.
+
+        Raises InferenceFailed.
+        """
+        length = self.bucket(max(len(track.token_ids) for track in inputs))
+        counts = [len(track.windows) for track in inputs]
+        ids = np.zeros((len(inputs), length), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, track in enumerate(inputs):
+            ids[row, : len(track.token_ids)] = track.token_ids
+            mask[row, : len(track.token_ids)] = 1
+        feeds = (
+            np.concatenate([track.windows for track in inputs]),
+            np.repeat(ids, counts, axis=0),
+            np.repeat(mask, counts, axis=0),
+        )
+        try:
+            logits, embedding = self._session.run(OUTPUTS, dict(zip(INPUTS, feeds, strict=True)))
+        except Exception as error:  # ONNX Runtime's own classes have no common base but this
+            raise InferenceFailed(" ".join(str(error).split())) from error
+        ends = np.cumsum(counts)[:-1]
+        return [
+            Prediction(scores.mean(axis=0), fused.mean(axis=0))
+            for scores, fused in zip(np.split(sigmoid(logits), ends), np.split(embedding, ends), strict=True)
+        ]
+
+    def _warm_up(self, batches: Sequence[int]) -> None:
+        """Every bucket once, so that the first track is not the slow one."""
+        for rows in batches:
+            silence = np.zeros((rows, self.manifest.audio.window_samples), dtype=np.float32)
+            for length in self.manifest.lyrics.buckets:
+                self.predict([ModelInput(silence, (0,) * length)])
+
+
+def _with_windows(manifest: BundleManifest, windows: int | None) -> BundleManifest:
+    if windows is None:
+        return manifest
+    audio = manifest.audio.model_copy(update={"windows": windows})
+    return manifest.model_copy(update={"audio": audio})
+
+
+def open_bundle(bundle: Path | str) -> Model:
+    """A bundle, of a folder or in S3, on the CPU, with everything else as it is by default."""
+    return Model(ModelSettings.load(bundle=bundle))

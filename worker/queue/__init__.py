@@ -1,0 +1,1 @@
+"""Jobs in Redis: the broker, the message format, enqueueing, leases, dead letters, the reconciler."""
