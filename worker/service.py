@@ -31,7 +31,7 @@ from worker.models.serving import ServedModels
 from worker.observe import endpoint, event_loop, logs, overdue, tracing
 from worker.observe.delivery import delivered
 from worker.observe.health import Health
-from worker.observe.metrics import DEAD_LISTED, LEASE_RENEWALS, RETURNED_TO_QUEUE
+from worker.observe.metrics import DEAD_LETTERS, LEASE_RENEWALS, RETURNED_TO_QUEUE
 from worker.observe.queues import refresh
 from worker.pipeline import Labeller
 from worker.queue.broker import QUEUES, SOCKET_SECONDS, celery_app, unacked_index_key
@@ -56,7 +56,7 @@ def run_worker(settings: WorkerSettings) -> int:
     logs.set_up(settings.log_format)
     tracing.set_up()
     check_broker(settings)
-    install_guard(settings.deployment, DEAD_LISTED.inc)
+    install_guard(settings.deployment, DEAD_LETTERS.inc)
     health, broker = Health(), Broker(settings)
     app = celery_app(settings)
     with (

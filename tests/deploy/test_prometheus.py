@@ -144,7 +144,7 @@ def test_every_query_finds_something_in_a_worker_that_works(
         wait_until(lambda: count(catalog, "track_current") == 5)
         queries = [query for query in prometheus_queries() if query.where not in alerts()]
         wait_until(lambda: all(server.answers(query.text) for query in queries), seconds=30)
-        wait_until(lambda: server.firing().get("CogenreDeadList", {}).get("value") == "1e+00")
+        wait_until(lambda: server.firing().get("CogenreDeadLetters", {}).get("value") == "1e+00")
         # A rule is recorded at its next evaluation.
         named = {name for query in prometheus_queries() for name in metric_names(query.text)}
         wait_until(lambda: named <= set(server.get("label/__name__/values")), seconds=30)

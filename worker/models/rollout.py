@@ -106,7 +106,7 @@ class BundleFolder:
                 version=served.model.manifest.version,
                 precision=served.model.precision,
                 provider=served.model.provider,
-                wanted_provider=self._settings.provider,
+                requested_provider=self._settings.provider,
             ).set(1)
 
 

@@ -1,38 +1,38 @@
-"""Every metric of the service. docs/metrics.md is made from this file; alerts and dashboards build on it."""
+"""Every metric of the worker. docs/metrics.md is generated from this file; alerts and dashboards use it."""
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
-disable_created_metrics()  # a second series for each counter and histogram, which nobody reads
+disable_created_metrics()  # one more series per counter and histogram, which nothing here uses
 
 STAGES = ("open", "fetch", "decode", "tokenise", "infer", "commit")
 OUTCOMES = ("catalogued", "skipped", "failed", "postponed")
 
 WAITS = (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400)
-"""From a lone track on an idle worker to a backfill that waits for a day, in seconds."""
+"""Histogram buckets in seconds: from one track on an idle worker to a backfill job that waits a day."""
 
 # Tracks.
-TRACKS = Counter("cogenre_tracks_total", "Jobs that came to their end, by how.", ["outcome"])
+TRACKS = Counter("cogenre_tracks_total", "Finished jobs, by outcome.", ["outcome"])
 FAILURES = Counter(
     "cogenre_failures_total",
-    "Jobs that failed, by the stage and the error's class.",
+    "Failed jobs, by stage and error class.",
     ["stage", "error_class"],
 )
-IN_FLIGHT = Gauge("cogenre_tracks_in_flight", "Jobs that this worker has in hand.")
+IN_FLIGHT = Gauge("cogenre_tracks_in_flight", "Jobs that this worker is processing.")
 STAGE_SECONDS = Histogram(
     "cogenre_stage_seconds",
-    "Seconds that a track spends in a stage, waiting for its batch included; failed ones count too.",
+    "Seconds that a track spends in a stage, including the wait for a batch. Failed tracks are included.",
     ["stage"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
 QUEUE_WAIT_SECONDS = Histogram(
     "cogenre_queue_wait_seconds",
-    "Seconds from a job being published until a worker starts on it, by its queue.",
+    "Seconds from the publication of a job until a worker starts it, by queue.",
     ["queue"],
     buckets=WAITS,
 )
 ENQUEUE_TO_COMMIT_SECONDS = Histogram(
     "cogenre_enqueue_to_commit_seconds",
-    "Seconds from a job being published until its labels are committed, by its queue.",
+    "Seconds from the publication of a job until its labels are committed, by queue.",
     ["queue"],
     buckets=WAITS,
 )
@@ -43,68 +43,69 @@ BATCH_ROWS = Histogram(
 )
 BATCH_WAIT_SECONDS = Histogram(
     "cogenre_batch_wait_seconds",
-    "Seconds that a request waits for its batch, by who serves it: inference or writer.",
+    "Seconds that a request waits in a batcher before its batch starts. Batchers: inference, writer.",
     ["batcher"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 BATCH_SECONDS = Histogram(
     "cogenre_batch_seconds",
-    "Seconds that a batch takes; the rate of the sum is the share of time that the server is busy.",
+    "Seconds that a batch takes. The rate of the sum is the share of time that the batcher's thread is busy.",
     ["batcher"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 
 # Delivery.
-LEASE_RENEWALS = Counter("cogenre_lease_renewals_total", "Leases of jobs in flight that were renewed.")
+LEASE_RENEWALS = Counter("cogenre_lease_renewals_total", "Renewed leases of jobs in flight.")
 REDELIVERIES = Counter(
     "cogenre_redeliveries_total",
-    "Jobs received that had been delivered before, to a worker that did not end them.",
+    "Jobs that were delivered again, because the worker that had received them before did not finish them.",
 )
 RETURNED_TO_QUEUE = Counter(
     "cogenre_returned_to_queue_total",
-    "Jobs handed back: the catalog did not answer, or an error was not foreseen.",
+    "Jobs returned to the queue, because the catalog did not answer or an unexpected error occurred.",
 )
-DEAD_LISTED = Counter(
-    "cogenre_dead_listed_total", "Messages that could not be decoded and went to the dead list."
+DEAD_LETTERS = Counter(
+    "cogenre_dead_letters_total", "Messages moved to the dead-letter list, because they could not be decoded."
 )
 
-# The broker, as this worker sees it: every worker of a deployment reports the same, so take the max.
-QUEUE_JOBS = Gauge("cogenre_queue_jobs", "Jobs that wait in a queue, of the whole deployment.", ["queue"])
+# The broker. Every worker of a deployment reports the same values, so queries take the max.
+QUEUE_JOBS = Gauge("cogenre_queue_jobs", "Jobs waiting in a queue of the deployment.", ["queue"])
 QUEUE_OLDEST_SECONDS = Gauge(
     "cogenre_queue_oldest_seconds",
-    "Seconds since the job that is served next in a queue was published, of the whole deployment; 0 = none "
-    "waits.",
+    "Seconds since the publication of the next job in a queue of the deployment. 0 if the queue is empty.",
     ["queue"],
 )
-UNACKED_JOBS = Gauge("cogenre_unacked_jobs", "Jobs in flight, of the whole deployment.")
-DEAD_LIST_MESSAGES = Gauge(
-    "cogenre_dead_list_messages", "Messages in the dead list, of the whole deployment."
+UNACKED_JOBS = Gauge(
+    "cogenre_unacked_jobs", "Jobs in flight in the deployment: delivered to a worker and not finished."
+)
+DEAD_LETTER_MESSAGES = Gauge(
+    "cogenre_dead_letter_messages", "Messages in the dead-letter list of the deployment."
 )
 OVERDUE_TRACKS = Gauge(
     "cogenre_overdue_tracks",
-    "Tracks that have not come to their end in time and that the reconciler is to enqueue, of the whole "
-    "deployment.",
+    "Tracks of the deployment that were not finished in time. `cogenre reconcile` enqueues them again.",
 )
 
 # The worker.
 MODEL_INFO = Gauge(
     "cogenre_model_info",
-    "Always 1: the model that is loaded, what it runs on, and the provider that was asked for.",
-    ["model", "version", "precision", "provider", "wanted_provider"],
+    "Always 1. Labels: the loaded model, the provider that it runs on, and the provider that was requested.",
+    ["model", "version", "precision", "provider", "requested_provider"],
 )
 CURRENT_MODEL_SERVED = Gauge(
     "cogenre_current_model_served",
-    "1 where this worker serves the model whose labels analysts see, else 0.",
+    "1 if this worker serves the current model, whose labels analysts see, else 0.",
 )
 MODEL_WARM = Gauge(
-    "cogenre_model_warm", "1 once the model has run every shape it will be given, before that 0."
+    "cogenre_model_warm",
+    "1 if the model has run once with every input shape, so that the worker takes jobs, else 0.",
 )
-DRAINING = Gauge("cogenre_draining", "1 while the worker finishes what it has in hand and takes no more.")
+DRAINING = Gauge("cogenre_draining", "1 while the worker finishes its jobs and takes no new ones, else 0.")
 HEARTBEAT_AGE_SECONDS = Gauge(
-    "cogenre_heartbeat_age_seconds", "Seconds since a thread last showed that it is not stuck.", ["heart"]
+    "cogenre_heartbeat_age_seconds", "Seconds since the last heartbeat, by thread.", ["thread"]
 )
 
-# A series that appears with its first event has no rate at that event: these are there from the start.
+# A series that starts with its first event has no rate for that event, so these are created at 0.
 for _stage in STAGES:
     STAGE_SECONDS.labels(_stage)
 for _outcome in OUTCOMES:

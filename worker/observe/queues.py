@@ -4,7 +4,7 @@ import math
 
 import redis
 
-from worker.observe.metrics import DEAD_LIST_MESSAGES, QUEUE_JOBS, QUEUE_OLDEST_SECONDS, UNACKED_JOBS
+from worker.observe.metrics import DEAD_LETTER_MESSAGES, QUEUE_JOBS, QUEUE_OLDEST_SECONDS, UNACKED_JOBS
 from worker.queue.broker import QUEUES
 from worker.queue.status import Broker
 
@@ -18,10 +18,10 @@ def refresh(broker: Broker) -> None:
             QUEUE_JOBS.labels(queue).set(math.nan)
             QUEUE_OLDEST_SECONDS.labels(queue).set(math.nan)
         UNACKED_JOBS.set(math.nan)
-        DEAD_LIST_MESSAGES.set(math.nan)
+        DEAD_LETTER_MESSAGES.set(math.nan)
         return
     for queue, jobs in state.queues.items():
         QUEUE_JOBS.labels(queue).set(jobs.waiting)
         QUEUE_OLDEST_SECONDS.labels(queue).set(jobs.oldest_seconds or 0)
     UNACKED_JOBS.set(state.in_flight)
-    DEAD_LIST_MESSAGES.set(state.dead)
+    DEAD_LETTER_MESSAGES.set(state.dead)

@@ -76,7 +76,7 @@ def test_metrics_are_scraped(port: int, health: Health, scrapes: list[float]) ->
     assert outcomes.keys() == {"catalogued", "skipped", "failed", "postponed"}
     assert outcomes["catalogued"] >= 1
     ages = {
-        sample.labels["heart"]: sample.value for sample in families["cogenre_heartbeat_age_seconds"].samples
+        sample.labels["thread"]: sample.value for sample in families["cogenre_heartbeat_age_seconds"].samples
     }
     assert 0 <= ages["inference"] < 5
     assert families["cogenre_model_warm"].samples[0].value == 0

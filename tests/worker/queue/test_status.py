@@ -191,11 +191,11 @@ def test_a_scrape_reads_the_queues_and_says_when_it_cannot(
     assert value("cogenre_queue_jobs", queue="tracks") == 2
     assert 3600 <= value("cogenre_queue_oldest_seconds", queue="tracks") < 3700
     assert value("cogenre_queue_oldest_seconds", queue="backfill") == 0
-    assert (value("cogenre_unacked_jobs"), value("cogenre_dead_list_messages")) == (1, 1)
+    assert (value("cogenre_unacked_jobs"), value("cogenre_dead_letter_messages")) == (1, 1)
     monkeypatch.setenv("COGENRE_BROKER_URL", "redis://127.0.0.1:9/0")
     refresh(Broker(BrokerSettings.load()))
     assert math.isnan(value("cogenre_queue_jobs", queue="tracks"))
-    assert math.isnan(value("cogenre_dead_list_messages"))
+    assert math.isnan(value("cogenre_dead_letter_messages"))
 
 
 def test_overdue_tracks_are_counted_while_a_worker_runs(
