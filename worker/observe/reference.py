@@ -12,8 +12,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from worker import settings
 from worker.observe import metrics
+from worker.settings import WorkerSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -61,14 +61,14 @@ def settings_page() -> str:
 
 
 def _groups() -> Iterator[type[BaseSettings]]:
-    for value in vars(settings).values():
+    """Yield the classes of settings that a worker reads, from all modules; WorkerSettings last."""
+    own, *bases = WorkerSettings.__mro__
+    for group in (*bases, own):
         if (
-            inspect.isclass(value)
-            and issubclass(value, BaseSettings)
-            and value.__module__ == settings.__name__
-            and value.model_fields
+            issubclass(group, BaseSettings)
+            and vars(group).get("__annotations__", {}).keys() & group.model_fields
         ):
-            yield value
+            yield group
 
 
 def _default(field: FieldInfo) -> str:
