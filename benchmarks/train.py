@@ -29,10 +29,11 @@ from media.decode import decode_windows
 from media.tokens import LyricsTokenizer
 from trainer.config import LittleBert, TrainingConfig, preset
 from trainer.corpus.build import build_corpus
-from trainer.data.read import Library, Track, read_library
+from trainer.data.library import Library
+from trainer.data.read import read_library
+from trainer.data.track import Track
 from trainer.features.cache import Cache
-from trainer.features.decoders import decoder_pool
-from trainer.features.extract import Extractor
+from trainer.features.extract import Extractor, decoder_pool
 from trainer.features.features import Example, RandomWindows, pad_tokens
 from trainer.fit import run as fitting
 from trainer.network.genre_graph import correlations
@@ -68,7 +69,7 @@ class Bench:
     @classmethod
     def of(cls, manifest: Path, config: TrainingConfig, folder: Path) -> "Bench":
         library = read_library(manifest)
-        tracks = library.of("train")
+        tracks = library.in_split("train")
         texts = [text for track in tracks if (text := library.lyrics(track))]
         assert isinstance(config.network.lyrics_model, LittleBert)
         model = train_little_bert(config.network.lyrics_model, texts, config.network.max_tokens, seed=0)

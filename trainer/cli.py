@@ -2,26 +2,25 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from schemas.errors import CogenreError
 from storage.atomic import refuse_existing
 from trainer.command import run
 from trainer.config import PresetName, preset
-from trainer.errors import ManifestError, TrainerError
+from trainer.data.track import Split
+from trainer.errors import ManifestError
 from trainer.features.cache import user_cache
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Trains a genre model."
 )
 console = Console(stderr=True)
-
-SplitName = Literal["train", "valid", "test"]
-"""As in `trainer.data.library`, which imports torch."""
 
 
 @app.callback()
@@ -133,7 +132,7 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="Folder that cogenre-train fit wrote.")],
     source: Annotated[Path, typer.Argument(help="Labelled tracks, as for fit, of the checkpoint's genres.")],
     out: Annotated[Path, typer.Option(help="Folder of the report; must not exist yet.")],
-    split: Annotated[SplitName, typer.Option(help="Which of the tracks are measured.")] = "test",
+    split: Annotated[Split, typer.Option(help="Which of the tracks are measured.")] = "test",
     resamples: Annotated[
         int, typer.Option(min=1, help="Bootstrap resamples of the tracks behind each interval.")
     ] = 1000,
@@ -165,4 +164,4 @@ def evaluate(
 
 def main() -> None:
     """The console script."""
-    run(app, "cogenre-train", TrainerError)
+    run(app, "cogenre-train", CogenreError)

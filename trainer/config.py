@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.bundle import AudioInput
-from trainer.errors import ConfigError
-from trainer.network.fourier import fourier_steps
+from schemas.errors import ConfigError
 
 PresetName = Literal["paper", "small", "ablation"]
 Count = Annotated[int, Field(gt=0)]
@@ -40,6 +39,15 @@ class LittleBert(_Part):
         if self.width % self.heads:
             raise ValueError("width must be a multiple of heads")
         return self
+
+
+def fourier_factors(n_fft: int) -> tuple[int, int]:
+    """Return a, a power of two, and b, both near √n_fft.
+
+    a · b = n_fft if the transform can be computed in two steps, as `trainer.network.frontend` does.
+    """
+    a = 2 ** math.ceil(math.log2(n_fft) / 2)
+    return a, n_fft // a
 
 
 class NetworkConfig(_Part):
@@ -148,7 +156,7 @@ class NetworkConfig(_Part):
     def _fits_together(self) -> Self:
         if self.n_fft % self.hop:
             raise ValueError("n_fft must be a multiple of hop")
-        a, b = fourier_steps(self.n_fft)
+        a, b = fourier_factors(self.n_fft)
         if self.audio_model is None and (a < 2 or a * b != self.n_fft or self.hop % b):
             raise ValueError("n_fft and hop must be powers of two, hop at least √n_fft: e.g. 2048 and 512")
         frames = 1 + self.audio.window_samples // self.hop

@@ -27,10 +27,6 @@ class TrainedOn(TrainerError):
     """A recording that is to be measured on, and that is trained on."""
 
 
-class ConfigError(TrainerError):
-    """A setting does not exist or has no such value."""
-
-
 class CheckpointError(TrainerError):
     """A folder is no checkpoint, or not one that this release wrote."""
 

@@ -24,7 +24,7 @@ from storage.atomic import new_folder
 from trainer.data.library import Library
 from trainer.data.read import read_listed
 from trainer.errors import UnreadableFile
-from trainer.features.decoders import decoder_pool
+from trainer.features.extract import decoder_pool
 from trainer.network.feature_extractors import hears
 
 UNFITTED = 0.5

@@ -15,7 +15,7 @@ from schemas.bundle import INPUTS, AudioInput, Measurement
 from trainer.data.library import Library
 from trainer.errors import ManifestError, UnreadableFile
 from trainer.evaluation.metrics import best_thresholds, decide, measure
-from trainer.features.decoders import decoder_pool
+from trainer.features.extract import decoder_pool
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from media.decode import MIN_SECONDS
 from schemas.bundle import BundleManifest
 from trainer.corpus.encode import AAC, FLAC, MP3, OPUS, Encoding, write_audio
 from trainer.corpus.signal import SAMPLE_RATE, Waveform, times
-from trainer.data.library import Track
+from trainer.data.track import Track
 
 LINE = "we danced all night beneath the silver moon and never said goodbye\n"
 MARKED_UP = f"[ti:Moon]\n[Verse 1]\n[00:12.30] {LINE}<i>(x2)</i>\n[Chorus]\n" + LINE * 60

@@ -18,10 +18,11 @@ from media.errors import MediaError
 from media.source import BytesSource
 from schemas.bundle import INPUTS, Precision, PrecisionCost
 from trainer.checkpoint import Checkpoint
-from trainer.data.read import Library, Split, Track
+from trainer.data.library import Library
+from trainer.data.track import Split, Track
 from trainer.errors import ManifestError, UnreadableFile
 from trainer.evaluation.metrics import decide, measure
-from trainer.features.decoders import decoder_pool
+from trainer.features.extract import decoder_pool
 
 MAP_LOSS = 0.005
 CHANGED_DECISIONS = 0.005
@@ -74,7 +75,7 @@ def costs_on_tracks(
     graphs = {precision: scores_of_graph(graph) for precision, graph in every.items()}
     means: dict[Precision, list[NDArray[np.float64]]] = {precision: [] for precision in graphs}
     kept: list[Track] = []
-    tracks = library.of(SPLIT)
+    tracks = library.in_split(SPLIT)
     for number, (track, feed) in enumerate(_feeds(checkpoint, library, tracks), start=1):
         say(f"measuring precisions, track {number} of {len(tracks)}")
         kept.append(track)

@@ -28,7 +28,8 @@ from media.decode import decode_windows
 from media.errors import MediaError
 from media.tokens import LyricsTokenizer
 from schemas.bundle import INPUTS, BundleManifest, Precision, ProductParity
-from trainer.data.library import Library, Track
+from trainer.data.library import Library
+from trainer.data.track import Track
 from trainer.evaluation.metrics import decide
 from trainer.features.features import pad_tokens
 

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import BaseModel
 
+from schemas.errors import ConfigError
 from trainer.config import FitConfig, LittleBert, NetworkConfig, preset
-from trainer.errors import ConfigError
 
 
 def test_the_paper_preset_holds_what_the_paper_states() -> None:

@@ -32,18 +32,21 @@ import torch
 from pydantic import ValidationError
 
 from media.cpus import available_cpus
+from schemas.errors import ConfigError
 from storage.atomic import alone, make_folder, write_text
 from storage.errors import OutputError
 from trainer.ablation.rows import Result, Run, planned
 from trainer.ablation.tables import as_json, as_markdown
 from trainer.config import TrainingConfig
 from trainer.corpus.build import MANIFEST, build_corpus
-from trainer.data.read import SPLITS, Library, read_library
-from trainer.data.splits import require_examples
-from trainer.errors import ConfigError, TrainingError
+from trainer.data.digest import content_digest
+from trainer.data.library import Library
+from trainer.data.read import read_library, require_examples
+from trainer.data.track import SPLITS
+from trainer.errors import TrainingError
 from trainer.evaluation.metrics import decide, measure
 from trainer.evaluation.quick import predict, thresholds_of
-from trainer.features.cache import Cache, key_of
+from trainer.features.cache import Cache
 from trainer.features.extract import report_left_out
 from trainer.features.prepare import Prepared, lyrics_model_of, prepare
 from trainer.fit.run import train
@@ -85,7 +88,7 @@ def ablate(
     processes = processes or (1 if torch.cuda.is_available() else available_cpus())
     about = {
         "data": "a synthetic corpus" if source is None else source.stem,
-        "tracks": ", ".join(f"{split} {len(library.of(split))}" for split in SPLITS),
+        "tracks": ", ".join(f"{split} {len(library.in_split(split))}" for split in SPLITS),
         "genres": len(library.genres),
         "machine": _machine(),
         "runs at once": processes,
@@ -170,7 +173,7 @@ class _Bench:
 
     def _lyrics_model(self) -> LyricsModel:
         config = self.config.network
-        key = key_of(config.model_dump_json(include={"lyrics_model", "max_tokens"}), self.tracks)
+        key = content_digest(config.model_dump_json(include={"lyrics_model", "max_tokens"}), self.tracks)
         return lyrics_model_of(self.library, self.config, self.out / f"lyrics-{key[:12]}")
 
     def outcome(self, run: Run, prepared: Prepared) -> Result | TrainingError:

@@ -17,6 +17,7 @@ import numpy as np
 from rich.progress import track as progress
 
 from media.cpus import available_cpus
+from schemas.errors import ConfigError
 from storage.atomic import new_folder
 from trainer.corpus.crossing import crossed
 from trainer.corpus.encode import write_audio
@@ -25,7 +26,6 @@ from trainer.corpus.performance import perform
 from trainer.corpus.plan import PlannedTrack, plan_tracks
 from trainer.corpus.words import write_lyrics
 from trainer.data.genres import GENRES_FILE
-from trainer.errors import ConfigError
 
 MANIFEST = "manifest.jsonl"
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -12,10 +11,8 @@ from trainer.corpus.labels import LabelSet, label_sets, voiced
 from trainer.corpus.performance import Touch
 from trainer.corpus.themes import COMMON
 from trainer.corpus.words import is_instrumental, write_title
+from trainer.data.track import SPLIT_SHARES, SPLITS, Split
 
-Split = Literal["train", "valid", "test"]
-
-SPLITS: dict[Split, float] = {"train": 0.7, "valid": 0.1, "test": 0.2}
 """Shares of the tracks. All of an artist's tracks lie in one split."""
 
 TRACKS_PER_ARTIST = (2, 8)
@@ -59,7 +56,9 @@ def plan_tracks(tracks: int, seed: int, crossing: float = 0.0) -> list[PlannedTr
         pet_words = tuple(str(noun) for noun in rng.choice(COMMON.nouns, PET_WORDS, replace=False))
         home = table.draw(rng)
         # Artists are drawn alike, so the splits may take turns: each goes where most of a share is lacking.
-        split = max(SPLITS, key=lambda split: (SPLITS[split] * tracks - filled[split]) / SPLITS[split])
+        split = max(
+            SPLITS, key=lambda split: (SPLIT_SHARES[split] * tracks - filled[split]) / SPLIT_SHARES[split]
+        )
         filled[split] += size
         for _ in range(size):
             genres = home if rng.random() < LOYALTY else table.draw(rng)

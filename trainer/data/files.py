@@ -19,8 +19,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from media.cpus import available_cpus
+from trainer.data.digest import content_digest
 from trainer.errors import StorageError, UnreadableFile
-from trainer.features.cache import key_of
 
 SCHEME = "s3://"
 WHOLE = TransferConfig(use_threads=False, multipart_threshold=1 << 40)
@@ -52,7 +52,7 @@ def version_of(name: str) -> str | None:
         return None
     bucket, key = _parts(name)
     with _explained(name):
-        return key_of(name, client().head_object(Bucket=bucket, Key=key)["ETag"])
+        return content_digest(name, client().head_object(Bucket=bucket, Key=key)["ETag"])
 
 
 def _read_object(url: str) -> bytes:

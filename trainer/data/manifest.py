@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from schemas.bundle import Genre
 from trainer.data.genres import GENRES_FILE, named, read_genres, slug_of
-from trainer.data.library import Library, Track
+from trainer.data.library import Library
+from trainer.data.track import Track
 from trainer.errors import ManifestError
 
 REQUIRED = [name for name in Track.model_fields if name != "split"]

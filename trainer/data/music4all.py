@@ -19,7 +19,8 @@ from pathlib import Path
 
 from schemas.bundle import Genre
 from trainer.data.genres import GENRES_FILE, named, read_genres, slug_of
-from trainer.data.library import Library, Track
+from trainer.data.library import Library
+from trainer.data.track import Track
 from trainer.errors import ManifestError
 
 INFORMATION, GENRES, LANGUAGES, METADATA = (

@@ -5,16 +5,11 @@ A network that has heard an artist recognises the voice, and so scores better th
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from torch import Tensor
-
-from schemas.bundle import Genre
-from trainer.data.library import SPLITS, Library, Split, Track
+from trainer.data.digest import content_digest
+from trainer.data.track import SPLIT_SHARES, SPLITS, Split, Track
 from trainer.errors import LeakError, ManifestError
-from trainer.features.cache import key_of
-
-SHARES: Mapping[Split, float] = {"train": 0.7, "valid": 0.1, "test": 0.2}
 
 SEED = 0
 """Not that of a fit: runs of several seeds, and later evaluations, share one split."""
@@ -47,7 +42,7 @@ def artist_key(track: Track) -> str:
 def artist_digest(track: Track) -> str | None:
     """What a checkpoint remembers of an artist: not the name. None where unknown."""
     name = artist_key(track)
-    return key_of("artist", name) if name else None
+    return content_digest("artist", name) if name else None
 
 
 def _stratified(tracks: Sequence[Track], seed: int) -> list[Split]:
@@ -61,15 +56,15 @@ def _stratified(tracks: Sequence[Track], seed: int) -> list[Split]:
         name = artist_key(track)
         own["artist" if name else "track", name or track.track_id].append(number)
     # By hash: in whatever order the tracks are listed, they are dealt alike.
-    artists = sorted(own, key=lambda artist: key_of(str(seed), *artist))
+    artists = sorted(own, key=lambda artist: content_digest(str(seed), *artist))
     genres_of = {artist: Counter(genre for n in own[artist] for genre in tracks[n].genres) for artist in own}
     having: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for artist in artists:
         for genre in genres_of[artist]:
             having[genre].append(artist)
     totals = Counter(genre for track in tracks for genre in track.genres)
-    lacking = {split: {genre: SHARES[split] * totals[genre] for genre in totals} for split in SPLITS}
-    room = {split: SHARES[split] * len(tracks) for split in SPLITS}
+    lacking = {split: {genre: SPLIT_SHARES[split] * totals[genre] for genre in totals} for split in SPLITS}
+    room = {split: SPLIT_SHARES[split] * len(tracks) for split in SPLITS}
     left = totals.copy()
     found: dict[tuple[str, str], Split] = {}
     while left:
@@ -88,28 +83,6 @@ def _stratified(tracks: Sequence[Track], seed: int) -> list[Split]:
             found[min(having[genre], key=lambda artist: len(own[artist]))] = "train"
     splits = {n: found[artist] for artist, numbers in own.items() for n in numbers}
     return [splits[number] for number in range(len(tracks))]
-
-
-def require_examples(library: Library) -> None:
-    """Raises ManifestError where there is too little to train, to validate or to test on."""
-    for split in SPLITS:
-        if len(library.of(split)) < 2:
-            raise ManifestError(
-                f"split {split} needs two tracks at least; there are {len(library.tracks)} tracks in all"
-            )
-    missing = without_positives(library.genres, library.labels(library.of("train")))
-    if missing:
-        others = (
-            f" ({len(missing) - 1} other genres are as bad: {', '.join(missing[1:])})" if missing[1:] else ""
-        )
-        raise ManifestError(
-            f"no track of split train has the genre {missing[0]}: add some, or leave it out{others}"
-        )
-
-
-def without_positives(genres: Sequence[Genre], labels: Tensor) -> list[str]:
-    """Genres that no track of `labels` (tracks, genres) has."""
-    return [genre.slug for genre, count in zip(genres, labels.sum(0).tolist(), strict=True) if not count]
 
 
 def refuse_shared_audio(heard: Iterable[tuple[Track, str]]) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from schemas.bundle import Genre, Measurement
-from trainer.data.read import Split
+from trainer.data.track import Split
 from trainer.evaluation.metrics import best_thresholds, decide, measure, track_means
 from trainer.features.features import Features, Windows
 from trainer.network.network import Network

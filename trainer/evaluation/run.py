@@ -16,7 +16,9 @@ import torch
 
 from storage.atomic import new_folder
 from trainer.checkpoint import load_checkpoint
-from trainer.data.read import Library, Split, read_library
+from trainer.data.library import Library
+from trainer.data.read import read_library
+from trainer.data.track import Split
 from trainer.errors import ManifestError
 from trainer.evaluation.bootstrap import LEVEL
 from trainer.evaluation.calibration import calibration
@@ -27,8 +29,7 @@ from trainer.evaluation.page import render
 from trainer.evaluation.quick import predict
 from trainer.evaluation.relations import confusions, graphs
 from trainer.features.cache import Cache
-from trainer.features.decoders import decoder_pool
-from trainer.features.extract import Extractor, report_left_out
+from trainer.features.extract import Extractor, decoder_pool, report_left_out
 
 JSON_FILE, MARKDOWN_FILE, PAGE_FILE = "report.json", "report.md", "report.html"
 
@@ -108,7 +109,7 @@ def evaluate(
 
 
 def _require_tracks(library: Library, split: Split) -> None:
-    found = len(library.of(split))
+    found = len(library.in_split(split))
     if found < 2:
         raise ManifestError(
             f"split {split} has {found} of {len(library.tracks)} tracks, and two are needed to measure: "

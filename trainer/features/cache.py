@@ -8,7 +8,6 @@
 Files of inputs that are gone stay: the folder may be deleted whenever no run uses it.
 """
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +18,6 @@ from numpy.typing import NDArray
 
 from storage.atomic import new_file
 from storage.errors import OutputError
-
-
-def key_of(*parts: bytes | str) -> str:
-    """SHA-256 of the parts, in which none runs into the next."""
-    digest = hashlib.sha256()
-    for part in parts:
-        raw = part.encode() if isinstance(part, str) else part
-        digest.update(len(raw).to_bytes(8, "big") + raw)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,15 +29,17 @@ from media import PIPELINE_VERSION
 from media.cpus import available_cpus
 from media.decode import Waveform
 from media.decoders import DecoderPool
-from media.errors import MediaError
+from media.errors import DecoderUnavailable, MediaError
 from media.source import BytesSource
 from media.tokens import LyricsTokenizer
 from storage.atomic import write_text
 from storage.errors import OutputError
-from trainer.data.read import Library, Split, Track
+from trainer.data.digest import content_digest
+from trainer.data.library import Library
 from trainer.data.splits import artist_digest
-from trainer.errors import ManifestError, TrainedOn, UnreadableFile
-from trainer.features.cache import Cache, key_of
+from trainer.data.track import Split, Track
+from trainer.errors import DecodingError, ManifestError, TrainedOn, UnreadableFile
+from trainer.features.cache import Cache
 from trainer.features.features import Features, pad_tokens
 from trainer.network.frontend import LogMel
 from trainer.network.network import Network
@@ -52,9 +55,25 @@ SAY_SECONDS = 300
 
 DIGESTS, LOG_MELS, HIDDEN = "digests", "log-mels", "hidden"
 
+DECODE_SECONDS = 60.0
+DECODE_MEMORY_BYTES = 2 * 2**30
+"""Time and memory limit of decoding one track: the worker's defaults."""
+
 Halves = NDArray[np.float16]
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def decoder_pool(processes: int | None = None) -> Iterator[DecoderPool]:
+    """Yield a pool of sandboxed decode processes, by default one a CPU. Raises DecodingError."""
+    try:
+        with DecoderPool(
+            processes or available_cpus(), seconds=DECODE_SECONDS, memory_bytes=DECODE_MEMORY_BYTES
+        ) as pool:
+            yield pool
+    except DecoderUnavailable as error:
+        raise DecodingError(f"cannot decode: {error}") from error
 
 
 class _Index(BaseModel):
@@ -114,8 +133,8 @@ class Extractor:
             tokenizer,
             cache,
             decoders,
-            hearing=key_of(VERSION, str(PIPELINE_VERSION), *cut),
-            reading=key_of(VERSION, *_weights(network.lyrics_encoder.state_dict())),
+            hearing=content_digest(VERSION, str(PIPELINE_VERSION), *cut),
+            reading=content_digest(VERSION, *_weights(network.lyrics_encoder.state_dict())),
         )
 
     def extract(
@@ -135,7 +154,7 @@ class Extractor:
                 raise OutputError(f"cannot write to {folder} ({error.strerror}): make room") from error
             if len(index.tracks) < 2:
                 raise ManifestError(
-                    f"split {split}: fewer than two of {len(library.of(split))} tracks are left; "
+                    f"split {split}: fewer than two of {len(library.in_split(split))} tracks are left; "
                     "see the warnings"
                 )
             write_text(file, index.model_dump_json())
@@ -143,7 +162,7 @@ class Extractor:
         if (index.hearing, index.reading) != (self.hearing, self.reading):
             raise OutputError(f"{folder} is of another release, or another encoder: remove it")
         kept = len(index.tracks)
-        known = {track.track_id: track for track in library.of(split)}
+        known = {track.track_id: track for track in library.in_split(split)}
         tracks = [known[track_id] for track_id in index.tracks]
         mels_file, lyrics_file = _files(folder, split)
         lyrics_type = np.float16 if self.network.config.lyrics_frozen else np.int32
@@ -159,7 +178,7 @@ class Extractor:
         )
 
     def _write(self, library: Library, split: Split, folder: Path, without: Collection[str]) -> _Index:
-        tracks = library.of(split)
+        tracks = library.in_split(split)
         config = self.network.config
         index = _Index(hearing=self.hearing, reading=self.reading)
         mels_file, lyrics_file = _files(folder, split)
@@ -209,7 +228,7 @@ class Extractor:
             if digest in without:
                 raise TrainedOn("its recording was trained on")
             # Whoever lists a split has chosen its artists.
-            if library.dealt and artist_digest(track) in without:
+            if library.assigned and artist_digest(track) in without:
                 raise TrainedOn(f"other music of {track.artist} was trained on")
             windows = None
             if log_mels is None:
@@ -226,7 +245,7 @@ class Extractor:
         known = self.cache.get(DIGESTS, version) if version else None
         if known is not None:
             digest = known.tobytes().hex()
-            log_mels = self.cache.get(LOG_MELS, key_of(self.hearing, digest))
+            log_mels = self.cache.get(LOG_MELS, content_digest(self.hearing, digest))
             if log_mels is not None:
                 return digest, log_mels, b""
         encoded = library.audio(track)
@@ -234,7 +253,7 @@ class Extractor:
         if version:
             self.cache.put(DIGESTS, version, np.frombuffer(hashed.digest(), np.uint8))
         digest = hashed.hexdigest()
-        return digest, self.cache.get(LOG_MELS, key_of(self.hearing, digest)), encoded
+        return digest, self.cache.get(LOG_MELS, content_digest(self.hearing, digest)), encoded
 
     @torch.no_grad()
     def _log_mels(self, found: _Input) -> Halves:
@@ -243,14 +262,14 @@ class Extractor:
             return found.log_mels
         device = self.network.log_scale.device
         heard = _half(self.network.frontend(torch.from_numpy(found.windows).to(device)))
-        self.cache.put(LOG_MELS, key_of(self.hearing, found.digest), heard)
+        self.cache.put(LOG_MELS, content_digest(self.hearing, found.digest), heard)
         return heard
 
     @torch.no_grad()
     def _hidden(self, rows: Sequence[Sequence[int]]) -> list[Halves]:
         """Hidden states (tokens, H) of each row of token ids."""
         nothing = np.zeros((0, self.network.lyrics_encoder.config.hidden_size), np.float16)
-        keys = [key_of(self.reading, np.array(row, np.int64).tobytes()) for row in rows]
+        keys = [content_digest(self.reading, np.array(row, np.int64).tobytes()) for row in rows]
         kept = [self.cache.get(HIDDEN, key) if row else nothing for key, row in zip(keys, rows, strict=True)]
         known = [states for states in kept if states is not None]
         if len(known) == len(rows):

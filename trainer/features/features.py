@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from trainer.data.read import Track
+from trainer.data.track import Track
 
 
 @dataclass(frozen=True)

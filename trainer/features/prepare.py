@@ -19,12 +19,13 @@ from media.tokens import LyricsTokenizer
 from storage.atomic import make_folder, new_folder
 from trainer.checkpoint import TOKENIZER_FILE
 from trainer.config import NetworkConfig, TrainingConfig
-from trainer.data.read import SPLITS, Library, Split, Track
-from trainer.data.splits import refuse_shared_audio, without_positives
+from trainer.data.library import Library
+from trainer.data.read import genres_without_tracks
+from trainer.data.splits import refuse_shared_audio
+from trainer.data.track import SPLITS, Split, Track
 from trainer.errors import LeakError, ManifestError, UnreadableFile
 from trainer.features.cache import Cache
-from trainer.features.decoders import decoder_pool
-from trainer.features.extract import Extractor, index_file
+from trainer.features.extract import Extractor, decoder_pool, index_file
 from trainer.features.features import Features
 from trainer.network.audio_model import AudioModel, load_audio_model
 from trainer.network.genre_graph import correlations
@@ -86,7 +87,7 @@ def _lyrics(library: Library, languages: Collection[str] | None) -> list[str]:
             return library.lyrics(track, languages)
         return ""
 
-    tracks = library.of("train")
+    tracks = library.in_split("train")
     with ThreadPoolExecutor(available_cpus()) as pool:
         read_ones = progress(pool.map(read, tracks), "Reading lyrics", len(tracks), transient=True)
         return list(read_ones)
@@ -114,7 +115,7 @@ def prepare(
             features: dict[Split, Features] = {}
             for split in SPLITS:
                 seen = {digest for earlier in features.values() for digest in earlier.digests}
-                without = seen if library.dealt else ()
+                without = seen if library.assigned else ()
                 features[split] = extractor.extract(library, split, folder, without)
         refuse_shared_audio(
             heard
@@ -127,10 +128,10 @@ def prepare(
             index_file(folder, split).unlink(missing_ok=True)
         raise
     # They were there before tracks were left out.
-    if unheard := without_positives(library.genres, features["train"].labels):
+    if unheard := genres_without_tracks(library.genres, features["train"].labels):
         log.warning("every training track of %s is left out: not learned", ", ".join(unheard))
     for split, so in AFTERWARDS.items():
-        if unseen := without_positives(library.genres, features[split].labels):
+        if unseen := genres_without_tracks(library.genres, features[split].labels):
             log.warning("no track of split %s has %s: %s", split, ", ".join(unseen), so)
     correlation = correlations(features["train"].labels, nodes)
     return Prepared(lyrics_model, audio_model, nodes, correlation, features)

@@ -36,8 +36,10 @@ from storage.atomic import alone, make_folder, new_file, new_folder, refuse_exis
 from storage.errors import OutputError
 from trainer.checkpoint import DataSet, Description, save_checkpoint
 from trainer.config import FitConfig, TrainingConfig
-from trainer.data.read import SPLITS, Library, read_library
-from trainer.data.splits import artist_digest, require_examples
+from trainer.data.library import Library
+from trainer.data.read import read_library, require_examples
+from trainer.data.splits import artist_digest
+from trainer.data.track import SPLITS
 from trainer.errors import TrainingError
 from trainer.evaluation.metrics import measure
 from trainer.evaluation.quick import measurements, predict, thresholds_of

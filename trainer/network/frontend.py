@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
-from trainer.config import NetworkConfig
-from trainer.network.fourier import fourier_steps
+from trainer.config import NetworkConfig, fourier_factors
 
 
 class MelSpectrogram(nn.Module):
@@ -33,7 +32,7 @@ class MelSpectrogram(nn.Module):
 
     def __init__(self, sample_rate: int, n_fft: int, hop: int, mels: int) -> None:
         super().__init__()
-        a, b = fourier_steps(n_fft)
+        a, b = fourier_factors(n_fft)
         self.n_fft, self.hop, self.b, self.phases = n_fft, hop, b, a // 2 + 1
 
         window = torch.hann_window(n_fft, dtype=torch.float64).reshape(a, b)

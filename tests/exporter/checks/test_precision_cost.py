@@ -14,7 +14,8 @@ from schemas.bundle import PrecisionCost, read_bundle
 from tests.exporter.tracks import write_tracks
 from tests.exporter.weights import genre_vectors
 from trainer.checkpoint import Checkpoint
-from trainer.data.read import Library, read_library
+from trainer.data.library import Library
+from trainer.data.read import read_library
 from trainer.errors import ManifestError
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from schemas.errors import ConfigError
 from storage.errors import OutputError
 from tests.conftest import ROOT
 from tests.trainer.fit.process_group import wait_for_group
@@ -18,7 +19,7 @@ from trainer.ablation.rows import FULL, LAMBDAS, PAPER, Result, planned
 from trainer.ablation.run import RUNS, TABLES_JSON, ablate
 from trainer.ablation.tables import Scores, as_json, as_markdown, differences
 from trainer.config import TrainingConfig, preset
-from trainer.errors import ConfigError, TrainingError
+from trainer.errors import TrainingError
 from trainer.fit.run import train
 from trainer.network.network import Network
 

@@ -9,12 +9,13 @@ import pytest
 from media.decode import decode_windows
 from media.lyrics import clean_lyrics, read_lyrics
 from schemas.bundle import AudioInput
+from schemas.errors import ConfigError
 from storage.errors import OutputError
 from trainer.corpus.build import build_corpus
 from trainer.corpus.labels import GENRES, PARENTS, SLUGS
 from trainer.corpus.signal import SECONDS
-from trainer.data.read import SPLITS, read_library
-from trainer.errors import ConfigError
+from trainer.data.read import read_library
+from trainer.data.track import SPLITS
 
 TRACKS = 24
 

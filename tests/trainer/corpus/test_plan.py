@@ -4,7 +4,8 @@ from itertools import pairwise
 import pytest
 
 from trainer.corpus.labels import SLUGS, label_sets, voiced, with_parents
-from trainer.corpus.plan import SPLITS, plan_tracks
+from trainer.corpus.plan import plan_tracks
+from trainer.data.track import SPLIT_SHARES
 
 TRACKS = 3000
 
@@ -31,7 +32,7 @@ def test_every_genre_is_common_enough_to_learn(plan: list[tuple[str, ...]]) -> N
 
 def test_splits_have_their_shares() -> None:
     tracks = plan_tracks(TRACKS, seed=7)
-    for split, share in SPLITS.items():
+    for split, share in SPLIT_SHARES.items():
         assert sum(track.split == split for track in tracks) == pytest.approx(
             share * TRACKS, abs=0.02 * TRACKS
         )

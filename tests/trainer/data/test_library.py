@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from tests.trainer.tables import write_rows
+from trainer.data.library import Library
 from trainer.data.manifest import read_manifest
-from trainer.data.read import Library, read_library
+from trainer.data.read import read_library
 from trainer.errors import UnreadableFile
 
 

@@ -101,7 +101,7 @@ def test_listed_genres_are_kept_alone(folder: Path, caplog: pytest.LogCaptureFix
 
 def test_a_folder_is_read_as_any_source(folder: Path) -> None:
     library = read_library(folder)
-    assert [len(library.of(split)) for split in ("train", "valid", "test")] == [14, 2, 4]
+    assert [len(library.in_split(split)) for split in ("train", "valid", "test")] == [14, 2, 4]
 
 
 @pytest.mark.parametrize("name", [*TABLES, "audios", "lyrics"])

@@ -12,7 +12,7 @@ from trainer.errors import LeakError
 
 def test_splits_are_the_manifests(manifest: Path) -> None:
     library = read_library(manifest)
-    assert {split: len(library.of(split)) for split in ("train", "valid", "test")} == {
+    assert {split: len(library.in_split(split)) for split in ("train", "valid", "test")} == {
         "train": 24,
         "valid": 12,
         "test": 12,
@@ -25,14 +25,14 @@ def test_without_splits_artists_are_kept_apart(tmp_path: Path) -> None:
         [{"track_id": f"t{n}", "artist": f"a{n // 2}", "genres": "Rock|Pop"} for n in range(40)],
     )
     library = read_library(manifest)
-    assert [len(library.of(split)) for split in ("train", "valid", "test")] == [28, 4, 8]
-    assert library.dealt
+    assert [len(library.in_split(split)) for split in ("train", "valid", "test")] == [28, 4, 8]
+    assert library.assigned
     assert read_library(manifest) == library
 
 
 def test_the_splits_are_said(manifest: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="trainer"):
-        assert not read_library(manifest).dealt
+        assert not read_library(manifest).assigned
     assert "48 tracks of 4 genres: 24 train, 12 valid, 12 test" in caplog.text
 
 

@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 
 from schemas.bundle import Genre
-from trainer.data.library import SPLITS, Library, Split, Track
-from trainer.data.splits import (
-    SHARES,
-    refuse_shared_audio,
-    require_examples,
-    with_splits,
-)
+from trainer.data.library import Library
+from trainer.data.read import require_examples
+from trainer.data.splits import refuse_shared_audio, with_splits
+from trainer.data.track import SPLIT_SHARES, SPLITS, Split, Track
 from trainer.errors import LeakError, ManifestError
 
 GENRES = [f"g{number}" for number in range(8)]
@@ -41,7 +38,7 @@ def test_every_genre_is_shared_out() -> None:
     tracks = with_splits(a_catalog())
     for genre in GENRES:
         found = Counter(track.split for track in tracks if genre in track.genres)
-        for split, share in SHARES.items():
+        for split, share in SPLIT_SHARES.items():
             assert found[split] / found.total() == pytest.approx(share, abs=0.06)
     sizes = Counter(track.split for track in tracks)
     assert [sizes[split] for split in SPLITS] == pytest.approx([420, 60, 120], abs=12)

@@ -19,13 +19,14 @@ from media.decoders import DecoderPool
 from media.tokens import LyricsTokenizer
 from storage.errors import OutputError
 from trainer.checkpoint import Checkpoint, load_checkpoint
-from trainer.data.read import Library, Track, read_library
+from trainer.data.library import Library
+from trainer.data.read import read_library
 from trainer.data.splits import artist_digest
+from trainer.data.track import Track
 from trainer.errors import ManifestError
 from trainer.evaluation.quick import predict
 from trainer.features.cache import Cache
-from trainer.features.decoders import decoder_pool
-from trainer.features.extract import Extractor, report_left_out
+from trainer.features.extract import Extractor, decoder_pool, report_left_out
 from trainer.features.features import Features, Windows, pad_tokens
 from trainer.network.network import Network, Output
 
@@ -49,7 +50,7 @@ def test_features_are_what_the_network_gets_when_served(
     features = extract_test(manifest, checkpoint, tmp_path)
     library = read_library(manifest)
     windows = iter(Windows(features))
-    for track in library.of("test"):
+    for track in library.in_split("test"):
         clip = decode_windows((manifest.parent / track.audio).read_bytes(), network.config.audio)
         ids, mask = pad_tokens([tokenizer.encode(library.lyrics(track))], network.config.max_tokens)
         for waveform in torch.from_numpy(clip.windows):
@@ -64,7 +65,7 @@ def test_features_are_what_the_network_gets_when_served(
 
 def test_owners_and_masks(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
     features = extract_test(manifest, checkpoint, tmp_path)
-    tracks = read_library(manifest).of("test")
+    tracks = read_library(manifest).in_split("test")
     # Tracks last one, two or three seconds; at most two windows of one second are heard.
     expected = [min(2, 1 + int(track.track_id.removeprefix("track-")) % 3) for track in tracks]
     assert np.bincount(features.owners).tolist() == expected
@@ -76,7 +77,7 @@ def test_bad_files_are_reported_and_left_out(
 ) -> None:
     shutil.copytree(manifest.parent, tmp_path / "copy")
     copy = tmp_path / "copy" / manifest.name
-    first, second, third, *_ = read_library(copy).of("test")
+    first, second, third, *_ = read_library(copy).in_split("test")
     (copy.parent / first.audio).write_bytes(b"no audio at all")
     (copy.parent / second.audio).unlink()
     assert third.lyrics is not None
@@ -128,7 +129,7 @@ def test_what_has_changed_is_computed_anew(
     copy = tmp_path / "copy" / manifest.name
     extract_test(copy, checkpoint, tmp_path)
     calls = count_work(checkpoint, monkeypatch)
-    first, second, *_ = read_library(copy).of("test")
+    first, second, *_ = read_library(copy).in_split("test")
     shutil.copy(manifest.parent / "track-0.wav", copy.parent / first.audio)
     (copy.parent / second.audio).rename(copy.parent / "renamed.wav")
     copy.write_text(copy.read_text().replace(second.audio, "renamed.wav"))
@@ -198,7 +199,7 @@ def test_an_object_is_fetched_again_only_when_it_has_changed(
 ) -> None:
     library = read_library(manifest)
     tracks = []
-    for track in library.of("test"):
+    for track in library.in_split("test"):
         s3.upload_file(str(manifest.parent / track.audio), bucket, f"train/{track.audio}")
         tracks.append(track.model_copy(update={"audio": f"s3://{bucket}/train/{track.audio}"}))
     stored = Library(library.folder, library.genres, tuple(tracks))
@@ -230,7 +231,7 @@ def test_lyrics_in_a_language_that_is_not_read_are_none(
     library = read_library(manifest)
     german = [
         track.model_copy(update={"language": language})
-        for track, language in zip(library.of("test"), ["de-AT", "en", None] * 4, strict=True)
+        for track, language in zip(library.in_split("test"), ["de-AT", "en", None] * 4, strict=True)
     ]
     listed = Library(library.folder, library.genres, tuple(german))
     extractor = Extractor.of(network, checkpoint.tokenizer, Cache(tmp_path / "cache"), decoders)
@@ -244,12 +245,12 @@ def test_music_of_known_artists_is_left_out_of_our_own_splits(
 ) -> None:
     """Whoever lists a test has chosen whose music it is."""
     listed = read_library(manifest)
-    known = artist_digest(listed.of("test")[0])
+    known = artist_digest(listed.in_split("test")[0])
     assert known is not None
     extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(tmp_path / "cache"), decoders)
     found = [
         extractor.extract(library, "test", Path(mkdtemp(dir=tmp_path)), {known}).left_out
-        for library in (listed, replace(listed, dealt=True))
+        for library in (listed, replace(listed, assigned=True))
     ]
     assert found == [(), ("TrainedOn",)]
 

@@ -20,8 +20,9 @@ from tests.conftest import ROOT
 from tests.trainer.conftest import TINY
 from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.config import TrainingConfig
-from trainer.data.read import SPLITS, read_library
+from trainer.data.read import read_library
 from trainer.data.splits import artist_digest
+from trainer.data.track import SPLITS
 from trainer.errors import ManifestError, TrainingError
 from trainer.fit.run import fit
 from trainer.network.genre_graph import correlations
@@ -55,7 +56,7 @@ def test_the_correlations_are_those_of_the_training_split(checkpoint: Checkpoint
     tokenizer = Tokenizer.from_file(str(checkpoint.tokenizer_file))
     lyrics_model = LyricsModel(checkpoint.network.lyrics_encoder, tokenizer)
     nodes = name_embeddings(lyrics_model, [genre.name for genre in library.genres])
-    expected = correlations(library.labels(library.of("train")), nodes)
+    expected = correlations(library.labels(library.in_split("train")), nodes)
     torch.testing.assert_close(torch.tensor(checkpoint.description.correlations), expected)
 
 
@@ -232,8 +233,8 @@ def test_a_recording_in_two_of_our_splits_is_left_out_of_the_later(
     rows = [json.loads(line) for line in copy.read_text().splitlines()]
     copy.write_text("".join(json.dumps(row | {"split": None}) + "\n" for row in rows))
     library = read_library(copy)
-    counts = {split: len(library.of(split)) for split in SPLITS}
-    first, second = library.of("train")[0], library.of("test")[0]
+    counts = {split: len(library.in_split(split)) for split in SPLITS}
+    first, second = library.in_split("train")[0], library.in_split("test")[0]
     shutil.copy(copy.parent / first.audio, copy.parent / second.audio)
     config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
     found = fit(copy, config, tmp_path / "out", "tones", synthetic=True)

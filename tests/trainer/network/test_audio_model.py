@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from schemas.bundle import AudioInput
+from schemas.errors import ConfigError
 from tests.exporter.adopt.checkpoints import ast, wav2vec2, whisper
 from tests.trainer.conftest import TINY
 from trainer.checkpoint import load_checkpoint
 from trainer.config import LittleBert, TrainingConfig, preset
 from trainer.data.read import read_library
-from trainer.errors import AudioModelError, ConfigError
+from trainer.errors import AudioModelError
 from trainer.features.prepare import lyrics_model_of
 from trainer.fit.run import fit
 from trainer.network.audio_model import PretrainedEncoder, load_audio_model
