@@ -59,7 +59,7 @@ def migrate(engine: Engine) -> Migration:
 
     Raises ViewsInUse where people built views on those that have to be made anew.
     """
-    with _alone(engine), engine.connect() as connection:
+    with _migration_lock(engine), engine.connect() as connection:
         before = current_revision(connection)
         connection.rollback()
         command.upgrade(alembic_config(connection), "head")
@@ -70,18 +70,21 @@ def migrate(engine: Engine) -> Migration:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Go back to an earlier revision. Below 0002 the views are gone until that release migrates again."""
-    with _alone(engine), engine.connect() as connection:
+    """Go back to an earlier revision.
+
+    A revision may drop the views: then `cogenre catalog migrate` of the earlier release creates its own.
+    """
+    with _migration_lock(engine), engine.connect() as connection:
         command.downgrade(alembic_config(connection), revision)
         connection.commit()
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[None]:
-    """One migration at a time.
+def _migration_lock(engine: Engine) -> Iterator[None]:
+    """Hold the advisory lock, so that one migration runs at a time.
 
-    Asked for again and again: a session that waited would keep a snapshot, and an index that is built
-    concurrently waits for all of those.
+    Polls instead of waiting for the lock: a waiting session holds a snapshot, and `create index concurrently`
+    waits for every older snapshot.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         while not connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}):

@@ -12,8 +12,7 @@ A classification is immutable in meaning: it is keyed by what went in (`input_ha
 that a new model or a new master of a recording adds a row and never overwrites. `track_current` points at
 the one that analysts see; it follows the higher (`model.rank`, `enqueued_at`) and so never moves backwards.
 `track_genre.current` repeats what the pointer says, label by label, and `track_genre.genre` the slug: that
-way one partial index answers "the surest jazz" without a join. Triggers of revision 0002 keep `current` in
-step.
+way one partial index answers "the surest jazz" without a join. Triggers keep `current` in step.
 """
 
 from datetime import datetime
@@ -179,7 +178,7 @@ class Track(Base):
     attempts: Mapped[int] = mapped_column(
         SmallInteger,
         server_default=text("0"),
-        comment="How often it was given up since it last came to an end: worker died, S3 or catalog away.",
+        comment="Failed attempts since the last job of the track ended: worker died, S3 or catalog away.",
     )
     due_at: Mapped[datetime | None] = mapped_column(
         Timestamp,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from schemas.catalog.migrations.online import at_once
+from schemas.catalog.migrations.online import execute_with_lock_timeout
 from schemas.errors import ContractError
 
 SQL = Path(__file__).with_name("analytics.sql")
@@ -78,9 +78,11 @@ def replace_views(connection: Connection) -> None:
     comment = connection.scalar(text("select obj_description(to_regnamespace('analytics'))"))
     if comment and fingerprint in comment:
         return
-    at_once("create schema if not exists analytics", connection)
+    execute_with_lock_timeout("create schema if not exists analytics", connection)
     # An interrupted run may have left it.
-    at_once(f"drop schema if exists {BUILDING} cascade; create schema {BUILDING}", connection)
+    execute_with_lock_timeout(
+        f"drop schema if exists {BUILDING} cascade; create schema {BUILDING}", connection
+    )
     built: list[str] = []
     """Materialised views that are to be swapped."""
     above: list[str] = []
@@ -96,7 +98,7 @@ def replace_views(connection: Connection) -> None:
             elif name in built or name in above:
                 last.append(statement)
             else:
-                at_once(statement, connection)
+                execute_with_lock_timeout(statement, connection)
             continue
         reads = set(NAME.findall(view["query"]))
         reads_built = not reads.isdisjoint(built + above)
@@ -109,9 +111,9 @@ def replace_views(connection: Connection) -> None:
             above.append(name)
             last.append(statement)
         else:
-            at_once(statement, connection)
+            execute_with_lock_timeout(statement, connection)
     _swap(connection, built, above, last)
-    at_once(
+    execute_with_lock_timeout(
         f"drop schema {BUILDING}; "
         f"comment on schema analytics is 'The catalog for analysts. Made from analytics.sql {fingerprint}'",
         connection,
@@ -144,7 +146,7 @@ def _swap(connection: Connection, built: list[str], above: list[str], last: list
     drop = [f"drop view if exists {', '.join(above)}"] if above else []
     drop += [f"drop materialized view if exists {', '.join(built)}"]
     move = [f"alter materialized view {_aside(name)} set schema analytics" for name in built]
-    at_once("; ".join([*drop, *move, *last, *grants]), connection)
+    execute_with_lock_timeout("; ".join([*drop, *move, *last, *grants]), connection)
 
 
 def _same(connection: Connection, name: str, query: str) -> bool:

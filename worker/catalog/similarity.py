@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from schemas.catalog.migrations.online import at_once
+from schemas.catalog.migrations.online import execute_with_lock_timeout
 from schemas.errors import ConfigError
 
 INDEXED_FROM = 10_000
@@ -119,7 +119,7 @@ def index_embeddings(connection: Connection) -> bool:
     # The lists' centres are those of the tracks at hand when it was built: twice as many lists, anew.
     if lists and (built is None or lists >= 2 * built):
         _build(connection, "track_vector", "track_vector_next_idx", lists, "concurrently")
-        at_once(
+        execute_with_lock_timeout(
             "drop index if exists similarity.track_vector_embedding_idx; "
             "alter index similarity.track_vector_next_idx rename to track_vector_embedding_idx",
             connection,
@@ -135,7 +135,7 @@ def _start_anew(connection: Connection, model: int, width: int, held: int | None
     if lists:
         _build(connection, "track_vector_next", "track_vector_next_embedding_idx", lists)
     connection.exec_driver_sql("analyze similarity.track_vector_next")
-    at_once((DROP_VIEW if held not in (None, width) else "") + SWAP, connection)
+    execute_with_lock_timeout((DROP_VIEW if held not in (None, width) else "") + SWAP, connection)
 
 
 def similar(engine: Engine, track_id: str, limit: int) -> list[dict[str, Any]]:

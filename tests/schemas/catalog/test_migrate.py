@@ -1,9 +1,15 @@
-"""The catalog's schema: from every revision to every other, full and empty, while workers write."""
+"""The catalog's schema: every revision to every other, empty and with rows, while workers write.
 
+There is one revision so far. `next_release` adds a second, `example_revision.py`, so that the rules of
+`schemas.catalog.migrations.online` are tested: they are what the next revision needs.
+"""
+
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+import schemas.catalog.migrate as migrate_module
 from schemas.catalog.migrate import (
     alembic_config,
     current_revision,
@@ -23,12 +30,15 @@ from schemas.catalog.migrate import (
 from tests.worker.catalog.labels import model, rows, shown
 from tests.worker.processes import wait_until
 
-REVISIONS = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()][
+RELEASED = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()][
     ::-1
 ]
+NEWEST = RELEASED[-1]
+EXAMPLE = Path(__file__).with_name("example_revision.py")
+REVISIONS = [*RELEASED, "0002"]
 
-# As the first release's worker writes a label, and moves the pointer after it.
-FIRST_WRITER = """
+# As a worker of this release writes a label, and moves the pointer after it.
+WRITE_CLASSIFICATION = """
 with new_track as (
     insert into track (id, job, enqueued_at) values (:track, '{}', now())
     on conflict (id) do update set enqueued_at = now() returning id
@@ -41,11 +51,13 @@ with new_track as (
 )
 select id from new_classification
 """
-FIRST_LABELS = """
-insert into track_genre (classification_id, genre_id, score)
-select :classification, id, 0.9 from genre where slug in ('rock', 'pop')
+WRITE_LABELS = """
+insert into track_genre (classification_id, genre_id, score, genre, current)
+select :classification, id, 0.9, slug,
+       exists (select from track_current where classification_id = :classification)
+from genre where slug in ('rock', 'pop')
 """
-FIRST_POINTER = """
+WRITE_POINTER = """
 insert into track_current (track_id, classification_id, rank, enqueued_at)
 values (:track, :classification, 1, now())
 on conflict (track_id) do update set classification_id = excluded.classification_id,
@@ -53,9 +65,17 @@ on conflict (track_id) do update set classification_id = excluded.classification
 """
 MODEL = """
 insert into genre (slug, name) values ('rock', 'Rock'), ('pop', 'Pop');
-insert into model (name, version, rank, artefact_sha256, status, genre_ids)
-values ('small', '1', 1, '', 'current', '{1}');
+insert into model (name, version, rank, artefact_sha256, status, genre_ids, promoted_at)
+values ('small', '1', 1, '', 'current', '{1}', now());
 """
+
+
+@pytest.fixture
+def next_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The migrations of a next release: those of this one and `example_revision.py`."""
+    shutil.copytree(migrate_module.FOLDER / "migrations", tmp_path / "migrations")
+    shutil.copy(EXAMPLE, tmp_path / "migrations" / "versions" / "0002_example.py")
+    monkeypatch.setattr(migrate_module, "FOLDER", tmp_path)
 
 
 @pytest.fixture
@@ -76,13 +96,13 @@ def upgrade(engine: Engine, revision: str) -> None:
         connection.commit()
 
 
-def write_as_the_first_release(engine: Engine, track: str) -> None:
+def write_as_this_release(engine: Engine, track: str) -> None:
     with engine.begin() as connection:
-        classification = connection.scalar(text(FIRST_WRITER), {"track": track})
+        classification = connection.scalar(text(WRITE_CLASSIFICATION), {"track": track})
         values = {"track": track, "classification": classification}
         connection.execute(text("delete from track_genre where classification_id = :classification"), values)
-        connection.execute(text(FIRST_LABELS), values)
-        connection.execute(text(FIRST_POINTER), values)
+        connection.execute(text(WRITE_LABELS), values)
+        connection.execute(text(WRITE_POINTER), values)
 
 
 def shape(engine: Engine) -> dict[str, list[Any]]:
@@ -120,8 +140,19 @@ def test_migrating_again_changes_nothing_and_locks_no_view(catalog: Engine) -> N
         assert not done.is_alive()
 
 
+@pytest.mark.parametrize("revision", RELEASED)
+def test_an_empty_catalog_is_downgraded_and_migrated_again(empty: Engine, revision: str) -> None:
+    check_both_directions(empty, revision)
+
+
 @pytest.mark.parametrize("revision", REVISIONS)
-def test_an_empty_catalog_goes_back_and_forth(empty: Engine, revision: str) -> None:
+def test_an_empty_catalog_of_the_next_release_is_downgraded_and_migrated_again(
+    empty: Engine, next_release: None, revision: str
+) -> None:
+    check_both_directions(empty, revision)
+
+
+def check_both_directions(empty: Engine, revision: str) -> None:
     upgrade(empty, revision)
     before = shape(empty)
     assert migrate(empty).before == revision
@@ -134,11 +165,24 @@ def test_an_empty_catalog_goes_back_and_forth(empty: Engine, revision: str) -> N
     assert rows(empty, "select tablename from pg_tables where schemaname = 'public'") == [
         ("alembic_version",)
     ]
+    assert rows(empty, "select proname from pg_proc where pronamespace = 'public'::regnamespace") == []
     assert migrate(empty).before is None
 
 
+@pytest.mark.parametrize("revision", RELEASED)
+def test_a_catalog_with_rows_has_its_views_after_a_downgrade(catalog: Engine, revision: str) -> None:
+    check_views_after_a_downgrade(catalog, revision)
+
+
 @pytest.mark.parametrize("revision", REVISIONS)
-def test_a_full_catalog_has_its_views_after_going_back_and_forth(catalog: Engine, revision: str) -> None:
+def test_a_catalog_of_the_next_release_has_its_views_after_a_downgrade(
+    catalog: Engine, next_release: None, revision: str
+) -> None:
+    migrate(catalog)
+    check_views_after_a_downgrade(catalog, revision)
+
+
+def check_views_after_a_downgrade(catalog: Engine, revision: str) -> None:
     model(catalog).label("t1", rock=0.9)
     views = (
         "select relname from pg_class "
@@ -152,9 +196,8 @@ def test_a_full_catalog_has_its_views_after_going_back_and_forth(catalog: Engine
     assert rows(catalog, "select status from model where promoted_at is not null") == [("current",)]
 
 
-def test_a_reader_delays_the_migration_and_no_writer(catalog: Engine) -> None:
-    said = model(catalog)
-    downgrade(catalog, "0003")
+def test_a_reader_delays_the_migration_and_no_writer(catalog: Engine, next_release: None) -> None:
+    labelling = model(catalog)
     with ThreadPoolExecutor() as pool:
         with catalog.connect() as reader:
             reader.execute(text("select from classification"))  # holds its lock until the end
@@ -162,28 +205,31 @@ def test_a_reader_delays_the_migration_and_no_writer(catalog: Engine) -> None:
             tried = "select from pg_locks where not granted and relation = 'classification'::regclass"
             wait_until(lambda: rows(catalog, tried) != [])
             for at in range(5):
-                write_as_the_first_release(catalog, f"t{at}")
+                write_as_this_release(catalog, f"t{at}")
             assert not migrated.done()
-        assert migrated.result().after == newest_revision()
-    said.label("t1", rock=0.9)
+        assert migrated.result().after == "0002"
+    labelling.label("t1", rock=0.9)
     assert rows(catalog, "select count(*) from track_current") == [(5,)]
 
 
-def test_going_back_leaves_no_row_that_the_older_release_refuses(catalog: Engine) -> None:
-    said = model(catalog)
+def test_a_downgrade_leaves_no_row_that_the_older_release_refuses(
+    catalog: Engine, next_release: None
+) -> None:
+    labelling = model(catalog)
+    migrate(catalog)
     for at in range(3):
-        said.label(f"t{at}", rock=0.9)
+        labelling.label(f"t{at}", rock=0.9)
     with catalog.begin() as connection:
-        connection.execute(text("update classification set lyrics = 'short' where track_id <> 't1'"))
+        connection.execute(text("update classification set lyrics = 'translated' where track_id <> 't1'"))
     written = threading.Event()
     refused: list[Exception] = []
 
     def write() -> None:
-        """A worker of this release that goes on until it is refused."""
+        """Write as a worker of the next release until the database refuses the value."""
         while not refused:
             try:
                 with catalog.begin() as connection:
-                    connection.execute(text("update classification set lyrics = 'foreign'"))
+                    connection.execute(text("update classification set lyrics = 'translated'"))
                 written.set()
             except IntegrityError as error:
                 refused.append(error)
@@ -193,38 +239,39 @@ def test_going_back_leaves_no_row_that_the_older_release_refuses(catalog: Engine
     with ThreadPoolExecutor() as pool:
         worker = pool.submit(write)
         written.wait()
-        downgrade(catalog, "0003")
+        downgrade(catalog, NEWEST)
         worker.result()
     assert rows(catalog, "select distinct lyrics from classification") == [("absent",)]
 
 
-def test_labels_of_the_first_release_are_shown_after_migrating(empty: Engine) -> None:
-    upgrade(empty, "0001")
+def test_rows_of_the_release_before_are_filled(empty: Engine, next_release: None) -> None:
+    upgrade(empty, NEWEST)
     with empty.begin() as connection:
         connection.execute(text(MODEL.replace("{1}", "{1,2}")))
     for at in range(20):
-        write_as_the_first_release(empty, f"t{at}")
+        write_as_this_release(empty, f"t{at}")
     with empty.begin() as connection:
         connection.execute(text("delete from track_current where track_id = 't0'"))
     migrate(empty)
+    assert rows(empty, "select distinct percent from track_genre") == [(90,)]
     assert shown(empty, "t1") == {"rock", "pop"}
     assert shown(empty, "t0") == set()
     assert rows(empty, "select genre from analytics.genre where tracks = 19 order by 1") == [
         ("pop",),
         ("rock",),
     ]
-    downgrade(empty, "0001")
+    downgrade(empty, NEWEST)
     assert rows(empty, "select count(*) from track_genre") == [(40,)]
     migrate(empty)
     assert shown(empty, "t1") == {"rock", "pop"}
 
 
-def test_workers_of_the_release_before_write_while_migrating(empty: Engine) -> None:
-    upgrade(empty, "0001")
+def test_workers_of_the_release_before_write_while_migrating(empty: Engine, next_release: None) -> None:
+    upgrade(empty, NEWEST)
     with empty.begin() as connection:
         connection.execute(text(MODEL))
     for at in range(300):
-        write_as_the_first_release(empty, f"t{at}")
+        write_as_this_release(empty, f"t{at}")
     stop = threading.Event()
     errors: list[Exception] = []
     written: list[list[str]] = [[], []]
@@ -234,8 +281,8 @@ def test_workers_of_the_release_before_write_while_migrating(empty: Engine) -> N
         while not stop.is_set():
             try:
                 # New tracks and, by both workers, old ones again.
-                write_as_the_first_release(empty, f"t{at * 7 % 300}")
-                write_as_the_first_release(empty, f"new{id(own)}-{at}")
+                write_as_this_release(empty, f"t{at * 7 % 300}")
+                write_as_this_release(empty, f"new{id(own)}-{at}")
                 own.append(f"new{id(own)}-{at}")
             except Exception as error:
                 errors.append(error)
@@ -248,7 +295,7 @@ def test_workers_of_the_release_before_write_while_migrating(empty: Engine) -> N
     migrate(empty)
     counts = [len(own) for own in written]
     time.sleep(0.2)
-    downgrade(empty, "0001")
+    downgrade(empty, NEWEST)
     migrate(empty)
     stop.set()
     for worker in workers:
@@ -260,7 +307,7 @@ def test_workers_of_the_release_before_write_while_migrating(empty: Engine) -> N
     wrong = rows(
         empty,
         "select l.* from track_genre l left join track_current t using (classification_id) "
-        "where l.current <> (t.track_id is not null) "
+        "where l.current <> (t.track_id is not null) or l.percent <> 90 "
         "or l.genre <> (select slug from genre where id = l.genre_id)",
     )
     assert wrong == []
@@ -269,9 +316,9 @@ def test_workers_of_the_release_before_write_while_migrating(empty: Engine) -> N
     ]
 
 
-def test_a_view_whose_column_changes_its_type_is_made_anew(empty: Engine) -> None:
+def test_a_view_whose_column_changes_its_type_is_created_again(empty: Engine, next_release: None) -> None:
     migrate(empty)
-    downgrade(empty, "0004")
+    downgrade(empty, NEWEST)
     with empty.begin() as connection:
         connection.execute(text("create schema analytics"))
         connection.execute(
@@ -290,9 +337,11 @@ def test_a_view_whose_column_changes_its_type_is_made_anew(empty: Engine) -> Non
     ) == [("double precision",)]
 
 
-def test_a_downgrade_leaves_no_views_that_the_older_release_cannot_replace(empty: Engine) -> None:
+def test_a_downgrade_leaves_no_views_that_the_older_release_cannot_replace(
+    empty: Engine, next_release: None
+) -> None:
     migrate(empty)
-    downgrade(empty, "0004")
+    downgrade(empty, NEWEST)
     assert rows(empty, "select relname from pg_class where relnamespace = to_regnamespace('analytics')") == []
     migrate(empty)
     assert rows(empty, "select count(*) from analytics.track_label") == [(0,)]
@@ -308,22 +357,30 @@ def test_two_migrations_at_once(empty: Engine) -> None:
     assert ended == [newest_revision()] * 3
 
 
-def test_an_interrupted_migration_is_taken_up(empty: Engine) -> None:
-    """A build that was broken off leaves an index that no query may use."""
-    upgrade(empty, "0001")
+def test_an_interrupted_migration_continues(empty: Engine, next_release: None) -> None:
+    """An interrupted build leaves an index that no query may use."""
+    upgrade(empty, NEWEST)
     with empty.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("create index track_registered_at_idx on track (registered_at)"))
+        connection.execute(text("create index track_title_idx on track (title)"))
+        connection.execute(
+            text("update pg_index set indisvalid = false where indexrelid = 'track_title_idx'::regclass")
+        )
+        connection.execute(text("alter table track_genre add column percent smallint"))
         connection.execute(
             text(
-                "update pg_index set indisvalid = false "
-                "where indexrelid = 'track_registered_at_idx'::regclass"
+                "alter table classification add constraint classification_lyrics_new_check "
+                "check (lyrics = 'used') not valid"
             )
         )
     migrate(empty)
     with empty.connect() as connection:
-        assert current_revision(connection) == newest_revision()
-        assert differences(connection) == []
+        assert current_revision(connection) == newest_revision() == "0002"
     assert rows(empty, "select indexrelid::regclass::text from pg_index where not indisvalid") == []
+    assert rows(
+        empty,
+        "select pg_get_constraintdef(oid) like '%translated%' from pg_constraint "
+        "where contype = 'c' and conname like 'classification_lyrics%'",
+    ) == [(True,)]
 
 
 @pytest.mark.parametrize(

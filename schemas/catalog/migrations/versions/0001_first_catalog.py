@@ -1,0 +1,448 @@
+"""The first catalog.
+
+Creates every table, index, constraint and comment of `schemas/catalog/tables.py`, and the triggers that keep
+`track_genre.current` in step with `track_current`. The rules for the next revision are in
+`schemas/catalog/migrations/online.py`.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+FOLLOW_TRACK_CURRENT = """
+create function follow_track_current() returns trigger
+language plpgsql set search_path = public, pg_temp as $$
+begin
+    if tg_op = 'UPDATE' then
+        update track_genre set current = false
+        where current is distinct from false and classification_id in (
+            select classification_id from old_rows except select classification_id from new_rows
+        );
+    elsif tg_op = 'DELETE' then
+        update track_genre set current = false
+        where current is distinct from false
+          and classification_id in (select classification_id from old_rows);
+        return null;
+    end if;
+    update track_genre set current = true
+    where current is distinct from true and classification_id in (select classification_id from new_rows);
+    return null;
+end $$;
+comment on function follow_track_current() is 'Keeps track_genre.current in step with track_current.';
+create trigger follow_insert after insert on track_current referencing new table as new_rows
+for each statement execute function follow_track_current();
+create trigger follow_update after update on track_current
+referencing old table as old_rows new table as new_rows
+for each statement execute function follow_track_current();
+create trigger follow_delete after delete on track_current referencing old table as old_rows
+for each statement execute function follow_track_current();
+"""
+
+
+def upgrade() -> None:
+    op.create_table(
+        "genre",
+        sa.Column(
+            "id",
+            sa.SmallInteger(),
+            sa.Identity(always=True),
+            nullable=False,
+            comment="The catalog's own key.",
+        ),
+        sa.Column("slug", sa.Text(), nullable=False, comment="Stable key, such as hip-hop."),
+        sa.Column("name", sa.Text(), nullable=False, comment="Display name, such as Hip-Hop."),
+        sa.Column(
+            "parent_id",
+            sa.SmallInteger(),
+            nullable=True,
+            comment="A track that has this genre also has its parent.",
+        ),
+        sa.ForeignKeyConstraint(["parent_id"], ["genre.id"], name=op.f("genre_parent_id_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("genre_pkey")),
+        sa.UniqueConstraint("id", "slug", name=op.f("genre_id_slug_key")),
+        sa.UniqueConstraint("slug", name=op.f("genre_slug_key")),
+        comment="Genres of every model ever registered.",
+    )
+    op.create_table(
+        "ingest_failure",
+        sa.Column(
+            "id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="The catalog's own key."
+        ),
+        sa.Column("track_id", sa.Text(), nullable=True, comment="Null where the job does not even say."),
+        sa.Column(
+            "stage",
+            sa.Text(),
+            nullable=False,
+            comment="Where it ended: validate, fetch, decode, tokenise, infer or commit.",
+        ),
+        sa.Column(
+            "error_class", sa.Text(), nullable=False, comment="The error's name, such as CorruptAudio."
+        ),
+        sa.Column("reason", sa.Text(), nullable=False, comment="One line for whoever has to mend it."),
+        sa.Column("payload", sa.Text(), nullable=False, comment="The job as it was received, JSON."),
+        sa.Column(
+            "enqueued_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When the job was enqueued; null = the message was no job.",
+        ),
+        sa.Column(
+            "failed_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When the job ended.",
+        ),
+        sa.Column(
+            "resolved_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When the track was labelled after all; null = still open.",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("ingest_failure_pkey")),
+        comment="Jobs that ended without labels, each with what is needed to replay it.",
+    )
+    op.create_index(
+        "ingest_failure_open_idx",
+        "ingest_failure",
+        ["track_id"],
+        unique=False,
+        postgresql_where=sa.text("resolved_at is null"),
+    )
+    op.create_table(
+        "model",
+        sa.Column(
+            "id",
+            sa.SmallInteger(),
+            sa.Identity(always=True),
+            nullable=False,
+            comment="The catalog's own key.",
+        ),
+        sa.Column("name", sa.Text(), nullable=False, comment="As in the bundle's manifest."),
+        sa.Column("version", sa.Text(), nullable=False, comment="As in the bundle's manifest."),
+        sa.Column(
+            "rank",
+            sa.Integer(),
+            nullable=False,
+            comment="A higher rank is a newer model: its labels replace those of a lower.",
+        ),
+        sa.Column(
+            "artefact_sha256", sa.Text(), nullable=False, comment="SHA-256 of the bundle's manifest, in hex."
+        ),
+        sa.Column(
+            "status",
+            sa.Text(),
+            nullable=False,
+            comment="shadow = classifies, not shown; current = shown; retired = no longer used.",
+        ),
+        sa.Column(
+            "genre_ids",
+            sa.ARRAY(sa.SmallInteger()),
+            nullable=False,
+            comment="Genres in the order of classification.scores.",
+        ),
+        sa.Column(
+            "registered_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When the catalog first heard of the model.",
+        ),
+        sa.Column(
+            "promoted_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When it became the current model; null = never, or before it was noted.",
+        ),
+        sa.Column(
+            "served_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When a worker last had it loaded, to the minute; null = never.",
+        ),
+        sa.Column(
+            "genre_names",
+            sa.ARRAY(sa.Text()),
+            nullable=True,
+            comment="Display names of genre_ids, shown from its promotion on; null = not noted.",
+        ),
+        sa.Column(
+            "genre_parents",
+            sa.ARRAY(sa.SmallInteger()),
+            nullable=True,
+            comment="Parents of genre_ids, shown from its promotion on; null = not noted.",
+        ),
+        sa.CheckConstraint("status in ('shadow', 'current', 'retired')", name=op.f("model_status_check")),
+        sa.CheckConstraint("rank > 0", name=op.f("model_rank_check")),
+        sa.PrimaryKeyConstraint("id", name=op.f("model_pkey")),
+        sa.UniqueConstraint("name", "version", name=op.f("model_name_version_key")),
+        sa.UniqueConstraint("rank", name=op.f("model_rank_key")),
+        comment="Models that have labelled or may label tracks.",
+    )
+    op.create_index(
+        "model_one_current_idx",
+        "model",
+        ["status"],
+        unique=True,
+        postgresql_where=sa.text("status = 'current'"),
+    )
+    op.create_table(
+        "track",
+        sa.Column("id", sa.Text(), nullable=False, comment="The platform's own id."),
+        sa.Column("title", sa.Text(), nullable=True, comment="As the producer gave it; null = not given."),
+        sa.Column("artist", sa.Text(), nullable=True, comment="As the producer gave it; null = not given."),
+        sa.Column("album", sa.Text(), nullable=True, comment="As the producer gave it; null = not given."),
+        sa.Column("isrc", sa.Text(), nullable=True, comment="International Standard Recording Code."),
+        sa.Column("language", sa.Text(), nullable=True, comment="BCP 47 tag of the lyrics' language."),
+        sa.Column(
+            "job",
+            postgresql.JSONB(),
+            nullable=False,
+            comment="The newest job for this track: what to enqueue again.",
+        ),
+        sa.Column(
+            "enqueued_at", sa.DateTime(timezone=True), nullable=False, comment="When that job was enqueued."
+        ),
+        sa.Column(
+            "registered_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When the catalog first heard of the track.",
+        ),
+        sa.Column(
+            "attempts",
+            sa.SmallInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="Failed attempts since the last job of the track ended: worker died, S3 or catalog away.",
+        ),
+        sa.Column(
+            "due_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="If it has not come to an end by then, the reconciler enqueues it again; null = it has.",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("track_pkey")),
+        comment="Tracks that a producer registered or a worker received.",
+    )
+    op.create_index(
+        "track_artist_idx", "track", ["artist"], unique=False, postgresql_where=sa.text("artist is not null")
+    )
+    op.create_index(
+        "track_due_idx", "track", ["due_at"], unique=False, postgresql_where=sa.text("due_at is not null")
+    )
+    op.create_index(
+        "track_isrc_idx", "track", ["isrc"], unique=False, postgresql_where=sa.text("isrc is not null")
+    )
+    op.create_index(op.f("track_registered_at_idx"), "track", ["registered_at"], unique=False)
+    op.create_table(
+        "classification",
+        sa.Column(
+            "id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="The catalog's own key."
+        ),
+        sa.Column("track_id", sa.Text(), nullable=False, comment="The track."),
+        sa.Column("model_id", sa.SmallInteger(), nullable=False, comment="The model that said it."),
+        sa.Column(
+            "input_hash",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="SHA-256 of the pipeline's version and of the audio's and lyrics' identities.",
+        ),
+        sa.Column(
+            "scores",
+            sa.ARRAY(sa.REAL()),
+            nullable=False,
+            comment="Probability of every genre, in the order of model.genre_ids.",
+        ),
+        sa.Column(
+            "embedding",
+            sa.ARRAY(sa.REAL()),
+            nullable=False,
+            comment="The fused vector, mean over windows, for similarity search.",
+        ),
+        sa.Column("provider", sa.Text(), nullable=False, comment="Where it ran: cpu, cuda or tensorrt."),
+        sa.Column("precision", sa.Text(), nullable=False, comment="fp32, fp16 or int8."),
+        sa.Column(
+            "track_seconds", sa.REAL(), nullable=False, comment="How long the track lasts, in seconds."
+        ),
+        sa.Column(
+            "heard_seconds", sa.REAL(), nullable=False, comment="How much of it the model heard, in seconds."
+        ),
+        sa.Column(
+            "lyrics",
+            sa.Text(),
+            nullable=False,
+            comment="used; or why not: absent (none delivered), instrumental, short (too few words), foreign "
+            "(a language that the model does not know).",
+        ),
+        sa.Column(
+            "timings",
+            postgresql.JSONB(),
+            nullable=False,
+            comment="Milliseconds a stage; wait: from the job being published until its labels were ready to "
+            "commit.",
+        ),
+        sa.Column(
+            "enqueued_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="When the newest job with this input was enqueued.",
+        ),
+        sa.Column(
+            "classified_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When the result was committed.",
+        ),
+        sa.CheckConstraint(
+            "lyrics in ('used', 'absent', 'instrumental', 'short', 'foreign')",
+            name=op.f("classification_lyrics_check"),
+        ),
+        sa.ForeignKeyConstraint(["model_id"], ["model.id"], name=op.f("classification_model_id_fkey")),
+        sa.ForeignKeyConstraint(["track_id"], ["track.id"], name=op.f("classification_track_id_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("classification_pkey")),
+        sa.UniqueConstraint(
+            "track_id", "model_id", "input_hash", name=op.f("classification_track_id_model_id_input_hash_key")
+        ),
+        comment="What one model said of one input of one track.",
+    )
+    op.create_index(
+        "classification_hour_idx",
+        "classification",
+        [
+            sa.literal_column(
+                "date_bin('01:00:00'::interval, classified_at, '2000-01-01 00:00:00+00'::timestamptz)"
+            )
+        ],
+        unique=False,
+    )
+    op.create_index("classification_input_idx", "classification", ["input_hash", "model_id"], unique=False)
+    op.create_table(
+        "feedback",
+        sa.Column("track_id", sa.Text(), nullable=False, comment="The track."),
+        sa.Column("genre_id", sa.SmallInteger(), nullable=False, comment="The genre."),
+        sa.Column(
+            "given_by", sa.Text(), nullable=False, comment="Who said it. Of one person the last word counts."
+        ),
+        sa.Column("is_right", sa.Boolean(), nullable=False, comment="Whether the track has the genre."),
+        sa.Column(
+            "given_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When it was said.",
+        ),
+        sa.ForeignKeyConstraint(["genre_id"], ["genre.id"], name=op.f("feedback_genre_id_fkey")),
+        sa.ForeignKeyConstraint(["track_id"], ["track.id"], name=op.f("feedback_track_id_fkey")),
+        sa.PrimaryKeyConstraint("track_id", "genre_id", "given_by", name=op.f("feedback_pkey")),
+        comment="What people said of a label, apart from what models said.",
+    )
+    op.create_index(op.f("feedback_genre_id_idx"), "feedback", ["genre_id"], unique=False)
+    op.create_index(op.f("feedback_given_at_idx"), "feedback", ["given_at"], unique=False)
+    op.create_table(
+        "genre_correlation",
+        sa.Column("model_id", sa.SmallInteger(), nullable=False, comment="The model."),
+        sa.Column("genre_a", sa.SmallInteger(), nullable=False, comment="The speaker."),
+        sa.Column("genre_b", sa.SmallInteger(), nullable=False, comment="Spoken for."),
+        sa.Column("weight", sa.REAL(), nullable=False, comment="How much genre_a speaks for genre_b."),
+        sa.ForeignKeyConstraint(["genre_a"], ["genre.id"], name=op.f("genre_correlation_genre_a_fkey")),
+        sa.ForeignKeyConstraint(["genre_b"], ["genre.id"], name=op.f("genre_correlation_genre_b_fkey")),
+        sa.ForeignKeyConstraint(["model_id"], ["model.id"], name=op.f("genre_correlation_model_id_fkey")),
+        sa.PrimaryKeyConstraint("model_id", "genre_a", "genre_b", name=op.f("genre_correlation_pkey")),
+        comment="What a model believes of genres that go together: its graph's A.",
+    )
+    op.create_table(
+        "model_threshold",
+        sa.Column("model_id", sa.SmallInteger(), nullable=False, comment="The model."),
+        sa.Column("genre_id", sa.SmallInteger(), nullable=False, comment="The genre."),
+        sa.Column("threshold", sa.REAL(), nullable=False, comment="Probability, 0 to 1."),
+        sa.CheckConstraint("threshold between 0 and 1", name=op.f("model_threshold_threshold_check")),
+        sa.ForeignKeyConstraint(["genre_id"], ["genre.id"], name=op.f("model_threshold_genre_id_fkey")),
+        sa.ForeignKeyConstraint(["model_id"], ["model.id"], name=op.f("model_threshold_model_id_fkey")),
+        sa.PrimaryKeyConstraint("model_id", "genre_id", name=op.f("model_threshold_pkey")),
+        comment="The score at and above which a model's genre is accepted.",
+    )
+    op.create_table(
+        "track_current",
+        sa.Column("track_id", sa.Text(), nullable=False, comment="The track."),
+        sa.Column("classification_id", sa.BigInteger(), nullable=False, comment="What is shown of it."),
+        sa.Column("rank", sa.Integer(), nullable=False, comment="The model's rank when the pointer moved."),
+        sa.Column(
+            "enqueued_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="The job's; the newer wins at equal rank.",
+        ),
+        sa.ForeignKeyConstraint(
+            ["classification_id"], ["classification.id"], name=op.f("track_current_classification_id_fkey")
+        ),
+        sa.ForeignKeyConstraint(["track_id"], ["track.id"], name=op.f("track_current_track_id_fkey")),
+        sa.PrimaryKeyConstraint("track_id", name=op.f("track_current_pkey")),
+        sa.UniqueConstraint("classification_id", name=op.f("track_current_classification_id_key")),
+        comment="The classification of each track that analysts see.",
+    )
+    op.create_table(
+        "track_genre",
+        sa.Column("classification_id", sa.BigInteger(), nullable=False, comment="The classification."),
+        sa.Column("genre_id", sa.SmallInteger(), nullable=False, comment="The genre."),
+        sa.Column(
+            "score",
+            sa.REAL(),
+            nullable=False,
+            comment="Probability, 0 to 1; a parent's is at least that of its accepted children.",
+        ),
+        sa.Column(
+            "genre", sa.Text(), nullable=False, comment="The genre's slug, so that an index can be by it."
+        ),
+        sa.Column(
+            "current",
+            sa.Boolean(),
+            nullable=False,
+            comment="Whether track_current points at the classification.",
+        ),
+        sa.CheckConstraint("score between 0 and 1", name=op.f("track_genre_score_check")),
+        sa.ForeignKeyConstraint(
+            ["classification_id"],
+            ["classification.id"],
+            name=op.f("track_genre_classification_id_fkey"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["genre_id", "genre"], ["genre.id", "genre.slug"], name=op.f("track_genre_genre_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("classification_id", "genre_id", name=op.f("track_genre_pkey")),
+        comment="The accepted labels of a classification, parents included.",
+    )
+    op.create_index(
+        "track_genre_current_idx",
+        "track_genre",
+        ["genre", sa.literal_column("score desc"), "classification_id"],
+        unique=False,
+        postgresql_where=sa.text("current"),
+    )
+    op.execute(FOLLOW_TRACK_CURRENT)
+    # Index-only scans need a fresh visibility map; with the default vacuum waits for a fifth of the table.
+    op.execute("alter table track_genre set (autovacuum_vacuum_insert_scale_factor = 0.02)")
+
+
+def downgrade() -> None:
+    """Drop every table, and the views that read them."""
+    op.execute("drop schema if exists analytics cascade")
+    op.drop_table("track_genre")
+    op.drop_table("track_current")
+    op.drop_table("model_threshold")
+    op.drop_table("genre_correlation")
+    op.drop_table("feedback")
+    op.drop_table("classification")
+    op.drop_table("track")
+    op.drop_table("model")
+    op.drop_table("ingest_failure")
+    op.drop_table("genre")
+    op.execute("drop function follow_track_current()")
