@@ -27,13 +27,13 @@ from benchmarks.catalog_data import generate, load, manifest
 from benchmarks.machine import machine
 from schemas.catalog.migrate import migrate
 from schemas.jobs import ObjectRef, TrackJob
+from schemas.labels import LabelRule
 from worker.catalog.lifecycle import promote
 from worker.catalog.models import register_model
 from worker.catalog.refresh import refresh
 from worker.catalog.similarity import probes
 from worker.catalog.tracks import Classified, TrackCatalog
 from worker.local.stack import local_stack
-from worker.models.labels import LabelRule
 from worker.models.model import Prediction, Verdict
 from worker.models.serving import COMMIT_GROUP
 
@@ -224,7 +224,7 @@ class Writer:
     def __init__(self, engine: Engine, seed: int) -> None:
         described = manifest("1")
         self.catalog = TrackCatalog(engine, register_model(engine, described, "1" * 64), "cpu", "int8")
-        self._rule = LabelRule(described)
+        self._rule = LabelRule(described.genres, described.thresholds)
         self._results = self._endless(seed)
 
     def group(self) -> list[Classified]:
@@ -245,7 +245,7 @@ class Writer:
                 )
                 verdict = Verdict(Prediction(scores, embedding), "used", 200.0, 30.0)
                 timings = {"open": 9.8, "fetch": 81.2, "decode": 210.4, "tokenise": 1.1, "infer": 95.7}
-                yield Classified(job, np.random.bytes(32), verdict, self._rule.labels(scores), timings)
+                yield Classified(job, np.random.bytes(32), verdict, self._rule.select_labels(scores), timings)
             seed += 1_000_003
 
 

@@ -92,7 +92,7 @@ def write_bundle(
                 tokenizer=TOKENIZER_FILE,
                 max_tokens=network.max_tokens,
                 buckets=token_buckets(network.max_tokens),
-                languages=network.languages if network.lyrics else (),
+                **network.lyrics_filter.model_dump(),
             ),
             embedding_width=network.width,
             graphs=graphs,

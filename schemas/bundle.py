@@ -64,20 +64,51 @@ class AudioInput(_Part):
         return round(self.window_seconds * self.sample_rate)
 
 
-class LyricsInput(_Part):
-    """What the graph reads."""
+LyricsUse = Literal["used", "absent", "instrumental", "short", "foreign"]
+"""What became of a track's lyrics: used, or the reason why the model got none."""
 
-    tokenizer: str = Field(description="File in the bundle.")
-    max_tokens: int = Field(gt=0, description="Longer lyrics are cut here.")
-    buckets: tuple[int, ...] = Field(
-        min_length=1, description="Ascending lengths to which batches are padded; the last is `max_tokens`."
-    )
+
+class LyricsFilter(_Part):
+    """Which lyrics the model gets. Training and serving both apply it."""
 
     min_words: int = Field(default=1, gt=0, description="Lyrics of fewer words are not read.")
     languages: tuple[str, ...] | None = Field(
         default=None,
         description="BCP 47 primary subtags that are read, such as en; null = any, and jobs may name none. "
         "An empty list = the graph reads no lyrics at all.",
+    )
+
+    def accepts_language(self, language: str | None) -> bool:
+        """Return whether the model reads lyrics in a language (BCP 47 tag; None if unknown).
+
+        Lyrics in an unknown language are read, unless the model reads no lyrics at all.
+        """
+        if not self.languages:
+            return self.languages is None
+        return not language or language.lower().split("-")[0] in self.languages
+
+    def lyrics_use(self, words: str, language: str | None) -> LyricsUse:
+        """Return what becomes of lyrics that were delivered.
+
+        `words`: the lyrics cleaned by `media.lyrics`, empty if nothing is sung.
+        `language`: BCP 47 tag; None if unknown.
+        """
+        if self.languages == ():
+            return "foreign"
+        if not words:
+            return "instrumental"
+        if len(words.split()) < self.min_words:
+            return "short"
+        return "used" if self.accepts_language(language) else "foreign"
+
+
+class LyricsInput(LyricsFilter):
+    """The lyrics that the graph takes."""
+
+    tokenizer: str = Field(description="File in the bundle.")
+    max_tokens: int = Field(gt=0, description="Longer lyrics are cut here.")
+    buckets: tuple[int, ...] = Field(
+        min_length=1, description="Ascending lengths to which batches are padded; the last is `max_tokens`."
     )
 
     @model_validator(mode="after")

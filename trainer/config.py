@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from schemas.bundle import AudioInput
+from schemas.bundle import AudioInput, LyricsFilter
 from schemas.errors import ConfigError
 
 PresetName = Literal["paper", "small", "ablation"]
@@ -151,6 +151,11 @@ class NetworkConfig(_Part):
         description="Stated: one layer from both modalities to the fused vector. Two have a ReLU between, as "
         "in the late fusion of Pandeya & Lee (2021): what only both together tell is no sum of the two.",
     )
+
+    @property
+    def lyrics_filter(self) -> LyricsFilter:
+        """Which lyrics the network reads, in training and when it is served."""
+        return LyricsFilter(languages=self.languages if self.lyrics else ())
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

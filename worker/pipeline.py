@@ -32,12 +32,12 @@ from media.decoders import DecoderPool
 from media.lyrics import MAX_BYTES as MAX_LYRICS_BYTES
 from media.lyrics import read_lyrics
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
+from schemas.labels import Label
 from storage.objects import ObjectStore, StoredObject
 from worker.catalog.jobs import Failure, JobCatalog
 from worker.catalog.retry import patiently
 from worker.catalog.tracks import Classified, Known
 from worker.errors import JobInvalid, TrackError, TryLater, WorkerDied
-from worker.models.labels import Label
 from worker.models.model import Verdict
 from worker.models.serving import ServedModel, ServedModels
 from worker.observe import delivery
@@ -254,7 +254,7 @@ class Labeller:
 
 
 def _labels(model: ServedModel, verdict: Verdict) -> list[Label]:
-    return model.model.rule.labels(verdict.prediction.scores)
+    return model.model.rule.select_labels(verdict.prediction.scores)
 
 
 def _validated(message: Mapping[str, Any]) -> TrackJob:

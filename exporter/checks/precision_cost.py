@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from exporter.buckets import padded
 from exporter.checks.cases import Feed
@@ -16,12 +15,13 @@ from exporter.checks.scores import scores_of_graph
 from exporter.errors import LossError
 from media.errors import MediaError
 from media.source import BytesSource
-from schemas.bundle import INPUTS, Precision, PrecisionCost
+from schemas.bundle import INPUTS, LyricsFilter, Precision, PrecisionCost
+from schemas.labels import LabelRule
 from trainer.checkpoint import Checkpoint
 from trainer.data.library import Library
 from trainer.data.track import Split, Track
 from trainer.errors import ManifestError, UnreadableFile
-from trainer.evaluation.metrics import decide, measure
+from trainer.evaluation.metrics import measure
 from trainer.features.extract import decoder_pool
 
 MAP_LOSS = 0.005
@@ -88,7 +88,9 @@ def costs_on_tracks(
     truth = library.labels(kept)
     found = {precision: np.stack(rows) for precision, rows in means.items()}
     map_of = {
-        precision: measure(torch.from_numpy(scores), _decisions(checkpoint, scores), truth)["map"]
+        precision: measure(torch.from_numpy(scores), torch.from_numpy(_decisions(checkpoint, scores)), truth)[
+            "map"
+        ]
         for precision, scores in found.items()
     }
     return {
@@ -110,7 +112,7 @@ def _feeds(checkpoint: Checkpoint, library: Library, tracks: list[Track]) -> Ite
         for track in tracks:
             try:
                 windows = decoders.decode(BytesSource(library.audio(track)), config.audio).windows
-                words = library.lyrics(track, config.languages)
+                words = library.lyrics(track, LyricsFilter(languages=config.languages))
             except (MediaError, UnreadableFile) as error:
                 log.warning("track %s is left out: %s", track.track_id, error)
                 continue
@@ -121,13 +123,13 @@ def _feeds(checkpoint: Checkpoint, library: Library, tracks: list[Track]) -> Ite
 
 def _changed(checkpoint: Checkpoint, before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
     changed = _decisions(checkpoint, before) != _decisions(checkpoint, after)
-    return float(changed.double().mean())
+    return float(changed.mean())
 
 
-def _decisions(checkpoint: Checkpoint, scores: NDArray[np.float64]) -> Tensor:
-    """Accepted genres (inputs, genres), bool."""
+def _decisions(checkpoint: Checkpoint, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return the accepted genres (inputs, genres)."""
     description = checkpoint.description
-    return decide(torch.from_numpy(scores), torch.tensor(description.thresholds), description.genres)
+    return LabelRule(description.genres, description.thresholds).accept_genres(scores)
 
 
 def refuse_loss(file: str, cost: PrecisionCost) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 
 from exporter.checks.audio_cases import write_songs
@@ -28,9 +27,9 @@ from media.decode import decode_windows
 from media.errors import MediaError
 from media.tokens import LyricsTokenizer
 from schemas.bundle import INPUTS, BundleManifest, Precision, ProductParity
+from schemas.labels import LabelRule
 from trainer.data.library import Library
 from trainer.data.track import Track
-from trainer.evaluation.metrics import decide
 from trainer.features.features import pad_tokens
 
 PROVIDERS = {
@@ -178,5 +177,5 @@ def _compare(
 
 
 def _labels(manifest: BundleManifest, scores: NDArray[np.float64]) -> set[str]:
-    accepted = decide(torch.from_numpy(scores)[None], torch.tensor(manifest.thresholds), manifest.genres)[0]
+    accepted = LabelRule(manifest.genres, manifest.thresholds).accept_genres(scores[None])[0]
     return {genre.slug for genre, is_it in zip(manifest.genres, accepted, strict=True) if is_it}

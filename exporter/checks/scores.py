@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from exporter.checks.cases import Feed
 from exporter.errors import GraphError
 from schemas.bundle import INPUTS, OUTPUTS
+from schemas.labels import sigmoid
 from trainer.network.network import Network
 
 Scores = Callable[[Feed], NDArray[np.float64]]
@@ -23,7 +24,7 @@ def scores_of_network(network: Network) -> Scores:
     def scores(feed: Feed) -> NDArray[np.float64]:
         with torch.no_grad():
             logits, _ = network(*(torch.from_numpy(feed[name]) for name in INPUTS))
-        return _sigmoid(logits.numpy())
+        return sigmoid(logits.numpy().astype(np.float64))
 
     return scores
 
@@ -40,10 +41,6 @@ def scores_of_graph(graph: Path) -> Scores:
 
     def scores(feed: Feed) -> NDArray[np.float64]:
         (logits,) = session.run(OUTPUTS[:1], feed)
-        return _sigmoid(logits)
+        return sigmoid(logits.astype(np.float64))
 
     return scores
-
-
-def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-logits.astype(np.float64)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from schemas.bundle import BundleManifest, artefact_sha256, read_bundle, sha256_of
+from schemas.bundle import BundleManifest, LyricsFilter, artefact_sha256, read_bundle, sha256_of
 from schemas.errors import BundleError
 
 Change = Callable[[dict[str, Any]], None]
@@ -95,3 +95,26 @@ def test_a_manifest_that_is_none_is_refused(folder: Path, content: str) -> None:
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no bundle at"):
         read_bundle(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("words", "language", "use"),
+    [
+        ("", "en", "instrumental"),
+        ("", "de", "instrumental"),
+        ("love me", "en", "short"),
+        ("love me", "de", "short"),
+        ("love me tender", "de-AT", "foreign"),
+        ("love me tender", "EN-gb", "used"),
+        ("love me tender", None, "used"),
+    ],
+)
+def test_lyrics_are_filtered_by_length_and_language(words: str, language: str | None, use: str) -> None:
+    assert LyricsFilter(min_words=3, languages=("en",)).lyrics_use(words, language) == use
+
+
+@pytest.mark.parametrize("language", ["xx", None])
+def test_a_filter_without_languages_accepts_all_or_none(language: str | None) -> None:
+    assert LyricsFilter(languages=None).lyrics_use("la", language) == "used"
+    assert LyricsFilter(languages=()).lyrics_use("la", language) == "foreign"
+    assert LyricsFilter(languages=()).lyrics_use("", language) == "foreign"

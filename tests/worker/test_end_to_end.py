@@ -38,7 +38,7 @@ def demo_jobs(s3: Any) -> dict[str, tuple[dict[str, Any], set[str]]]:
         lyrics = put_audio(s3, row["lyrics"], words) if words else None
         message = job(row["track_id"], put_audio(s3, row["audio"], encoded), lyrics=lyrics)
         verdict = model.classify(encoded, words.decode() if words else None)
-        labels = {slugs[label.genre] for label in model.rule.labels(verdict.prediction.scores)}
+        labels = {slugs[label.genre] for label in model.rule.select_labels(verdict.prediction.scores)}
         jobs[row["track_id"]] = (message, labels)
     return jobs
 

@@ -1,6 +1,6 @@
 """Labelled tracks, and what the network gets of each."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from media.lyrics import clean_lyrics, read_lyrics
-from schemas.bundle import Genre
+from schemas.bundle import Genre, LyricsFilter
 from trainer.data.digest import content_digest
 from trainer.data.files import is_url, read_bytes, version_of
 from trainer.data.track import Split, Track
 from trainer.errors import UnreadableFile
+
+NO_FILTER = LyricsFilter()
+"""Reads lyrics of any length and language."""
 
 LYRICS_FILES = (".txt", ".lrc")
 """What ends like this is the path of the lyrics; what does not is the lyrics themselves."""
@@ -54,21 +57,23 @@ class Library:
                     ancestor = self.genres[column[ancestor]].parent
         return labels
 
-    def lyrics(self, track: Track, languages: Collection[str] | None = None) -> str:
-        """Clean lyrics; empty where there are none, or they are known to be in none of `languages`.
+    def lyrics(self, track: Track, lyrics_filter: LyricsFilter = NO_FILTER) -> str:
+        """Return the cleaned lyrics of a track; empty if it has none, or if `lyrics_filter` excludes them.
 
         Raises UnreadableFile, UnreadableLyrics.
         """
-        if track.lyrics is None:
+        if track.lyrics is None or not lyrics_filter.accepts_language(track.language):
             return ""
-        # As the worker decides.
-        if languages and track.language and track.language.lower().split("-")[0] not in languages:
-            return ""
-        if is_url(track.lyrics) or track.lyrics.lower().endswith(LYRICS_FILES):
-            return clean_lyrics(read_lyrics(read_bytes(self.folder, track.lyrics)))
-        if "/" in track.lyrics and len(track.lyrics.split()) == 1:
-            raise UnreadableFile(f"lyrics {track.lyrics} look like a path: name a .txt or .lrc file")
-        return clean_lyrics(track.lyrics)
+        words = clean_lyrics(self._raw_lyrics(track.lyrics))
+        return words if lyrics_filter.lyrics_use(words, track.language) == "used" else ""
+
+    def _raw_lyrics(self, lyrics: str) -> str:
+        """Return the text of a manifest's `lyrics`: a path, an s3:// URL or the text itself."""
+        if is_url(lyrics) or lyrics.lower().endswith(LYRICS_FILES):
+            return read_lyrics(read_bytes(self.folder, lyrics))
+        if "/" in lyrics and len(lyrics.split()) == 1:
+            raise UnreadableFile(f"lyrics {lyrics} look like a path: name a .txt or .lrc file")
+        return lyrics
 
     def audio(self, track: Track) -> bytes:
         """The encoded file. Raises UnreadableFile."""

@@ -12,6 +12,7 @@ from torchmetrics.functional.classification import (
 )
 
 from schemas.bundle import Genre
+from schemas.labels import LabelRule
 
 NEUTRAL = 0.5
 """The threshold of a genre that no track or every track of the split has."""
@@ -62,14 +63,7 @@ def best_threshold(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 def decide(probabilities: Tensor, thresholds: Tensor, genres: Sequence[Genre]) -> Tensor:
     """Accepted genres (tracks, genres), bool: those at or above their thresholds, and their parents."""
-    accepted = probabilities >= thresholds
-    column = {genre.slug: number for number, genre in enumerate(genres)}
-    for number, genre in enumerate(genres):
-        parent = genre.parent
-        while parent is not None:
-            accepted[:, column[parent]] |= accepted[:, number]
-            parent = genres[column[parent]].parent
-    return accepted
+    return torch.from_numpy(LabelRule(genres, thresholds.numpy()).accept_genres(probabilities.numpy()))
 
 
 def measure(probabilities: Tensor, accepted: Tensor, labels: Tensor) -> dict[str, float]:

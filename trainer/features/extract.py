@@ -234,7 +234,7 @@ class Extractor:
             if log_mels is None:
                 windows = self.decoders.decode(BytesSource(encoded), self.network.config.audio).windows
             config = self.network.config
-            words = library.lyrics(track, config.languages) if config.lyrics else ""
+            words = library.lyrics(track, config.lyrics_filter)
             return _Input(digest, log_mels, windows, self.tokenizer.encode(words))
         except (MediaError, UnreadableFile, TrainedOn) as error:
             return error

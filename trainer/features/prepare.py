@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from media.cpus import available_cpus
 from media.errors import MediaError
 from media.tokens import LyricsTokenizer
+from schemas.bundle import LyricsFilter
 from storage.atomic import make_folder, new_folder
 from trainer.checkpoint import TOKENIZER_FILE
 from trainer.config import NetworkConfig, TrainingConfig
@@ -70,7 +71,7 @@ def lyrics_model_of(library: Library, config: TrainingConfig, folder: Path) -> L
     if isinstance(chosen, str):
         return load_lyrics_model(chosen, max_tokens)
     if not folder.exists():
-        texts = [text for text in _lyrics(library, config.network.languages) if text]
+        texts = [text for text in _lyrics(library, LyricsFilter(languages=config.network.languages)) if text]
         model = train_little_bert(chosen, texts, max_tokens, config.fit.seed)
         with new_folder(folder) as temporary:
             model.encoder.save_pretrained(temporary)
@@ -78,13 +79,13 @@ def lyrics_model_of(library: Library, config: TrainingConfig, folder: Path) -> L
     return load_lyrics_model(str(folder), max_tokens)
 
 
-def _lyrics(library: Library, languages: Collection[str] | None) -> list[str]:
+def _lyrics(library: Library, lyrics_filter: LyricsFilter) -> list[str]:
     """Of the training tracks, in their order."""
 
     def read(track: Track) -> str:
         # Tracks that cannot be read are reported where they are left out.
         with contextlib.suppress(MediaError, UnreadableFile):
-            return library.lyrics(track, languages)
+            return library.lyrics(track, lyrics_filter)
         return ""
 
     tracks = library.in_split("train")

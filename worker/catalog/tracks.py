@@ -15,9 +15,9 @@ import numpy as np
 from sqlalchemy import Engine, text
 
 from schemas.jobs import TrackJob
+from schemas.labels import Label
 from worker.catalog.jobs import mend, upsert_tracks
 from worker.catalog.models import RegisteredModel
-from worker.models.labels import Label
 from worker.models.model import Prediction, Scores, Verdict
 
 # Until the commit no other model can become the current one: `worker.catalog.lifecycle` waits for this lock,

@@ -53,7 +53,7 @@ def classify(
             continue
         prediction = verdict.prediction
         slugs = [genre.slug for genre in model.manifest.genres]
-        labels = [(slugs[label.genre], label.score) for label in model.rule.labels(prediction.scores)]
+        labels = [(slugs[label.genre], label.score) for label in model.rule.select_labels(prediction.scores)]
         if as_json:
             scores = dict(zip(slugs, (round(float(score), 6) for score in prediction.scores), strict=True))
             typer.echo(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +10,14 @@ from numpy.typing import NDArray
 from media.decode import Clip, Waveform, decode_windows
 from media.lyrics import clean_lyrics
 from media.tokens import LyricsTokenizer
-from schemas.bundle import INPUTS, OUTPUTS, BundleManifest, read_bundle
+from schemas.bundle import INPUTS, OUTPUTS, BundleManifest, LyricsUse, read_bundle
 from schemas.errors import ConfigError
+from schemas.labels import LabelRule, sigmoid
 from worker.errors import InferenceFailed
 from worker.models.bundle_cache import local_bundle
-from worker.models.labels import LabelRule, sigmoid
 from worker.models.session import open_session
 from worker.settings import ModelSettings
 
-LyricsUse = Literal["used", "absent", "instrumental", "short", "foreign"]
 Scores = NDArray[np.float32]
 
 
@@ -67,7 +65,7 @@ class Model:
         self._session = opened.session
         self.provider = opened.provider
         """What it runs on: not always what was asked for."""
-        self.rule = LabelRule(self.manifest)
+        self.rule = LabelRule(self.manifest.genres, self.manifest.thresholds)
         # A GPU takes its memory, and chooses its kernels, for each size of batch anew.
         try:
             self._warm_up((1,) if self.provider == "cpu" else (1, settings.batch_rows))
@@ -79,19 +77,11 @@ class Model:
 
     def read(self, lyrics: str | None, language: str | None) -> tuple[tuple[int, ...], LyricsUse]:
         """Token ids of raw lyrics, none where they are not read, and what became of them."""
-        gate = self.manifest.lyrics
         if lyrics is None or not lyrics.strip():
             return (), "absent"
-        if gate.languages == ():
-            return (), "foreign"
         words = clean_lyrics(lyrics)
-        if not words:
-            return (), "instrumental"
-        if len(words.split()) < gate.min_words:
-            return (), "short"
-        if language and gate.languages and language.lower().split("-")[0] not in gate.languages:
-            return (), "foreign"
-        return tuple(self._tokenizer.encode(words)), "used"
+        use = self.manifest.lyrics.lyrics_use(words, language)
+        return (tuple(self._tokenizer.encode(words)) if use == "used" else ()), use
 
     def heard_seconds(self, clip: Clip) -> float:
         """How much of a track its windows are."""

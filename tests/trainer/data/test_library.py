@@ -1,15 +1,19 @@
 """What the network gets of a track."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import DEMO_BUNDLE
 from tests.trainer.tables import write_rows
 from trainer.data.library import Library
 from trainer.data.manifest import read_manifest
 from trainer.data.read import read_library
 from trainer.errors import UnreadableFile
+from worker.models.model import open_bundle
 
 
 def test_labels_include_parents(manifest: Path) -> None:
@@ -64,3 +68,25 @@ def test_what_looks_like_a_path_is_sung_by_nobody(tmp_path: Path) -> None:
     assert library.lyrics(library.tracks[0]) == "from a file"
     with pytest.raises(UnreadableFile, match=r"lyrics lyrics/1 look like a path: name a \.txt or \.lrc file"):
         library.lyrics(library.tracks[1])
+
+
+def test_training_reads_the_same_lyrics_as_serving(tmp_path: Path) -> None:
+    shutil.copytree(DEMO_BUNDLE, tmp_path / "bundle")
+    manifest_file = tmp_path / "bundle" / "bundle.json"
+    manifest = json.loads(manifest_file.read_text())
+    manifest["lyrics"] |= {"languages": ["en"]}
+    manifest_file.write_text(json.dumps(manifest))
+    model = open_bundle(tmp_path / "bundle")
+    texts = [None, " ", "[Instrumental]", "[Verse]\nla", "la", "love me tender"]
+    rows = [
+        {"track_id": f"{text}-{language}", "lyrics": text, "language": language}
+        for text in texts
+        for language in (None, "en", "EN-gb", "de", "de-AT")
+    ]
+    library = read_manifest(write_rows(tmp_path / "tracks.csv", rows))
+    used = []
+    for row, track in zip(rows, library.tracks, strict=True):
+        ids, use = model.read(row["lyrics"], row["language"])
+        assert bool(library.lyrics(track, model.manifest.lyrics)) == (use == "used") == bool(ids), row
+        used.append(use)
+    assert set(used) == {"used", "absent", "instrumental", "foreign"}

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from schemas.bundle import Genre
+from schemas.labels import LabelRule
 from trainer.evaluation.metrics import NEUTRAL, best_threshold, best_thresholds, decide, measure, track_means
 
 GENRES = (
@@ -34,6 +35,18 @@ def test_each_genre_has_its_own_threshold_which_is_accepted() -> None:
     probabilities = torch.tensor([[0.25, 0.5]])
     flat = (Genre(slug="a", name="A"), Genre(slug="b", name="B"))
     assert decide(probabilities, torch.tensor([0.25, 0.75]), flat).tolist() == [[True, False]]
+
+
+def test_serving_accepts_the_same_genres_as_training() -> None:
+    """The worker labels one track at a time, the trainer a whole split."""
+    chance = torch.Generator().manual_seed(0)
+    probabilities = torch.rand(500, 4, generator=chance)
+    thresholds = torch.rand(4, generator=chance)
+    probabilities[:4] = thresholds  # exactly at the thresholds
+    serving = LabelRule(GENRES, thresholds.tolist())
+    for row, accepted in zip(probabilities, decide(probabilities, thresholds, GENRES), strict=True):
+        labels = serving.select_labels(row.numpy())
+        assert {label.genre for label in labels} == set(accepted.nonzero().flatten().tolist())
 
 
 def f1_at(threshold: float, scores: torch.Tensor, labels: torch.Tensor) -> float:

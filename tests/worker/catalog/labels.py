@@ -9,9 +9,9 @@ from sqlalchemy import Engine, text
 
 from schemas.bundle import BundleManifest
 from schemas.jobs import ObjectRef, TrackJob
+from schemas.labels import LabelRule
 from worker.catalog.models import register_model
 from worker.catalog.tracks import Classified, TrackCatalog
-from worker.models.labels import LabelRule
 from worker.models.model import Prediction, Verdict
 
 GENRES = ("rock", "pop", "metal", "jazz")
@@ -65,7 +65,7 @@ class Labelling:
             job(track_id, fields.get("day", 0)),
             fields.get("input_hash", track_id.encode()),
             Verdict(Prediction(vector, np.array(embedding, dtype=np.float32)), "used", 200.0, 3.0),
-            LabelRule(self.manifest).labels(vector),
+            LabelRule(self.manifest.genres, self.manifest.thresholds).select_labels(vector),
             {"infer": 1.0},
         )
 
