@@ -126,7 +126,7 @@ def test_the_context_holds_what_is_copied_and_no_more() -> None:
     assert "*" in lines
     kept = {line[1:].rstrip("/") for line in lines if line.startswith("!")}
     built_from = {"LICENSE", "README.md", "pyproject.toml", "requirements"}
-    assert kept == built_from | {"schemas", "storage", "media", "trainer", "exporter", "worker"}
+    assert kept == built_from | {"schemas", "storage", "media", "report", "trainer", "exporter", "worker"}
     for stage in stages().values():
         for name, arguments in stage:
             if name == "COPY" and "--from" not in arguments and (source := shlex.split(arguments)[0]) != ".":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
+from report.markdown import markdown_table
 from trainer.ablation.rows import (
     AUDIO_ONLY,
     COMBINATIONS,
@@ -131,7 +132,7 @@ def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured:
     names = [AUDIO_ONLY, *_late_fusion(scores), *(row.name for row in PART_ROWS)]
     sections = [
         "# Ablation",
-        _table(["", ""], [[key, str(value)] for key, value in about.items()]),
+        markdown_table(["", ""], [[key, str(value)] for key, value in about.items()]),
         "Means over seeds ± their standard deviation, on the test split. Both baselines have the encoders "
         "of all others: audio only is after Santana et al. (2020), with the same head. Late fusion, of both "
         "encoders' outputs and with a hidden layer behind them, is after Pandeya and Lee (2021): "
@@ -140,7 +141,7 @@ def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured:
             if _late_fusion(scores)
             else "it is the row concatenation, the method without its parts, since every row has that layer."
         ),
-        _table(
+        markdown_table(
             ["method", *PARTS.values(), *METRICS.values()],
             [
                 [name, *_marks(name), *(_cell(scores.summary(name, metric)) for metric in METRICS)]
@@ -153,7 +154,7 @@ def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured:
         _gains(scores),
         "## λ",
         "The full method with one seed.",
-        _table(
+        markdown_table(
             ["λ", "accuracy", "F1", "mAP"],
             [
                 [str(weight), *(_first(scores, lambda_row(weight, configured).name, m) for m in _SHORT)]
@@ -163,14 +164,16 @@ def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured:
         "## The paper's numbers",
         "Of Ru et al., on **Music4All: another data set and another task**. They are here for the order of "
         "the rows; nothing above is to be compared with them.",
-        _table(
+        markdown_table(
             ["method", *PARTS.values(), "accuracy", "F"],
             [
                 [name, *_marks(name), f"{accuracy:.3f}", f"{f:.3f}"]
                 for name, (accuracy, f) in (PAPER_BASELINES | PAPER).items()
             ],
         ),
-        _table(["λ", "accuracy"], [[str(weight), f"{value:.3f}"] for weight, value in PAPER_LAMBDAS.items()]),
+        markdown_table(
+            ["λ", "accuracy"], [[str(weight), f"{value:.3f}"] for weight, value in PAPER_LAMBDAS.items()]
+        ),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -188,7 +191,7 @@ def _gains(scores: Scores) -> str:
             within = gain is not None and gain.seeds > 1 and abs(gain.mean) <= gain.spread
             cells.append(_signed(gain) + (" (within the spread)" if within else ""))
         rows.append([name, *cells])
-    return _table(["", *(METRICS[metric] for metric in _SHORT)], rows)
+    return markdown_table(["", *(METRICS[metric] for metric in _SHORT)], rows)
 
 
 def _signed(gain: Summary | None) -> str:
@@ -207,8 +210,3 @@ def _first(scores: Scores, row: str, metric: str) -> str:
 def _marks(name: str) -> list[str]:
     on = next((parts for parts in COMBINATIONS if part_row(parts) == name), None)
     return [""] * len(PARTS) if on is None else ["✓" if part else "–" for part in on]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

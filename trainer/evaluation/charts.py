@@ -1,6 +1,5 @@
 """Charts of the evaluation's page, drawn by matplotlib as SVG that goes straight into it."""
 
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,6 +8,17 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from report.charts import (
+    ACCENT,
+    DIVERGING,
+    FAINT,
+    INK,
+    ROW_INCHES,
+    SEQUENTIAL,
+    label_matrix,
+    new_figure,
+    to_svg,
+)
 from trainer.evaluation.findings import (
     Calibration,
     Confusion,
@@ -24,10 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-INK, FAINT, ACCENT = "#222222", "#b8b8b8", "#1f6f8b"
-DIVERGING, SEQUENTIAL = "RdBu_r", "Blues"
-PER_INCH_BELOW = 0.28
-"""Inches a bar, or a row of a heat map."""
 COLUMNS, ROWS = 4, 3
 """Of the grid of curves."""
 LINES = 17
@@ -35,26 +41,10 @@ LINES = 17
 MANY = 25
 """Genres, from which on their names in a small heat map are small."""
 
-mpl.rcParams.update(
-    {
-        "svg.fonttype": "none",  # text stays text: smaller, searchable, and read aloud
-        "svg.hashsalt": "cogenre",  # the same chart is the same bytes
-        "text.parse_math": False,  # genres may have dollars in their names
-        "font.family": "sans-serif",
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": FAINT,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-    }
-)
-
 
 def groups(found: Sequence[Group], metrics: Sequence[str]) -> str:
     """Each metric of each group, with its interval."""
-    figure = Figure(figsize=(7, 1 + PER_INCH_BELOW * len(found)), layout="constrained")
+    figure = Figure(figsize=(7, 1 + ROW_INCHES * len(found)), layout="constrained")
     names = [f"{group.name} ({group.tracks:,})" for group in found]
     for axes, metric in zip(
         np.atleast_1d(figure.subplots(1, len(metrics), sharey=True)), metrics, strict=True
@@ -66,7 +56,7 @@ def groups(found: Sequence[Group], metrics: Sequence[str]) -> str:
         axes.grid(axis="x", color=FAINT, linewidth=0.4)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def genres(found: Sequence[GenreFinding]) -> list[str]:
@@ -76,7 +66,7 @@ def genres(found: Sequence[GenreFinding]) -> list[str]:
 
 
 def _genres(found: Sequence[GenreFinding]) -> str:
-    figure, axes = _figure(7, 1 + 1.3 * PER_INCH_BELOW * len(found))
+    figure, axes = new_figure(7, 1 + 1.3 * ROW_INCHES * len(found))
     _intervals(axes, [one.average_precision for one in found], ACCENT, -0.1, "lyrics read")
     _intervals(axes, [one.average_precision_withheld for one in found], FAINT, 0.2, "lyrics withheld")
     axes.set_yticks(range(len(found)), [f"{one.genre.name} ({one.tracks:,})" for one in found])
@@ -85,7 +75,7 @@ def _genres(found: Sequence[GenreFinding]) -> str:
     axes.set_xlabel("average precision")
     axes.grid(axis="x", color=FAINT, linewidth=0.4)
     figure.legend(loc="outside upper right", ncols=2)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def curves(found: Sequence[GenreFinding], tracks: int) -> list[str]:
@@ -113,7 +103,7 @@ def _curves(found: Sequence[tuple[GenreFinding, Curve]], tracks: int) -> str:
         axes.tick_params(labelsize=7)
     figure.supxlabel("recall", fontsize=9)
     figure.supylabel("precision", fontsize=9)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def calibration(found: Calibration) -> str:
@@ -131,7 +121,7 @@ def calibration(found: Calibration) -> str:
     below.set_ylabel("decisions")
     below.set_xlabel("score")
     below.set_xlim(0, 1.02)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def confusions(found: Sequence[Confusion], slugs: Sequence[str]) -> str:
@@ -141,16 +131,15 @@ def confusions(found: Sequence[Confusion], slugs: Sequence[str]) -> str:
     for one in found:
         if one.missed in place and one.given in place:
             shares[place[one.missed], place[one.given]] = one.share
-    side = 1.6 + PER_INCH_BELOW * len(slugs)
-    figure, axes = _figure(side + 0.8, side)
+    side = 1.6 + ROW_INCHES * len(slugs)
+    figure, axes = new_figure(side + 0.8, side)
     highest = max(0.01, float(shares.max(initial=0)))
     drawn = axes.pcolormesh(shares, cmap=SEQUENTIAL, vmin=0, vmax=highest, edgecolors="white", linewidth=0.5)
-    _name(axes, slugs)
-    axes.invert_yaxis()
+    label_matrix(axes, slugs)
     axes.set_xlabel("given instead")
     axes.set_ylabel("missed")
     figure.colorbar(drawn, ax=axes, shrink=0.6, label="share of the row's tracks")
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> str:
@@ -170,9 +159,8 @@ def graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> str:
             np.ma.masked_invalid(values), cmap=colours, vmin=-1, vmax=1, edgecolors="white", linewidth=0.3
         )
         axes.set_title(title, fontsize=9)
-        _name(axes, names)
+        label_matrix(axes, names)
         axes.tick_params(labelsize=7 if len(chosen) < MANY else 5)
-        axes.invert_yaxis()
     figure.colorbar(drawn, ax=panels[1, 0], shrink=0.6, location="left")
     points = panels[1, 1]
     pairs = ~np.eye(len(chosen), dtype=bool)
@@ -180,7 +168,7 @@ def graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> str:
     points.set_title("every pair of genres", fontsize=9)
     points.set_xlabel("learned")
     points.set_ylabel("observed")
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def _intervals(
@@ -195,26 +183,5 @@ def _intervals(
     axes.errorbar(values, at, xerr=arms, fmt="o", color=colour, markersize=4, linewidth=1.5, label=label)
 
 
-def _name(axes: "Axes", slugs: Sequence[str]) -> None:
-    places = np.arange(len(slugs)) + 0.5
-    axes.set_xticks(places, slugs, rotation=90)
-    axes.set_yticks(places, slugs)
-    axes.set_aspect("equal")
-
-
 def _array(matrix: Matrix) -> "NDArray[np.float64]":
     return np.array([[np.nan if cell is None else cell for cell in row] for row in matrix])
-
-
-def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _svg(figure: Figure) -> str:
-    """The drawing as an element of a page; it takes the page's width."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    drawing = file.getvalue()
-    start = drawing.index("<svg")
-    return drawing[start:].replace("<svg ", '<svg role="img" class="chart" ', 1)

@@ -1,7 +1,6 @@
 """The evaluation as Markdown: its tables, for a repository or a ticket."""
 
-from collections.abc import Sequence
-
+from report.markdown import markdown_table
 from trainer.evaluation.findings import Estimate, Findings
 from trainer.evaluation.page import MOST_CONFUSIONS
 from trainer.evaluation.wording import METRICS_NOTE, genres_note, interval_text, value_text, what
@@ -27,17 +26,18 @@ def markdown(found: Findings) -> str:
 
 def _groups(found: Findings) -> str:
     metrics = list(found.groups[0].metrics)
-    return _table(
+    return markdown_table(
         ["", "tracks", *metrics],
         [
             [group.name, f"{group.tracks:,}", *(_estimate(group.metrics[name]) for name in metrics)]
             for group in found.groups
         ],
+        numbers=True,
     )
 
 
 def _genres(found: Findings) -> str:
-    return _table(
+    return markdown_table(
         ["genre", "tracks", "given", "threshold", "f1", "average precision", "lyrics withheld", "roc auc"],
         [
             [
@@ -52,25 +52,21 @@ def _genres(found: Findings) -> str:
             ]
             for one in found.genres
         ],
+        numbers=True,
     )
 
 
 def _confusions(found: Findings) -> str:
     if not found.confusions:
         return "None."
-    return _table(
+    return markdown_table(
         ["missed", "tracks", "given instead", "share of the missed genre's"],
         [
             [one.missed, f"{one.tracks:,}", one.given, f"{one.share:.1%}"]
             for one in found.confusions[:MOST_CONFUSIONS]
         ],
+        numbers=True,
     )
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The first column is of words, the others stand to the right."""
-    lines = [columns, ["---", *["--:"] * (len(columns) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def _estimate(found: Estimate) -> str:

@@ -1,49 +1,26 @@
 """Charts of the catalog's report, drawn by matplotlib as SVG that goes straight into the page."""
 
-import html
-import io
 import math
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from report.charts import ACCENT, DIVERGING, FAINT, INK, ROW_INCHES, label_matrix, new_figure, to_svg
 
 Row = dict[str, Any]
 
-INK, FAINT, ACCENT = "#222222", "#b8b8b8", "#1f6f8b"
 SERIES = (ACCENT, "#d9a441", "#b5302a", "#6b4c9a", "#4f8a3d")
-DIVERGING = "RdBu_r"
 NETWORK_PHI = 0.03
 """Pairs less correlated than this are no line in the network."""
-PER_INCH_BELOW = 0.28
-"""Inches a bar, or a row of the heat map."""
-
-mpl.rcParams.update(
-    {
-        "svg.fonttype": "none",  # text stays text: smaller, searchable, and read aloud
-        "svg.hashsalt": "cogenre",  # the same chart is the same bytes
-        "font.family": "sans-serif",
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": FAINT,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-    }
-)
 
 
 def distribution(genres: Sequence[Row]) -> str:
     """Tracks a genre."""
-    figure, axes = _figure(7, 0.8 + PER_INCH_BELOW * len(genres))
+    figure, axes = new_figure(7, 0.8 + ROW_INCHES * len(genres))
     names = [row["genre"] for row in genres][::-1]
     counts = [row["tracks"] for row in genres][::-1]
     bars = axes.barh(names, counts, color=ACCENT)
@@ -51,31 +28,27 @@ def distribution(genres: Sequence[Row]) -> str:
     axes.set_xlabel("tracks")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.margins(x=0.12)
-    return _svg(figure, "Bars: tracks of each genre.")
+    return to_svg(figure, "Bars: tracks of each genre.")
 
 
 def heat_map(genres: Sequence[str], pairs: Sequence[Row]) -> str:
     """Correlation (phi) of every two genres."""
     phi = _matrix(genres, pairs, "phi")
     bound = max(0.05, float(np.nanmax(np.abs(phi), initial=0)))
-    side = 1.6 + PER_INCH_BELOW * len(genres)
-    figure, axes = _figure(side + 0.8, side)
+    side = 1.6 + ROW_INCHES * len(genres)
+    figure, axes = new_figure(side + 0.8, side)
     # Rectangles, not a bitmap: sharp in print, and smaller.
     drawn = axes.pcolormesh(phi, cmap=DIVERGING, vmin=-bound, vmax=bound, edgecolors="white", linewidth=0.5)
-    places = np.arange(len(genres)) + 0.5
-    axes.set_xticks(places, genres, rotation=90)
-    axes.set_yticks(places, genres)
-    axes.invert_yaxis()
-    axes.set_aspect("equal")
+    label_matrix(axes, genres)
     figure.colorbar(drawn, ax=axes, shrink=0.6, label="phi")
-    return _svg(figure, "Heat map: correlation of every two genres.")
+    return to_svg(figure, "Heat map: correlation of every two genres.")
 
 
 def network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
     """Genres on a circle, neighbours next to each other; lines are positive correlations."""
     order = _around(genres, pairs)
     angles = {genre: 2 * math.pi * at / len(order) for at, genre in enumerate(order)}
-    figure, axes = _figure(7, 7)
+    figure, axes = new_figure(7, 7)
     most = max((row["tracks"] for row in genres), default=0) or 1
     for pair in pairs:
         phi = pair["phi"] or 0
@@ -97,7 +70,7 @@ def network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.margins(0.25)
-    return _svg(figure, "Network: genres on a circle, joined where they go together.")
+    return to_svg(figure, "Network: genres on a circle, joined where they go together.")
 
 
 def belief(pairs: Sequence[Row]) -> str:
@@ -106,7 +79,7 @@ def belief(pairs: Sequence[Row]) -> str:
     Places, since belief is no probability. Pairs are named in the table below: names in here would overlap.
     """
     known = [pair for pair in pairs if pair["belief"] is not None]
-    figure, axes = _figure(7, 5)
+    figure, axes = new_figure(7, 5)
     axes.scatter(
         [pair["belief_rank"] for pair in known],
         [pair["observed_rank"] for pair in known],
@@ -119,12 +92,12 @@ def belief(pairs: Sequence[Row]) -> str:
     axes.invert_yaxis()
     axes.set_xlabel("place by the model's belief, 1 = first")
     axes.set_ylabel("place in the catalog, 1 = first")
-    return _svg(figure, "Points: each genre's neighbours, by the model's order and by the catalog's.")
+    return to_svg(figure, "Points: each genre's neighbours, by the model's order and by the catalog's.")
 
 
 def calibration(bins: Sequence[Row]) -> str:
     """How often people found a label right, by its score, model by model."""
-    figure, axes = _figure(7, 5)
+    figure, axes = new_figure(7, 5)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
     for colour, model in zip(cycle(SERIES), sorted({row["model"] for row in bins})):
         own = sorted((row for row in bins if row["model"] == model), key=lambda row: row["mean_score"])
@@ -144,12 +117,12 @@ def calibration(bins: Sequence[Row]) -> str:
     axes.set_ylabel("found right by people")
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    return _svg(figure, "Lines, one a model: share of labels found right by people, by score.")
+    return to_svg(figure, "Lines, one a model: share of labels found right by people, by score.")
 
 
 def coverage(weeks: Sequence[Row]) -> str:
     """Tracks ingested a week, by what became of them."""
-    figure, axes = _figure(7, 3.6)
+    figure, axes = new_figure(7, 3.6)
     days = [row["week"] for row in weeks]
     below = np.zeros(len(weeks))
     kinds = {
@@ -166,7 +139,7 @@ def coverage(weeks: Sequence[Row]) -> str:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_ylabel("tracks ingested a week")
     axes.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.12))
-    return _svg(figure, "Bars: tracks ingested each week, by what became of them.")
+    return to_svg(figure, "Bars: tracks ingested each week, by what became of them.")
 
 
 def drift(weeks: Sequence[Row], genres: Sequence[str]) -> str:
@@ -191,7 +164,7 @@ def drift(weeks: Sequence[Row], genres: Sequence[str]) -> str:
         axes.set_ylim(bottom=0)
     for axes in grid[len(genres) :]:
         axes.set_axis_off()
-    return _svg(figure, "Small lines, one a genre: its share of the tracks ingested, week by week.")
+    return to_svg(figure, "Small lines, one a genre: its share of the tracks ingested, week by week.")
 
 
 def _matrix(genres: Sequence[str], pairs: Sequence[Row], value: str) -> Any:
@@ -213,18 +186,3 @@ def _around(genres: Sequence[Row], pairs: Sequence[Row]) -> list[str]:
         left.remove(nearest)
         order.append(nearest)
     return order
-
-
-def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _svg(figure: Figure, label: str) -> str:
-    """The drawing as an element of a page; it takes the page's width. `label` is what is read aloud."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    drawing = file.getvalue()
-    start = drawing.index("<svg")
-    attributes = f'role="img" aria-label="{html.escape(label)}" class="chart"'
-    return drawing[start:].replace("<svg ", f"<svg {attributes} ", 1)

@@ -1,14 +1,13 @@
 """`cogenre catalog report`: the catalog on one page that needs nothing else, to read, print and send on."""
 
-import html
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from numbers import Number
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from report.page import key_figures, render_page, section, table
 from schemas.errors import ConfigError
 
 Row = dict[str, Any]
@@ -53,36 +52,7 @@ QUESTIONS = {
 MOST_GENRES = 40
 """In the heat map and the drift: the commonest."""
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>The catalog's genres</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; margin: 0 auto; padding: 1rem; max-width: 56rem; }}
-h1, h2 {{ line-height: 1.2; }}
-h2 {{ margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1rem; }}
-.figures {{ display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; padding: 0; margin: 1rem 0; }}
-.figures div {{ min-width: 7rem; }}
-.figures strong {{ display: block; font-size: 1.5rem; }}
-.scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: .9rem; }}
-th, td {{ text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #eee; }}
-td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
-.chart {{ width: 100%; height: auto; max-height: 60rem; }}
-@media screen and (max-width: 40rem) {{ .chart {{ min-width: 36rem; }} }}
-.note {{ color: #666; font-size: .9rem; }}
-@media print {{ body {{ max-width: none; font-size: 11pt; }} section {{ break-inside: avoid; }} }}
-</style>
-</head>
-<body>
-<h1>The catalog's genres</h1>
-<p class="note">{when}</p>
-{body}
-</body>
-</html>
-"""
+STYLE = "@media print { section { break-inside: avoid; } }"
 
 
 def write_report(engine: Engine, file: Path) -> None:
@@ -110,12 +80,12 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
     parts = [_figures(coverage, len(genres))]
     if genres:
         parts += [
-            _section(
+            section(
                 "Genres",
                 "Tracks that carry each genre; a track may carry several.",
                 charts.distribution(genres),
             ),
-            _section(
+            section(
                 "Genres that go together",
                 "Phi, the correlation of two labels over all classified tracks: red together more often "
                 "than if they were independent, blue less often.",
@@ -131,7 +101,7 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
         ]
     if any(pair["belief"] is not None for pair in pairs):
         parts.append(
-            _section(
+            section(
                 "What the model believes, and what the catalog shows",
                 "A point is an ordered pair of genres: the second's place among the first's neighbours, by "
                 "the model's genre graph and by the share of the first's tracks that carry it. Above the "
@@ -147,7 +117,7 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
     parts.append(_calibration(answers["calibration"]))
     if answers["weeks"]:
         parts.append(
-            _section(
+            section(
                 "Coverage and failures",
                 "Tracks by the week of their ingest.",
                 charts.coverage(answers["weeks"]),
@@ -158,7 +128,7 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
         )
     if answers["drift"]:
         parts.append(
-            _section(
+            section(
                 "Drift, week on week",
                 "Each genre's share of the tracks ingested in each whole week, on a scale of its own. The "
                 "table has the largest changes between the last four weeks and the four before.",
@@ -167,7 +137,7 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
             )
         )
     parts.append(
-        _section(
+        section(
             "Models",
             "Coverage: of the classified tracks, those of which the model has heard what is shown. "
             "Agreement: labels in common with the current model, of all on tracks that both classified.",
@@ -176,7 +146,7 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
     )
     refreshed = answers["refreshed"][0]["at"]
     when = f"Written {now:%Y-%m-%d %H:%M} UTC, from counts refreshed {refreshed:%Y-%m-%d %H:%M} UTC."
-    return PAGE.format(when=when, body="\n".join(parts))
+    return render_page("The catalog's genres", when, parts, STYLE)
 
 
 def _calibration(bins: Sequence[Row]) -> str:
@@ -184,8 +154,8 @@ def _calibration(bins: Sequence[Row]) -> str:
 
     title = "Scores, and what people say"
     if not bins:
-        return _section(title, "Nobody has judged a label yet: `cogenre feedback add`.")
-    return _section(
+        return section(title, "Nobody has judged a label yet: `cogenre feedback add`.")
+    return section(
         title,
         "On the line, a score of 0.8 is right eight times of ten. The numbers are verdicts.",
         charts.calibration(bins),
@@ -200,44 +170,13 @@ def _figures(coverage: Row, genres: int) -> str:
         "waiting": coverage["waiting"],
         "genres": genres,
     }
-    items = "".join(f"<div><strong>{_cell(value)}</strong>{name}</div>" for name, value in figures.items())
-    return f'<div class="figures">{items}</div>'
-
-
-def _section(title: str, note: str, *parts: str) -> str:
-    head = f'<h2>{html.escape(title)}</h2><p class="note">{html.escape(note)}</p>'
-    # What is wider than a phone scrolls by itself, and the page does not.
-    wide = "".join(f'<div class="scroll">{part}</div>' for part in parts)
-    return f"<section>{head}{wide}</section>"
+    return key_figures(figures)
 
 
 def _table(rows: Sequence[Row], columns: Sequence[str], empty: str = "None.") -> str:
-    if not rows:
-        return f"<p>{html.escape(empty)}</p>"
-    numbers = {column for column in columns if any(isinstance(row[column], Number) for row in rows)}
-    kind = {column: ' class="number"' if column in numbers else "" for column in columns}
-    head = "".join(f"<th{kind[column]}>{html.escape(column.replace('_', ' '))}</th>" for column in columns)
-    lines = "".join(
-        "<tr>"
-        + "".join(f"<td{kind[column]}>{html.escape(_cell(row[column]))}</td>" for column in columns)
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
-
-
-def _cell(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case float():
-            return f"{value:.3f}"
-        case int():
-            return f"{value:,}"
-        case datetime():
-            return f"{value:%Y-%m-%d %H:%M}"
-        case _:
-            return str(value)
+    """Return a table of these columns of query rows."""
+    headings = [column.replace("_", " ") for column in columns]
+    return table(headings, [[row[column] for column in columns] for row in rows], empty)
 
 
 def _rows(connection: Connection, question: str) -> list[Row]:

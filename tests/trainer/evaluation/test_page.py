@@ -1,28 +1,34 @@
 """The page: whole, self-contained, and drawn by a real browser. The Markdown: the same numbers."""
 
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 import torch
 
+from report.page import MAX_CHART_HEIGHT_REM, MAX_WIDTH_REM
+from tests.report.pages import (
+    PHONE_PIXELS,
+    ParsedPage,
+    assert_chart_ids_resolve,
+    assert_self_contained,
+    count_pixels,
+    measure_in_frame,
+    needs_browser,
+    screenshot,
+    share_of_lines_drawn,
+)
 from tests.trainer.evaluation.labelled import GENRES, labelled_split
 from trainer.evaluation.calibration import calibration
 from trainer.evaluation.charts import curves, genres
 from trainer.evaluation.findings import Findings
 from trainer.evaluation.markdown import markdown
 from trainer.evaluation.measure import measured
-from trainer.evaluation.page import PAGE, render
+from trainer.evaluation.page import render
 from trainer.evaluation.relations import confusions, graphs
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PHONE, PAPER = 390, 700
-"""Pixels: of paper, A4 less a centimetre on either side."""
+PAPER_PIXELS = 700
+"""Width of A4 less a centimetre on either side."""
 SECTIONS = [
     "With lyrics and without",
     "Genres",
@@ -31,30 +37,6 @@ SECTIONS = [
     "Genres that go together",
     "Confusions between genres",
 ]
-
-
-class Page(HTMLParser):
-    """Headings, and everything that the page would fetch from elsewhere."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.headings: list[str] = []
-        self.fetched: list[str] = []
-        self.charts = 0
-        self._in_heading = False
-        self.feed(source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._in_heading = tag == "h2"
-        self.charts += tag == "svg"
-        for name, value in attrs:
-            if name in ("src", "href", "xlink:href", "data") and not (value or "").startswith(("#", "data:")):
-                self.fetched.append(f"{tag} {name}={value}")
-
-    def handle_data(self, data: str) -> None:
-        if self._in_heading:
-            self.headings.append(data)
-            self._in_heading = False
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +70,10 @@ def page(findings: Findings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_has_all_its_parts_and_fetches_nothing(page: Path) -> None:
     source = page.read_text()
-    read = Page(source)
-    assert read.headings == SECTIONS
-    assert read.charts == 6
-    assert read.fetched == []
-    assert "@import" not in source
-    assert not re.search(r"url\((?!['\"]?#)", source)
+    parsed = ParsedPage(source)
+    assert parsed.headings == SECTIONS
+    assert parsed.charts == 6
+    assert_self_contained(source)
 
 
 def test_the_page_is_drawn_from_the_json_alone(findings: Findings, page: Path) -> None:
@@ -124,9 +104,7 @@ def test_a_page_of_synthetic_music_says_so(findings: Findings, page: Path) -> No
 
 
 def test_ids_within_the_charts_do_not_collide(page: Path) -> None:
-    """A clip path of one chart that another's refers to would cut it off."""
-    for chart in re.findall(r"<svg.*?</svg>", page.read_text(), re.DOTALL):
-        assert set(re.findall(r"url\(#([^)]+)\)", chart)) <= set(re.findall(r'id="([^"]+)"', chart))
+    assert_chart_ids_resolve(page.read_text())
 
 
 def test_as_many_panels_as_genres_with_a_curve(findings: Findings) -> None:
@@ -140,9 +118,7 @@ def test_as_many_genres_in_a_drawing_as_a_page_has_room_for(findings: Findings) 
     drawings = genres([findings.genres[0]] * 87)
     assert [drawing.count("Electronic") for drawing in drawings] == [15, 15, 15, 14, 14, 14]
     width, height = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawings[0])[0])
-    most = re.search(r"max-width: (\d+)rem.*max-height: (\d+)rem", PAGE, re.DOTALL)
-    assert most
-    assert height / width <= int(most[2]) / int(most[1])
+    assert height / width <= MAX_CHART_HEIGHT_REM / MAX_WIDTH_REM
 
 
 def test_a_split_without_confusions(findings: Findings) -> None:
@@ -163,59 +139,29 @@ def test_markdown_has_the_numbers(findings: Findings) -> None:
     assert all(len({line.count("|") for line in table}) == 1 for table in tables)
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
-@pytest.mark.parametrize("width", [PHONE, 1200])
+@needs_browser
+@pytest.mark.parametrize("width", [PHONE_PIXELS, 1200])
 def test_a_browser_draws_it(page: Path, tmp_path: Path, width: int) -> None:
-    """The curves' blue and the heat map's dark red are on the screen: drawn, not only there."""
-    assert BROWSER
-    picture = tmp_path / "page.png"
-    subprocess.run(
-        [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-         f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={max(width, 500)},4500",
-         f"--screenshot={picture}", page.as_uri()],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    with av.open(str(picture)) as file:
-        pixels = next(file.decode(video=0)).to_ndarray(format="rgb24").astype(int)
-    blue, red = (
-        (np.abs(pixels - colour).sum(axis=2) < 12).sum() for colour in ([0x1F, 0x6F, 0x8B], [0x67, 0, 0x1F])
-    )
-    assert blue > 3_000
-    assert red > 3_000
-    assert (np.ptp(pixels, axis=(1, 2)) > 0).mean() > 0.3, "more than blank lines"
+    """The curves' blue and the heat map's dark red are on the screen: the charts are drawn."""
+    pixels = screenshot(page, tmp_path, width, height=4500)
+    assert count_pixels(pixels, (0x1F, 0x6F, 0x8B)) > 3_000
+    assert count_pixels(pixels, (0x67, 0, 0x1F)) > 3_000
+    assert share_of_lines_drawn(pixels) > 0.3
 
 
-def width_in_a_frame(page: Path, tmp_path: Path, width: int, measured: str) -> int:
-    """`measured`, of a document d, in a frame: browsers make no window as narrow as a phone."""
-    assert BROWSER
-    frame = page.parent / "frame.html"
-    frame.write_text(
-        f"<iframe id=frame src={page.name} width={width} height=800 style='border: 0'></iframe><script>"
-        f"frame.onload = () => {{ let d = frame.contentDocument; document.title = {measured} }}</script>"
-    )
-    done = subprocess.run(
-        [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
-         f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
-         frame.as_uri()],
-        check=True, capture_output=True, timeout=60, text=True,
-    )  # fmt: skip
-    title = re.search(r"<title>(\d+)</title>", done.stdout)
-    assert title, done.stdout
-    return int(title[1])
-
-
-@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+@needs_browser
 def test_the_page_itself_does_not_scroll_sideways_on_a_phone(page: Path, tmp_path: Path) -> None:
-    assert width_in_a_frame(page, tmp_path, PHONE, "d.documentElement.scrollWidth") <= PHONE
+    width = measure_in_frame(page, tmp_path, PHONE_PIXELS, "d.documentElement.scrollWidth")
+    assert width <= PHONE_PIXELS
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+@needs_browser
 def test_no_table_is_cut_off_on_paper(page: Path, tmp_path: Path) -> None:
-    """Nobody scrolls paper."""
+    """Paper does not scroll."""
     printed = page.with_name("printed.html")
     printed.write_text(page.read_text().replace("@media print", "@media all"))
     widest = "Math.max(...[...d.querySelectorAll('.scroll')].map(part => part.scrollWidth))"
-    room = "d.querySelector('.scroll').clientWidth"
-    assert width_in_a_frame(printed, tmp_path, PAPER, widest) <= width_in_a_frame(
-        printed, tmp_path, PAPER, room
+    available = "d.querySelector('.scroll').clientWidth"
+    assert measure_in_frame(printed, tmp_path, PAPER_PIXELS, widest) <= measure_in_frame(
+        printed, tmp_path, PAPER_PIXELS, available
     )

@@ -1,0 +1,10 @@
+"""Tables in Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> str:
+    """Return a Markdown table. With `numbers`, every column but the first is aligned to the right."""
+    rule = "--:" if numbers else "---"
+    lines = [columns, ["---", *[rule] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
