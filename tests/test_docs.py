@@ -23,6 +23,10 @@ UNTIL_INTERRUPTED = re.compile(
     r"^cogenre (worker|local|status --watch|reconcile --every|enqueue redis:)", re.MULTILINE
 )
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)")
+PATH = re.compile(
+    r"`((?:schemas|storage|media|trainer|exporter|worker|report|deploy|benchmarks|docs|tests|requirements)"
+    r"/[^`\s]*)`"
+)
 WITH_A_WORKER = {"enqueue", "analyse", "runbook"}
 """Pages that show what has become of a job, or what a worker says of itself."""
 
@@ -106,10 +110,19 @@ def serve(block: str) -> None:
     assert process.returncode in (0, 130), f"{block}\n{output.decode()}"
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
-def test_links_lead_somewhere(page: Path) -> None:
-    broken = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
-    assert not broken
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.stem
+)
+def test_links_and_paths_lead_to_a_file(page: Path) -> None:
+    text = page.read_text()
+    assert not [link for link in LINK.findall(text) if not (page.parent / link).exists()]
+    assert not [path for path in PATH.findall(text) if not any(ROOT.glob(path.rstrip("/")))]
+
+
+def test_paths_are_found_on_the_pages_for_contributors() -> None:
+    paths = PATH.findall((ROOT / "docs" / "architecture.md").read_text())
+    assert len(set(paths)) > 80
+    assert "worker/pipeline.py" in paths
 
 
 def test_the_readme_names_every_page() -> None:
