@@ -40,8 +40,8 @@ from worker.catalog.tracks import Classified, Known
 from worker.errors import JobInvalid, TrackError, TryLater, WorkerDied
 from worker.models.model import Verdict
 from worker.models.serving import ServedModel, ServedModels
-from worker.observe import delivery
 from worker.observe.metrics import FAILURES, TRACKS
+from worker.queue import delivery
 from worker.single_flight import SingleFlight
 from worker.stages import Stopwatch, TimedSource, stage
 
@@ -94,7 +94,7 @@ class Labeller:
         try:
             with stage("validate"):
                 job = _validated(message)
-            delivery.started(job.enqueued_at)
+            delivery.record_start(job.enqueued_at)
             if redelivered:
                 self._count_attempt(job, WorkerDied("a worker that had it died, or was ended in the middle"))
             outcome = self._label_or_postpone(job)
@@ -137,7 +137,8 @@ class Labeller:
             if not verdicts:
                 self._patiently(lambda: self._catalog.settle(job))
                 return "skipped"
-            timings = clock.milliseconds() | {"wait": round(delivery.waited(job.enqueued_at) * 1000, 3)}
+            waited = delivery.seconds_since_published(job.enqueued_at)
+            timings = clock.milliseconds() | {"wait": round(waited * 1000, 3)}
             with clock.stage("commit"):
                 commits = [
                     model.commit(Classified(job, input_hash, verdict, _labels(model, verdict), timings))
@@ -145,7 +146,7 @@ class Labeller:
                 ]
                 for commit in commits:
                     commit.result()
-        delivery.committed(job.enqueued_at)
+        delivery.record_commit(job.enqueued_at)
         return "catalogued"
 
     @contextmanager

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import redis
 from celery import Celery, Task
 from celery.exceptions import Reject
 from celery.platforms import EX_FAILURE
@@ -28,16 +27,24 @@ from worker.errors import TryLater
 from worker.memory import bound_memory, share_heaps
 from worker.models.rollout import BundleFolder, Follower
 from worker.models.serving import ServedModels
-from worker.observe import endpoint, event_loop, logs, overdue, tracing
-from worker.observe.delivery import delivered
+from worker.observe import endpoint, logs, tracing
 from worker.observe.health import Health
 from worker.observe.metrics import DEAD_LETTERS, LEASE_RENEWALS, RETURNED_TO_QUEUE
-from worker.observe.queues import refresh
 from worker.pipeline import Labeller
-from worker.queue.broker import QUEUES, SOCKET_SECONDS, celery_app, unacked_index_key
-from worker.queue.dead_letters import install_guard
-from worker.queue.lease import Leases
-from worker.queue.status import Broker
+from worker.queue import event_loop
+from worker.queue.broker import (
+    QUEUES,
+    WORKER_TIMEOUT_SECONDS,
+    celery_app,
+    check_broker,
+    redis_client,
+    unacked_index_key,
+)
+from worker.queue.dead_letters import install_validation
+from worker.queue.delivery import observe_delivery
+from worker.queue.gauges import overdue_gauge, update_queue_gauges
+from worker.queue.lease import LeaseRenewer
+from worker.queue.status import QueueMonitor
 from worker.settings import BrokerSettings, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -56,20 +63,20 @@ def run_worker(settings: WorkerSettings) -> int:
     logs.set_up(settings.log_format)
     tracing.set_up()
     check_broker(settings)
-    install_guard(settings.deployment, DEAD_LETTERS.inc)
-    health, broker = Health(), Broker(settings)
+    install_validation(settings.deployment, DEAD_LETTERS.inc)
+    health, monitor = Health(), QueueMonitor(settings)
     app = celery_app(settings)
     with (
-        endpoint.serving(settings.http_port, health, lambda: refresh(broker)),
+        endpoint.serve_http(settings.http_port, health, lambda: update_queue_gauges(monitor)),
         open_labeller(settings, health) as labeller,
         open_leases(settings) as leases,
     ):
-        health.warmed()
+        health.set_warm()
         bound_draining(settings.drain_seconds)
         if settings.max_memory_bytes:
             bound_memory(settings.max_memory_bytes)
         _register_task(app, labeller, leases)
-        event_loop.watch(app, health)
+        event_loop.attach_health(app, health)
         app.conf.worker_disable_prefetch = True
         # Not by its command line, which says nothing of how the worker ended.
         worker = app.Worker(
@@ -87,13 +94,13 @@ def run_worker(settings: WorkerSettings) -> int:
         return int(worker.exitcode or 0)
 
 
-def _register_task(app: Celery, labeller: Labeller, leases: Leases) -> None:
+def _register_task(app: Celery, labeller: Labeller, leases: LeaseRenewer) -> None:
     @app.task(name=TASK_NAME, bind=True)
     def classify_track(task: "Task[Any, Any]", /, *args: Any, **message: Any) -> None:
         request: Any = task.request
         received = {"args": args, **message} if args else message
         try:
-            with delivered(request, received), leases.held(request.properties["delivery_tag"]):
+            with observe_delivery(request, received), leases.hold(request.properties["delivery_tag"]):
                 labeller.label(received, bool((request.delivery_info or {}).get("redelivered")))
         except TryLater as error:
             log.warning("back to the queue: %s", error)
@@ -127,7 +134,7 @@ def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller
     with ExitStack() as stack:
         engine = connect_migrated(settings, connections=settings.concurrency + 1, bounded=True)
         stack.callback(engine.dispose)
-        stack.enter_context(overdue.counted(engine, Broker(settings)))
+        stack.enter_context(overdue_gauge(engine, QueueMonitor(settings)))
         try:
             decoders = DecoderPool(
                 settings.decoders or available_cpus(),
@@ -159,23 +166,13 @@ def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller
 
 
 @contextmanager
-def open_leases(settings: BrokerSettings) -> Iterator[Leases]:
+def open_leases(settings: BrokerSettings) -> Iterator[LeaseRenewer]:
     """Renewed as long as the context lasts."""
-    client = redis.Redis.from_url(settings.broker_url.get_secret_value(), socket_timeout=SOCKET_SECONDS)
-    leases = Leases(
+    client = redis_client(settings, WORKER_TIMEOUT_SECONDS)
+    leases = LeaseRenewer(
         client, unacked_index_key(settings.deployment), settings.visibility_timeout, LEASE_RENEWALS.inc
     )
     try:
         yield leases
     finally:
         leases.close()
-
-
-def check_broker(settings: BrokerSettings) -> None:
-    """Raises ConfigError where no Redis answers."""
-    try:
-        redis.Redis.from_url(settings.broker_url.get_secret_value(), socket_connect_timeout=5).ping()
-    except ValueError:
-        raise ConfigError("COGENRE_BROKER_URL is not a URL: write redis://:password@host:6379/0") from None
-    except redis.RedisError as error:
-        raise ConfigError(f"the broker does not answer: {error} (check COGENRE_BROKER_URL)") from None

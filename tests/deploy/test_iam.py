@@ -24,7 +24,7 @@ from tests.conftest import DEMO_BUNDLE, ROOT
 from tests.worker.processes import wait_until
 from worker.local.stack import HOST, free_port
 from worker.models.bundle_cache import local_bundle
-from worker.queue.job_sources import PATTERN, compiled, from_prefix
+from worker.queue.job_sources import DEFAULT_PATTERN, compile_pattern, jobs_from_prefix
 from worker.settings import ModelSettings
 
 PAGE = (ROOT / "docs" / "security.md").read_text()
@@ -148,7 +148,7 @@ def as_worker(
         assert store.read(opened) == b"sound"
     with pytest.raises(ObjectMissing):
         store.open(ObjectRef(bucket="audio", key="nowhere"), 100)
-    (job,) = from_prefix(s3_client(), "audio", "", compiled(PATTERN), None)
+    (job,) = jobs_from_prefix(s3_client(), "audio", "", compile_pattern(DEFAULT_PATTERN), None)
     assert job.track_id == "track"
     monkeypatch.setenv("COGENRE_BUNDLE", account.bundle)
     monkeypatch.setenv("COGENRE_BUNDLE_CACHE", str(folder))

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.deploy.manifests import DOCKERFILE, stages
 from worker.local.stack import free_port
-from worker.observe.endpoint import serving
+from worker.observe.endpoint import serve_http
 from worker.observe.health import Health, Heartbeats
 
 IMAGES = ("worker-cpu", "worker-gpu", "tools")
@@ -103,9 +103,9 @@ def test_pid_1_is_cogenre(image: str) -> None:
 def test_the_health_check_asks_the_worker(image: str, stuck: bool, code: int) -> None:
     command = json.loads(only(image, "HEALTHCHECK").partition(" CMD ")[2])
     port = free_port()
-    heartbeats = Heartbeats(bound=-1 if stuck else 60)
-    heartbeats.beat("inference")
-    with serving(port, Health(heartbeats), lambda: None):
+    heartbeats = Heartbeats(max_age_seconds=-1 if stuck else 60)
+    heartbeats.send_heartbeat("inference")
+    with serve_http(port, Health(heartbeats), lambda: None):
         done = subprocess.run(
             [sys.executable, *command[1:]], env={"COGENRE_HTTP_PORT": str(port)}, capture_output=True
         )

@@ -19,7 +19,7 @@ from tests.worker.processes import running_worker, wait_until
 from worker.local.stack import BUCKET, LocalStack
 from worker.queue.broker import celery_app
 from worker.queue.enqueue import enqueue
-from worker.queue.job_sources import from_fields
+from worker.queue.job_sources import job_from_fields
 from worker.settings import BrokerSettings
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
@@ -60,7 +60,7 @@ def register(catalog: Engine, s3: Any, *keys: str, bucket: str = BUCKET) -> None
     """Enqueue a track for each key, as a producer does."""
     app = celery_app(BrokerSettings.load())
     messages = [job(key, {"bucket": bucket, "key": put(s3, key, bucket)}) for key in keys]
-    enqueue(catalog, app, [one for fields in messages for one in from_fields(fields)])
+    enqueue(catalog, app, [job_from_fields(fields) for fields in messages])
 
 
 def put(s3: Any, key: str, bucket: str = BUCKET) -> str:

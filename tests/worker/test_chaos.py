@@ -21,9 +21,9 @@ from tests.worker.processes import WorkerProcess, wait_until
 from worker.local.stack import LocalStack, local_stack
 from worker.queue.broker import celery_app
 from worker.queue.enqueue import enqueue
-from worker.queue.job_sources import from_fields
+from worker.queue.job_sources import job_from_fields
 from worker.queue.reconcile import reconcile
-from worker.queue.status import Broker
+from worker.queue.status import QueueMonitor
 from worker.settings import BrokerSettings
 
 VISIBILITY_SECONDS = 5
@@ -88,7 +88,7 @@ class Chaos:
             connection.execute(
                 text("update track set due_at = now() - interval '1 second' where due_at is not null")
             )
-        reconcile(self.catalog, celery_app(settings), Broker(settings))
+        reconcile(self.catalog, celery_app(settings), QueueMonitor(settings))
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def run(stack: LocalStack, seed: int, tracks: int, kills: int, restarts: int) ->
         enqueue(
             catalog,
             celery_app(BrokerSettings.load()),
-            [one for fields in jobs for one in from_fields(fields)],
+            [job_from_fields(fields) for fields in jobs],
         )
         for _ in range(2):
             chaos.start_worker()

@@ -151,7 +151,7 @@ def test_enqueue_one_track(
         (["/nowhere.jsonl"], "cannot read /nowhere.jsonl"),
         (["--track-id", "", "--audio", "s3://music/k"], "track_id: String should have at least 1 character"),
         (["--track-id", "t", "--audio", "s3://x/k"], "audio.bucket"),
-        (["s3://music/", "--pattern", "("], "--pattern is no regular expression"),
+        (["s3://music/", "--pattern", "("], "--pattern is not a regular expression"),
         (["s3://music/", "--pattern", "x"], "--pattern has no group"),
     ],
 )
@@ -163,7 +163,7 @@ def test_enqueue_refuses(cogenre: Any, environment: dict[str, str], arguments: l
     ("line", "said"),
     [
         ("{", "line 3 is not JSON"),
-        ("[1]", "line 3 is no JSON object"),
+        ("[1]", "line 3 is not a JSON object"),
         ('{"track_id": "x"}', "line 3: audio: field required"),
         (json.dumps(GOOD | {"colour": "red"}), "line 3: colour"),
     ],
@@ -267,7 +267,7 @@ def test_failures_are_listed_shown_and_replayed(
     assert "enqueued 1 of 2" in ended.out
     assert "1 are no valid jobs" in ended.out
     assert broker.llen("tracks") == 1
-    assert "pushed back 1" in cogenre("failures", "replay", "--dead").out
+    assert "moved 1 dead letters" in cogenre("failures", "replay", "--dead").out
     assert broker.lindex("tracks", 0) == b"x"
     assert broker.llen("cogenre.dead") == 0
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
 from tests.worker.queue.test_envelope import ENVELOPES, GOOD, HARMFUL_PARTS, MALFORMED
-from worker.queue.lease import Leases
+from worker.queue.lease import LeaseRenewer
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ def test_the_job_of_a_worker_that_was_killed_is_done_by_another(
 
 def test_leases_are_renewed_while_held_and_only_then(broker: Any) -> None:
     renewals: list[int] = []
-    leases = Leases(broker, "index", timeout=0.3, on_renewal=renewals.append)
+    leases = LeaseRenewer(broker, "index", timeout=0.3, on_renewal=renewals.append)
     broker.zadd("index", {"held": 1, "other": 1})
-    with leases.held("held"), leases.held("gone"):
+    with leases.hold("held"), leases.hold("gone"):
         wait_until(lambda: broker.zscore("index", "held") > time.time() - 1, seconds=5)
         assert broker.zscore("index", "other") == 1
         assert broker.zscore("index", "gone") is None  # a lease that is lost stays lost

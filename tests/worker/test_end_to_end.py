@@ -20,7 +20,7 @@ from tests.worker.processes import running_worker, wait_until
 from worker.models.model import open_bundle
 from worker.queue.broker import celery_app
 from worker.queue.reconcile import reconcile
-from worker.queue.status import Broker
+from worker.queue.status import QueueMonitor
 from worker.settings import BrokerSettings
 
 DEMO = DEMO_BUNDLE.parent
@@ -230,7 +230,7 @@ def test_jobs_wait_while_s3_is_away(environment: dict[str, str], catalog: Engine
     with catalog.begin() as connection:
         connection.execute(text("update track set due_at = now() - interval '1 second'"))
     settings = BrokerSettings.load()
-    assert reconcile(catalog, celery_app(settings), Broker(settings)) == 1
+    assert reconcile(catalog, celery_app(settings), QueueMonitor(settings)) == 1
     with running_worker():
         wait_until(lambda: count(catalog, "track_current") == 1)
     assert count(catalog, "track where attempts = 0 and due_at is null") == 1

@@ -33,9 +33,9 @@ from tests.worker.processes import wait_until
 from worker.local.stack import HOST, LocalStack
 from worker.queue.broker import QUEUES, celery_app, unacked_key
 from worker.queue.enqueue import enqueue
-from worker.queue.job_sources import from_fields
+from worker.queue.job_sources import job_from_fields
 from worker.queue.reconcile import reconcile
-from worker.queue.status import Broker
+from worker.queue.status import QueueMonitor
 from worker.settings import BrokerSettings
 
 TRACKS = 150
@@ -189,7 +189,7 @@ def reconcile_all(catalog: Engine) -> None:
         connection.execute(
             text("update track set due_at = now() - interval '1 second' where due_at is not null")
         )
-    reconcile(catalog, celery_app(BrokerSettings.load()), Broker(BrokerSettings.load()))
+    reconcile(catalog, celery_app(BrokerSettings.load()), QueueMonitor(BrokerSettings.load()))
 
 
 @pytest.mark.slow
@@ -238,7 +238,7 @@ def enqueue_all(catalog: Engine, *jobs: dict[str, Any]) -> None:
     enqueue(
         catalog,
         celery_app(BrokerSettings.load()),
-        [one for fields in jobs for one in from_fields(fields)],
+        [job_from_fields(fields) for fields in jobs],
     )
 
 

@@ -56,9 +56,8 @@ def enqueue(
 
     from schemas.errors import ConfigError
     from worker.catalog.connect import connect_migrated
-    from worker.queue.broker import celery_app
+    from worker.queue.broker import celery_app, check_broker
     from worker.queue.enqueue import enqueue
-    from worker.service import check_broker
     from worker.settings import BrokerSettings, CatalogSettings
 
     if (source is None) == (track_id is None):
@@ -133,27 +132,33 @@ def _jobs(
 ) -> "Iterator[Iterator[TrackJob]]":
     from schemas.errors import ConfigError
     from storage.client import s3_client
-    from worker.queue.job_sources import PATTERN, compiled, from_fields, from_lines, from_prefix
+    from worker.queue.job_sources import (
+        DEFAULT_PATTERN,
+        compile_pattern,
+        job_from_fields,
+        jobs_from_lines,
+        jobs_from_prefix,
+    )
 
     if source is None:
         if audio is None:
             raise ConfigError("--track-id needs --audio s3://bucket/key")
-        yield from_fields(
-            {
-                "track_id": track_id,
-                "audio": _object(audio),
-                "lyrics": None if lyrics is None else _lyrics(lyrics),
-                "title": title,
-                "artist": artist,
-                "force": force,
-            }
-        )
+        fields = {
+            "track_id": track_id,
+            "audio": _object(audio),
+            "lyrics": None if lyrics is None else _lyrics(lyrics),
+            "title": title,
+            "artist": artist,
+            "force": force,
+        }
+        yield map(job_from_fields, [fields])
     elif source.startswith("s3://"):
         bucket, _, prefix = source.removeprefix("s3://").partition("/")
-        yield from_prefix(s3_client(), bucket, prefix, compiled(pattern or PATTERN), after)
+        key_pattern = compile_pattern(pattern or DEFAULT_PATTERN)
+        yield jobs_from_prefix(s3_client(), bucket, prefix, key_pattern, after)
     else:
         with _opened(source) as lines:
-            yield from_lines(lines)
+            yield jobs_from_lines(lines)
 
 
 @contextmanager
@@ -172,23 +177,20 @@ def _opened(source: str) -> Iterator[TextIO]:
 
 
 def _read_events(events: str, pattern: str | None, progress: _Progress) -> None:
-    import redis
-
     from storage.client import s3_client
     from worker.catalog.connect import connect_migrated
-    from worker.queue.broker import celery_app
-    from worker.queue.job_sources import PATTERN, compiled
-    from worker.queue.s3_events import read_events
-    from worker.service import check_broker
+    from worker.queue.broker import COMMAND_TIMEOUT_SECONDS, celery_app, check_broker, redis_client
+    from worker.queue.job_sources import DEFAULT_PATTERN, compile_pattern
+    from worker.queue.s3_events import consume_events
     from worker.settings import BrokerSettings, CatalogSettings
 
     settings = BrokerSettings.load()
     check_broker(settings)
-    read_events(
-        redis.Redis.from_url(settings.broker_url.get_secret_value()),
+    consume_events(
+        redis_client(settings, COMMAND_TIMEOUT_SECONDS),
         events,
         s3_client(),
-        compiled(pattern or PATTERN),
+        compile_pattern(pattern or DEFAULT_PATTERN),
         connect_migrated(CatalogSettings.load()),
         celery_app(settings),
         progress.published,

@@ -26,7 +26,7 @@ def list_(
     """Open failures, the newest first, and how many messages no worker could take."""
     from worker.catalog.connect import connect_migrated
     from worker.catalog.failures import open_failures
-    from worker.queue.dead_letters import dead_letters
+    from worker.queue.dead_letters import read_dead_letters
     from worker.settings import BrokerSettings, CatalogSettings
 
     failures = open_failures(
@@ -52,10 +52,10 @@ def list_(
             str(failure.id), failure.track_id, failure.stage, failure.error_class, failure.reason, when
         )
     console.print(table if failures else "no open failure")
-    dead = dead_letters(BrokerSettings.load())
+    dead = read_dead_letters(BrokerSettings.load())
     if dead:
         console.print(
-            f"and {len(dead)} messages in the dead list that are no job at all; the newest: {dead[0].reason}"
+            f"and {len(dead)} dead letters (messages that could not be decoded); the newest: {dead[0].reason}"
         )
 
 
@@ -90,7 +90,7 @@ def replay(
     error_class: ErrorClass = None,
     everything: Annotated[bool, typer.Option("--all", help="Every open failure.")] = False,
     dead: Annotated[
-        bool, typer.Option(help="The dead list's messages, to the queues they came from.")
+        bool, typer.Option(help="Move all dead letters back to the queues that they came from.")
     ] = False,
 ) -> None:
     """Enqueue failed jobs again. A failure stays open until its track is labelled."""
@@ -98,8 +98,8 @@ def replay(
     from worker.catalog.connect import connect_migrated
     from worker.catalog.failures import open_failures
     from worker.queue.broker import celery_app
-    from worker.queue.dead_letters import push_back
-    from worker.queue.enqueue import enqueue, replayable
+    from worker.queue.dead_letters import requeue_dead_letters
+    from worker.queue.enqueue import enqueue, parse_failed_jobs
     from worker.settings import BrokerSettings, CatalogSettings
 
     if not (failures or stage or error_class or everything or dead):
@@ -109,11 +109,11 @@ def replay(
     broker = BrokerSettings.load()
     console = Console(highlight=False)
     if dead:
-        console.print(f"pushed back {push_back(broker)} messages of the dead list")
+        console.print(f"moved {requeue_dead_letters(broker)} dead letters back to their queues")
     if failures or stage or error_class or everything:
         engine = connect_migrated(CatalogSettings.load())
         chosen = open_failures(engine, ids=failures, stage=stage, error_class=error_class)
-        jobs, hopeless = replayable(chosen)
+        jobs, invalid = parse_failed_jobs(chosen)
         console.print(f"enqueued {enqueue(engine, celery_app(broker), jobs)} of {len(chosen)} failed jobs")
-        if hopeless:
-            console.print(f"{hopeless} are no valid jobs: their producer has to send them anew")
+        if invalid:
+            console.print(f"{invalid} are no valid jobs: their producer has to send them anew")

@@ -110,9 +110,8 @@ def backfill(
     from worker.catalog.connect import connect_migrated
     from worker.catalog.models import check_served
     from worker.queue.backfill import Backfill
-    from worker.queue.broker import celery_app
-    from worker.queue.status import Broker
-    from worker.service import check_broker
+    from worker.queue.broker import celery_app, check_broker
+    from worker.queue.status import QueueMonitor
     from worker.settings import BrokerSettings, CatalogSettings
 
     settings = BrokerSettings.load()
@@ -121,15 +120,15 @@ def backfill(
     if not unserved:
         check_served(engine, model)
     check_broker(settings)
-    broker = Broker(settings)
+    monitor = QueueMonitor(settings)
     columns = (TextColumn("enqueued"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("enqueued", total=run.remaining())
+        task = progress.add_task("enqueued", total=run.count_remaining())
         try:
             total = run.run(
                 rate,
-                lambda: broker.state().queues[QUEUE_BACKFILL].waiting,
+                lambda: monitor.read_state().queues[QUEUE_BACKFILL].waiting,
                 most_waiting,
                 lambda jobs: progress.advance(task, jobs),
             )

@@ -26,24 +26,23 @@ def reconcile(
 
     from schemas.errors import ConfigError
     from worker.catalog.connect import connect_migrated
-    from worker.queue.broker import celery_app
-    from worker.queue.reconcile import due, reconcile
-    from worker.queue.status import Broker
-    from worker.service import check_broker
+    from worker.queue.broker import celery_app, check_broker
+    from worker.queue.reconcile import count_overdue, reconcile
+    from worker.queue.status import QueueMonitor
     from worker.settings import BrokerSettings, CatalogSettings
 
     settings = BrokerSettings.load()
     engine = connect_migrated(CatalogSettings.load())
     check_broker(settings)
-    broker = Broker(settings)
+    monitor = QueueMonitor(settings)
     console = Console(highlight=False)
     app = celery_app(settings)
     while True:
         try:
             if dry_run:
-                console.print(f"{due(engine, broker)} tracks are due")
+                console.print(f"{count_overdue(engine, monitor)} tracks are due")
                 return
-            console.print(f"enqueued {reconcile(engine, app, broker)} tracks that were due")
+            console.print(f"enqueued {reconcile(engine, app, monitor)} tracks that were due")
         except (RedisError, SQLAlchemyError) as error:
             said = " ".join(str(getattr(error, "orig", None) or error).split())
             why = f"the broker or the catalog does not answer: {said}"

@@ -44,18 +44,18 @@ def status(
 ) -> None:
     """Queue depth, jobs in flight, rate and failures, as Redis and the catalog say."""
     from worker.catalog.connect import connect_migrated
-    from worker.queue.status import Broker, read_status
-    from worker.service import check_broker
+    from worker.queue.broker import check_broker
+    from worker.queue.status import QueueMonitor, read_status
     from worker.settings import BrokerSettings, CatalogSettings
 
     settings = BrokerSettings.load()
     engine = connect_migrated(CatalogSettings.load())
     check_broker(settings)
-    broker = Broker(settings)
+    monitor = QueueMonitor(settings)
     with ExitStack() as stack:
         live = None if as_json else stack.enter_context(Live(console=Console(), auto_refresh=False))
         while True:
-            now = read_status(broker, engine)
+            now = read_status(monitor, engine)
             if live:
                 live.update(status_table(now), refresh=True)
             else:
@@ -81,7 +81,7 @@ def status_table(now: "Status") -> Table:
         f"{sum(now.catalog.failures.values()):,}",
         ", ".join(f"{error_class} {count:,}" for error_class, count in failures),
     )
-    table.add_row("in the dead list", f"{now.broker.dead:,}")
+    table.add_row("dead letters", f"{now.broker.dead_letters:,}")
     return table
 
 

@@ -86,15 +86,16 @@ class BundleFolder:
             self._show()
             self._models.replace(wanted.values())
             for served in gone:
-                for heart in _hearts(served.label):
-                    self._health.heartbeats.forget(heart)
+                for thread in _threads(served.label):
+                    self._health.heartbeats.forget(thread)
                 log.info("model %s is retired", served.label)
 
     def _served(self, folder: Path, registered: RegisteredModel) -> ServedModel:
         model = Model(self._settings.model_copy(update={"bundle": folder}))
         catalog = TrackCatalog(self._engine, registered, model.provider, model.precision)
-        beats = (partial(self._health.heartbeats.beat, heart) for heart in _hearts(model.manifest.label))
-        served = ServedModel(model, catalog, self._limits, *beats)
+        send = self._health.heartbeats.send_heartbeat
+        heartbeats = (partial(send, thread) for thread in _threads(model.manifest.label))
+        served = ServedModel(model, catalog, self._limits, *heartbeats)
         log.info("model %s on %s is warm", served.label, model.provider)
         return served
 
@@ -110,7 +111,7 @@ class BundleFolder:
             ).set(1)
 
 
-def _hearts(label: str) -> tuple[str, str]:
+def _threads(label: str) -> tuple[str, str]:
     return f"inference {label}", f"writer {label}"
 
 

@@ -1,4 +1,4 @@
-"""`/metrics`, `/livez` and `/readyz` of a worker, over HTTP."""
+"""The HTTP server of a worker: `/metrics`, `/livez` and `/readyz`."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,10 +18,11 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(port: int | None, health: Health, before_scrape: Callable[[], None]) -> Iterator[int | None]:
-    """Answer on every address while inside; yields the port. None = no server, 0 = any free port.
+def serve_http(port: int | None, health: Health, before_scrape: Callable[[], None]) -> Iterator[int | None]:
+    """Serve on all addresses while the context is open. Yield the port.
 
-    Raises ConfigError where the port is taken.
+    `port`: None = no server, 0 = any free port. `before_scrape` is called before each answer to `/metrics`.
+    Raises ConfigError if the port is in use.
     """
     if port is None:
         yield None
@@ -41,7 +42,7 @@ def serving(port: int | None, health: Health, before_scrape: Callable[[], None])
 
 def _handler(health: Health, before_scrape: Callable[[], None]) -> type[MetricsHandler]:
     class Handler(MetricsHandler):
-        timeout = 10  # a client that says nothing does not keep a thread
+        timeout = 10  # seconds; an idle client must not occupy a thread
 
         def do_GET(self) -> None:  # noqa: N802 - http.server's name
             match self.path.partition("?")[0]:
@@ -55,9 +56,9 @@ def _handler(health: Health, before_scrape: Callable[[], None]) -> type[MetricsH
                 case _:
                     self.send_error(404)
 
-        def _answer(self, good: bool, line: str) -> None:
+        def _answer(self, ok: bool, line: str) -> None:
             body = f"{line}\n".encode()
-            self.send_response(200 if good else 503)
+            self.send_response(200 if ok else 503)
             self.send_header("Content-Type", "text/plain; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -1,11 +1,12 @@
-"""What a worker answers to the question how it is.
+"""Liveness and readiness of a worker.
 
 ```
-loading ──warmed()──► ready ──drain()──► draining
+loading ──set_warm()──► ready ──set_draining()──► draining
 ```
 
-Ready is the middle one alone. Live is independent of it: every heart that was heard beats on. No answer
-depends on the broker or the catalog: when those are away, restarting workers helps nobody.
+A worker is ready only in the middle state. Liveness is independent of it: a worker is live while every
+registered thread has sent a heartbeat within `STUCK_SECONDS`. Neither depends on the broker or the catalog,
+because restarting workers does not help during their outage.
 """
 
 import time
@@ -13,43 +14,45 @@ import time
 from worker.observe.metrics import DRAINING, HEARTBEAT_AGE_SECONDS, MODEL_WARM
 
 STUCK_SECONDS = 90.0
-"""Longer than any one batch on any device, and than a command on a dead connection to the broker."""
+"""Longer than any batch takes on any device, and than a command on a dead connection to the broker."""
 
 
 class Heartbeats:
-    """When each thread last showed that it is not stuck. Threads may beat at once."""
+    """The time of each thread's last heartbeat. Safe to share between threads."""
 
-    def __init__(self, bound: float = STUCK_SECONDS) -> None:
-        self._bound = bound
+    def __init__(self, max_age_seconds: float = STUCK_SECONDS) -> None:
+        """A thread whose last heartbeat is older than `max_age_seconds` counts as stuck."""
+        self._max_age_seconds = max_age_seconds
         self._last: dict[str, float] = {}
 
-    def beat(self, name: str) -> None:
-        """The first beat registers: from then on silence counts."""
-        if name not in self._last:
-            HEARTBEAT_AGE_SECONDS.labels(name).set_function(lambda: self.age(name))
-        self._last[name] = time.monotonic()
+    def send_heartbeat(self, thread: str) -> None:
+        """Record a heartbeat of this thread. The first one registers the thread."""
+        if thread not in self._last:
+            HEARTBEAT_AGE_SECONDS.labels(thread).set_function(lambda: self.age(thread))
+        self._last[thread] = time.monotonic()
 
-    def forget(self, name: str) -> None:
-        """This thread's silence means nothing, until it beats again."""
-        if self._last.pop(name, None) is not None:
-            HEARTBEAT_AGE_SECONDS.remove(name)
+    def forget(self, thread: str) -> None:
+        """Remove this thread, which does not count as stuck until its next heartbeat registers it again."""
+        if self._last.pop(thread, None) is not None:
+            HEARTBEAT_AGE_SECONDS.remove(thread)
 
-    def names(self) -> list[str]:
-        """Of those whose silence counts."""
+    def threads(self) -> list[str]:
+        """Return the names of the registered threads."""
         return list(self._last)
 
-    def age(self, name: str) -> float:
-        """Seconds since the last beat; 0 where there was none."""
+    def age(self, thread: str) -> float:
+        """Return the seconds since this thread's last heartbeat; 0 if it is not registered."""
         now = time.monotonic()
-        return now - self._last.get(name, now)
+        return now - self._last.get(thread, now)
 
     def stuck(self) -> dict[str, float]:
-        """Ages of those that are older than the bound."""
-        return {name: age for name in self.names() if (age := self.age(name)) > self._bound}
+        """Return the stuck threads, with the seconds since their last heartbeat."""
+        ages = {thread: self.age(thread) for thread in self.threads()}
+        return {thread: age for thread, age in ages.items() if age > self._max_age_seconds}
 
 
 class Health:
-    """The state of one worker, for its probes."""
+    """The state of one worker, for its probes and gauges."""
 
     def __init__(self, heartbeats: Heartbeats | None = None) -> None:
         self.heartbeats = heartbeats or Heartbeats()
@@ -58,24 +61,24 @@ class Health:
         MODEL_WARM.set(0)
         DRAINING.set(0)
 
-    def warmed(self) -> None:
-        """The model is loaded and has run."""
+    def set_warm(self) -> None:
+        """Record that the model is loaded and has run once."""
         self._warm = True
         MODEL_WARM.set(1)
 
-    def drain(self) -> None:
-        """No more jobs are taken."""
+    def set_draining(self) -> None:
+        """Record that the worker takes no more jobs."""
         self._draining = True
         DRAINING.set(1)
 
     def readiness(self) -> tuple[bool, str]:
-        """Whether the worker takes jobs, and a line that says so."""
+        """Return whether the worker takes jobs, and its state in words."""
         if self._draining:
             return False, "draining"
         return (True, "ready") if self._warm else (False, "loading the model")
 
     def liveness(self) -> tuple[bool, str]:
-        """Whether no thread is stuck, and a line that says so."""
+        """Return whether no thread is stuck, and the stuck threads in words."""
         if stuck := self.heartbeats.stuck():
             return False, "stuck: " + ", ".join(f"{name} for {age:.0f} s" for name, age in stuck.items())
         return True, "live"

@@ -1,1 +1,1 @@
-"""Jobs in Redis: the broker, the message format, enqueueing, leases, dead letters, the reconciler."""
+"""Jobs in Redis: broker, message format, enqueueing, leases, dead letters, reconciler, backfill, status."""

@@ -1,8 +1,10 @@
-"""`cogenre backfill`: jobs for the tracks that a model has not classified, in the queue that is served last.
+"""`cogenre backfill`: enqueues the tracks that a model has not classified, in the queue that is served last.
 
-A track of which it knows an older master only is one of them. Pages go by track id. What the model has
-classified meanwhile is passed over, so that a run which was broken off is taken up by the next; `after`
-spares it the pages that are done. Tracks whose failure is open are left to `cogenre failures replay`.
+A track counts as not classified if the model has classified only an older version of its audio or lyrics.
+Tracks with an open failure are left to `cogenre failures replay`.
+
+Tracks are read in pages, in the order of their ids. Tracks that the model has classified since are skipped,
+so an interrupted run can be started again; with `after` it also skips the pages that are done.
 """
 
 import time
@@ -14,9 +16,9 @@ from sqlalchemy import Engine, text
 
 from schemas.jobs import QUEUE_BACKFILL, TrackJob
 from worker.catalog.lifecycle import SEES_WHAT_IS_SHOWN, model_id
-from worker.queue.enqueue import PAGE, publish_jobs
+from worker.queue.enqueue import PAGE_SIZE, publish_jobs
 
-UNSEEN = f"""
+UNCLASSIFIED = f"""
     from track t
     left join track_current cur on cur.track_id = t.id
     left join classification shown on shown.id = cur.classification_id
@@ -28,65 +30,69 @@ UNSEEN = f"""
       and not exists (select from ingest_failure f where f.track_id = t.id and f.resolved_at is null)
 """  # noqa: S608 - a constant
 
-REMAINING = text(f"select count(*) {UNSEEN}")
+COUNT_REMAINING = text(f"select count(*) {UNCLASSIFIED}")
 
-NEXT_PAGE = text(f"select t.id, t.job {UNSEEN} order by t.id limit :page")
+NEXT_PAGE = text(f"select t.id, t.job {UNCLASSIFIED} order by t.id limit :page")
 
-LOOK_AGAIN_SECONDS = 0.5
-"""While the queue is full."""
+POLL_SECONDS = 0.5
+"""Between two reads of the queue's depth while the queue is full."""
 
 
 class Backfill:
-    """One model's way through the catalog."""
+    """The backfill of one model."""
 
     def __init__(self, engine: Engine, app: Celery, label: str, after: str = "") -> None:
-        """Raises ConfigError where the catalog knows no such model, or it is retired."""
+        """`label`: NAME:VERSION. Raises ConfigError if the model is not in the catalog or is retired."""
         self._engine = engine
         self._app = app
         self.after = after
-        """The last track that is done."""
+        """Id of the last track that is done; "" = none."""
         with engine.connect() as connection:
             self._model = model_id(connection, label)
 
-    def remaining(self) -> int:
-        """Tracks to enqueue."""
+    def count_remaining(self) -> int:
+        """Return how many tracks are left to enqueue."""
         with self._engine.connect() as connection:
-            found = connection.execute(REMAINING, {"after": self.after, "model": self._model})
-            return int(found.scalar_one())
+            result = connection.execute(COUNT_REMAINING, {"after": self.after, "model": self._model})
+            return int(result.scalar_one())
 
     def run(
         self,
         rate: float,
-        waiting: Callable[[], int],
-        most_waiting: int,
-        published: Callable[[int], None] = lambda _: None,
+        count_waiting: Callable[[], int],
+        max_waiting: int,
+        on_published: Callable[[int], None] = lambda _: None,
     ) -> int:
-        """Enqueue at most `rate` jobs a second, and none while `most_waiting` of them wait; returns how many.
+        """Enqueue at most `rate` jobs a second. Return how many were enqueued.
 
-        `waiting` says how many do. `published` hears of every page's size.
+        Pauses while a page would bring the queue, whose depth `count_waiting` returns, above `max_waiting`.
+        `on_published` is called after each page with its number of jobs.
         """
-        size = max(1, min(PAGE, int(rate), most_waiting))
+        page_size = max(1, min(PAGE_SIZE, int(rate), max_waiting))
         total = 0
         while True:
             started = time.monotonic()
-            while waiting() > most_waiting - size:
-                time.sleep(LOOK_AGAIN_SECONDS)
+            while count_waiting() > max_waiting - page_size:
+                time.sleep(POLL_SECONDS)
             with self._engine.connect() as connection:
-                values = {"after": self.after, "model": self._model, "page": size}
+                values = {"after": self.after, "model": self._model, "page": page_size}
                 page = connection.execute(NEXT_PAGE, values).all()
             if not page:
                 return total
-            jobs = [job for row in page if (job := _job(row.job)) is not None]
+            jobs = [job for row in page if (job := _parse_job(row.job)) is not None]
             publish_jobs(self._app, jobs, QUEUE_BACKFILL)
             self.after = page[-1].id
             total += len(jobs)
-            published(len(jobs))
+            on_published(len(jobs))
             time.sleep(max(0.0, started + len(page) / rate - time.monotonic()))
 
 
-def _job(kept: object) -> TrackJob | None:
-    """The track's newest job, without its `force`: what the model has seen meanwhile is to be skipped."""
+def _parse_job(stored: object) -> TrackJob | None:
+    """Return the track's newest job without `force`, so that a track classified in the meantime is skipped.
+
+    None if the row holds no valid job: it was not registered by cogenre.
+    """
     try:
-        return TrackJob.model_validate(kept).model_copy(update={"force": False})
-    except ValidationError:  # registered by another hand, with no job that could be run
+        return TrackJob.model_validate(stored).model_copy(update={"force": False})
+    except ValidationError:
         return None

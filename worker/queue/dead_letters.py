@@ -1,10 +1,12 @@
-"""The guard at the raw queue: what cannot be decoded goes to the dead list, with its bytes.
+"""Dead letters: messages that cannot be decoded are moved to a list before Celery receives them.
 
 ```
-BRPOP ─► sound? ─► kombu ─► Celery ─► task
-           │ no
-           └─► dead list
+BRPOP ─► validate_envelope ─► kombu ─► Celery ─► task
+              │ invalid
+              └─► dead-letter list: the message's bytes, its queue, the reason
 ```
+
+Celery and kombu stop, or drop the message silently, when they receive an invalid envelope (`envelope.py`).
 """
 
 import base64
@@ -19,89 +21,100 @@ import redis
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.redis import Channel, Transport
 
-from worker.queue.envelope import EnvelopeInvalid, sound
+from worker.queue.broker import COMMAND_TIMEOUT_SECONDS, dead_letters_key, redis_client
+from worker.queue.envelope import EnvelopeInvalid, validate_envelope
 from worker.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
 
 
-def install_guard(deployment: str, on_dead: Callable[[], None]) -> None:
-    """Let every Redis connection that this process opens through kombu check what it pops."""
-    dead = dead_list(deployment)
+def install_validation(deployment: str, on_dead_letter: Callable[[], None]) -> None:
+    """Make every Redis connection that this process opens through kombu validate the messages that it pops.
 
-    class GuardedRedis(redis.Redis):
+    An invalid message is moved to the dead-letter list of `deployment`; `on_dead_letter` is called for each.
+    """
+    key = dead_letters_key(deployment)
+
+    class ValidatingRedis(redis.Redis):
         def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
             try:
                 reply = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
             except redis.ResponseError as error:
-                if str(error).startswith("UNBLOCKED"):  # while it waited, the server became a replica
+                if str(error).startswith("UNBLOCKED"):  # the server became a replica during a blocking pop
                     raise redis.ConnectionError(str(error)) from error
                 raise
             if command_name != "BRPOP" or not reply:
                 return reply
             queue, item = reply
             try:
-                return queue, sound(item, queue.decode())
+                return queue, validate_envelope(item, queue.decode())
             except EnvelopeInvalid as error:
-                log.warning("to the dead list: %s", error)
-                on_dead()
-                # Another connection: this one is between a command and kombu's next.
+                log.warning(
+                    "invalid message of %d bytes from queue %r moved to the dead-letter list %s: %s",
+                    len(item),
+                    queue.decode(),
+                    key,
+                    error,
+                )
+                on_dead_letter()
+                # On another connection: kombu may already have sent its next command on this one.
                 redis.Redis(connection_pool=self.connection_pool).lpush(
-                    dead, _letter(queue.decode(), item, str(error))
+                    key, _encode_letter(queue.decode(), item, str(error))
                 )
                 return None
 
-    class GuardedChannel(Channel):
+    class ValidatingChannel(Channel):
         def _get_client(self) -> type[redis.Redis]:
             super()._get_client()  # type: ignore[misc] # checks redis-py's version
-            return GuardedRedis
+            return ValidatingRedis
 
-    class GuardedTransport(Transport):
-        Channel = GuardedChannel
-        # A replica after a failover, or a server that is full: kombu connects anew until it may write.
+    class ValidatingTransport(Transport):
+        Channel = ValidatingChannel
+        # The server became a replica after a failover, or is out of memory: kombu reconnects until it can
+        # write again.
         connection_errors = (*Transport.connection_errors, redis.ReadOnlyError, redis.OutOfMemoryError)
 
     aliases: dict[str, Any] = TRANSPORT_ALIASES
     for scheme in ("redis", "rediss"):
-        aliases[scheme] = lambda: GuardedTransport
+        aliases[scheme] = lambda: ValidatingTransport
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message that no worker could take."""
+    """A message that could not be decoded."""
 
     queue: str
+    """The queue that it was popped from."""
     reason: str
     at: str
+    """When it was moved to the list, in ISO 8601."""
     message: bytes
+    """The message as it was popped."""
 
 
-def dead_list(deployment: str) -> str:
-    """The Redis list of dead letters, the newest first."""
-    return f"{deployment}.dead"
+def read_dead_letters(settings: BrokerSettings) -> list[DeadLetter]:
+    """Return the deployment's dead letters, newest first."""
+    client = redis_client(settings, COMMAND_TIMEOUT_SECONDS)
+    letters = client.lrange(dead_letters_key(settings.deployment), 0, -1)
+    return [_decode_letter(letter) for letter in letters]
 
 
-def dead_letters(settings: BrokerSettings) -> list[DeadLetter]:
-    """The newest first."""
-    broker: Any = redis.Redis.from_url(settings.broker_url.get_secret_value())
-    return [_parsed(letter) for letter in broker.lrange(dead_list(settings.deployment), 0, -1)]
-
-
-def push_back(settings: BrokerSettings) -> int:
-    """Move every dead letter's message to the queue it came from; returns how many."""
-    broker: Any = redis.Redis.from_url(settings.broker_url.get_secret_value())
-    letters = broker.lrange(dead_list(settings.deployment), 0, -1)
+def requeue_dead_letters(settings: BrokerSettings) -> int:
+    """Move every dead letter's message back to the queue that it came from. Return how many were moved."""
+    client = redis_client(settings, COMMAND_TIMEOUT_SECONDS)
+    key = dead_letters_key(settings.deployment)
+    letters = client.lrange(key, 0, -1)
     for letter in letters:
-        dead = _parsed(letter)
-        with broker.pipeline() as both:  # in the queue or in the list, never in neither
-            both.lpush(dead.queue, dead.message)
-            both.lrem(dead_list(settings.deployment), 1, letter)
-            both.execute()
+        dead = _decode_letter(letter)
+        with client.pipeline() as transaction:  # atomic: the message is always in the queue or in the list
+            transaction.lpush(dead.queue, dead.message)
+            transaction.lrem(key, 1, letter)
+            transaction.execute()
     return len(letters)
 
 
-def _letter(queue: str, item: bytes, reason: str) -> str:
-    """What is kept of a message: its bytes, and why it lies here."""
+def _encode_letter(queue: str, item: bytes, reason: str) -> str:
+    """Return the JSON object that is stored in the dead-letter list."""
     return json.dumps(
         {
             "queue": queue,
@@ -112,6 +125,6 @@ def _letter(queue: str, item: bytes, reason: str) -> str:
     )
 
 
-def _parsed(letter: bytes) -> DeadLetter:
+def _decode_letter(letter: bytes) -> DeadLetter:
     fields = json.loads(letter)
     return DeadLetter(fields["queue"], fields["reason"], fields["at"], base64.b64decode(fields["message"]))

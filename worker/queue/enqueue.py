@@ -1,4 +1,7 @@
-"""Jobs into the queue: registered in the catalog first, so that one that gets lost is known to be missing."""
+"""Registering and publishing jobs.
+
+A job is registered in the catalog before it is published, so that the reconciler finds a job that Redis lost.
+"""
 
 from collections.abc import Callable, Iterable
 
@@ -11,30 +14,34 @@ from sqlalchemy import Engine
 from schemas.jobs import QUEUE_TRACKS, TrackJob
 from worker.catalog.failures import OpenFailure
 from worker.catalog.jobs import expect, upsert_tracks
-from worker.queue.envelope import envelope
+from worker.queue.envelope import encode_envelope
 
-PAGE = 500
-"""Jobs registered in one transaction, then published."""
+PAGE_SIZE = 500
+"""Jobs that are registered in one transaction and then published."""
 
 
-def replayable(failures: Iterable[OpenFailure]) -> tuple[list[TrackJob], int]:
-    """The jobs of failures, and the number of those whose message was no job."""
+def parse_failed_jobs(failures: Iterable[OpenFailure]) -> tuple[list[TrackJob], int]:
+    """Return the jobs of `failures`, and the number of failures whose message is not a valid job."""
     jobs = []
-    hopeless = 0
+    invalid = 0
     for failure in failures:
         try:
             jobs.append(TrackJob.model_validate_json(failure.payload, strict=True))
         except ValidationError:
-            hopeless += 1
-    return jobs, hopeless
+            invalid += 1
+    return jobs, invalid
 
 
 def enqueue(
-    engine: Engine, app: Celery, jobs: Iterable[TrackJob], published: Callable[[int], None] = lambda _: None
+    engine: Engine,
+    app: Celery,
+    jobs: Iterable[TrackJob],
+    on_published: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Register and publish `jobs` in pages; returns how many. `published` hears of every page's size.
+    """Register and publish `jobs` in pages of `PAGE_SIZE`. Return how many were published.
 
-    An error in `jobs` is raised after all jobs before it were published.
+    `on_published` is called after each page with its number of jobs. An error that the iteration of `jobs`
+    raises is raised after all jobs before it were published.
     """
     total = 0
     page: list[TrackJob] = []
@@ -46,13 +53,13 @@ def enqueue(
             expect(connection, page)
         publish_jobs(app, page, QUEUE_TRACKS)
         total += len(page)
-        published(len(page))
+        on_published(len(page))
         page.clear()
 
     try:
         for job in jobs:
             page.append(job)
-            if len(page) == PAGE:
+            if len(page) == PAGE_SIZE:
                 publish()
     finally:
         if page:
@@ -61,14 +68,15 @@ def enqueue(
 
 
 def publish_jobs(app: Celery, jobs: Iterable[TrackJob], queue: str) -> None:
-    """Push jobs that the catalog knows, all or none. Celery would send each for itself, half as fast.
+    """Push registered jobs to `queue` in one command: all of them or none.
 
-    Raises redis.RedisError.
+    Celery's own `send_task` pushes each job in a command of its own and takes twice as long. Raises
+    redis.RedisError.
     """
-    envelopes = [envelope(job, queue) for job in jobs]
+    envelopes = [encode_envelope(job, queue) for job in jobs]
     if envelopes:
         try:
             with app.producer_or_acquire() as producer:
                 producer.channel.client.lpush(queue, *envelopes)
-        except OperationalError as error:  # kombu's own, where it cannot even connect
+        except OperationalError as error:  # kombu raises its own error if it cannot connect
             raise redis.ConnectionError(str(error)) from error

@@ -1,13 +1,14 @@
-"""The envelope of a job: what lies in the Redis list, Celery's message protocol 2.
+"""The envelope of a job: the message in the Redis list, in Celery's message protocol 2.
 
-Celery and kombu trust it. An envelope that lacks a part, or has one of another type, ends their worker,
-which then meets the same message again, or is lost without a word. So each is checked before they see it,
-and they see only the parts that a job needs.
+Celery and kombu do not validate envelopes. One that lacks a part, or has a part of the wrong type, stops the
+worker, which then receives the same message again after its restart, or is dropped without a log line. So
+every envelope is validated before they receive it, and reduced to the parts that a job needs.
 """
 
 import base64
 import json
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,49 +16,64 @@ from kombu.utils.json import loads
 
 from schemas.jobs import TASK_NAME, TrackJob
 
-KEPT_HEADERS = ("id", "task", "lang", "traceparent", "published_at")
-"""Text, all of them. Celery acts on others: time limits, stamps, chains, compression."""
+PUBLISHED_AT = "published_at"
+"""Header: when this message was published, in ISO 8601. A job that is enqueued again gets a new value, but
+keeps its `enqueued_at`."""
+
+KEPT_HEADERS = ("id", "task", "lang", "traceparent", PUBLISHED_AT)
+"""Text headers that are passed on. Celery acts on others: time limits, stamps, chains, compression."""
 
 
 class EnvelopeInvalid(ValueError):
-    """Why a message cannot be handed to Celery."""
+    """The message is not an envelope that Celery can process. The text names the part and what is wrong."""
 
 
-def envelope(job: TrackJob, queue: str) -> bytes:
-    """A job as it is pushed to `queue`, now."""
+def encode_envelope(job: TrackJob, queue: str) -> bytes:
+    """Return the envelope of a job that is published to `queue` now."""
     body = json.dumps([[], job.model_dump(mode="json"), {}])
-    headers = {"id": str(uuid.uuid4()), "task": TASK_NAME, "published_at": datetime.now(UTC).isoformat()}
-    return _message(body, None, headers, queue, redelivered=False)
+    headers = {"id": str(uuid.uuid4()), "task": TASK_NAME, PUBLISHED_AT: datetime.now(UTC).isoformat()}
+    return _encode(body, None, headers, queue, redelivered=False)
 
 
-def sound(item: bytes, queue: str) -> bytes:
-    """`item` as Celery can take it, under a delivery tag of our own: a producer may have used one twice.
+def validate_envelope(item: bytes, queue: str) -> bytes:
+    """Return `item`, popped from `queue`, reduced to the parts that a job needs.
 
-    Raises EnvelopeInvalid.
+    The delivery tag is replaced, because a producer may have used the same one twice. Raises EnvelopeInvalid.
     """
-    message = _object(_json(item, "the message"), "the message")
-    headers = _object(message.get("headers"), "headers")
+    message = _require_object(_parse_json(item, "the message"), "the message")
+    headers = _require_object(message.get("headers"), "headers")
     if not headers.get("id"):
         raise EnvelopeInvalid("headers.id is missing")
     if headers.get("task") != TASK_NAME:
         raise EnvelopeInvalid(f"headers.task is {headers.get('task')!r}, not {TASK_NAME!r}")
     for field in ("eta", "expires"):
         if headers.get(field) is not None:
-            raise EnvelopeInvalid(f"headers.{field} is not supported: a job is done as soon as it can be")
+            raise EnvelopeInvalid(f"headers.{field} is not supported: jobs are processed as soon as possible")
     if message.get("content-type") != "application/json" or message.get("content-encoding") != "utf-8":
         raise EnvelopeInvalid("content-type is not application/json in utf-8")
-    properties = _object(message.get("properties"), "properties")
+    properties = _require_object(message.get("properties"), "properties")
     encoding = properties.get("body_encoding")
     _check_body(message.get("body"), encoding)
-    info = _object(properties.get("delivery_info", {}), "properties.delivery_info")
+    info = _require_object(properties.get("delivery_info", {}), "properties.delivery_info")
     redelivered = headers.get("redelivered") is True or info.get("redelivered") is True
-    return _message(message["body"], encoding, _texts(headers), queue, redelivered)
+    return _encode(message["body"], encoding, _kept_headers(headers), queue, redelivered)
 
 
-def _message(
-    body: str, encoding: str | None, headers: dict[str, str], queue: str, redelivered: bool
-) -> bytes:
-    """Only what a worker reads."""
+def published_at(headers: Mapping[str, Any]) -> datetime | None:
+    """Return when the message with these headers was published.
+
+    None if the header is missing or is not a time with an offset: a producer may have written anything.
+    """
+    header = headers.get(PUBLISHED_AT)
+    try:
+        moment = datetime.fromisoformat(header) if isinstance(header, str) else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
+
+
+def _encode(body: str, encoding: str | None, headers: dict[str, str], queue: str, redelivered: bool) -> bytes:
+    """Return an envelope with a new delivery tag and only the parts that a worker reads."""
     return json.dumps(
         {
             "body": body,
@@ -67,14 +83,14 @@ def _message(
             "properties": {
                 "body_encoding": encoding,
                 "delivery_tag": str(uuid.uuid4()),
-                # Where the message goes when it is handed back: to the queue that it came from.
+                # kombu returns a rejected message to this queue: the one that it came from.
                 "delivery_info": {"exchange": "", "routing_key": queue, "redelivered": redelivered},
             },
         }
     ).encode()
 
 
-def _texts(headers: dict[str, Any]) -> dict[str, str]:
+def _kept_headers(headers: dict[str, Any]) -> dict[str, str]:
     kept = {name: headers[name] for name in KEPT_HEADERS if headers.get(name) is not None}
     for name, value in kept.items():
         if not isinstance(value, str):
@@ -83,6 +99,7 @@ def _texts(headers: dict[str, Any]) -> dict[str, str]:
 
 
 def _check_body(body: object, encoding: object) -> None:
+    """Raise EnvelopeInvalid unless `body` is JSON of [args, kwargs, embed] as Celery expects it."""
     if not isinstance(body, str):
         raise EnvelopeInvalid("body is not a string")
     if encoding not in (None, "base64"):
@@ -91,27 +108,27 @@ def _check_body(body: object, encoding: object) -> None:
         text = base64.b64decode(body, validate=True) if encoding else body.encode()
     except ValueError as error:
         raise EnvelopeInvalid(f"body is not base64: {error}") from error
-    parts = _json(text, "body")
+    parts = _parse_json(text, "body")
     if not isinstance(parts, list) or len(parts) != 3:
         raise EnvelopeInvalid("body is not a list of three: args, kwargs, embed")
     arguments, keywords, embed = parts
     if not isinstance(arguments, list) or not isinstance(keywords, dict):
         raise EnvelopeInvalid("body's args are not a list or its kwargs not an object")
-    if "self" in keywords:  # Celery calls a task with its own of that name
-        raise EnvelopeInvalid("body's kwargs name `self`")
-    if any(_object(embed or {}, "body's embed").values()):
-        raise EnvelopeInvalid("body's embed asks for other tasks")
+    if "self" in keywords:  # Celery passes its own argument of this name to every task
+        raise EnvelopeInvalid("body's kwargs contain `self`, which Celery uses itself")
+    if any(_require_object(embed or {}, "body's embed").values()):
+        raise EnvelopeInvalid("body's embed asks for other tasks, which are not supported")
 
 
-def _json(text: bytes, what: str) -> Any:
-    """As kombu reads it, which makes objects of some: what it cannot make is refused here."""
+def _parse_json(text: bytes, what: str) -> Any:
+    """Parse as kombu does, which converts marked values to objects. What kombu cannot convert is invalid."""
     try:
         return loads(text)
-    except Exception as error:  # a type's own constructor may raise anything
+    except Exception as error:  # the constructor of a marked type may raise any exception
         raise EnvelopeInvalid(f"{what} is not JSON: {error}") from error
 
 
-def _object(value: object, what: str) -> dict[str, Any]:
+def _require_object(value: object, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise EnvelopeInvalid(f"{what} is not an object")
     return value

@@ -1,7 +1,7 @@
-"""Where jobs come from: JSON lines, the objects under an S3 prefix, S3 event notifications.
+"""Sources of jobs: JSON lines, the objects under an S3 prefix, S3 event notifications.
 
-Audio in S3 becomes a job where its key matches a pattern whose group `track_id` says which track it is;
-a `.txt` of the same name is its lyrics.
+An S3 object becomes a job if its key matches a pattern with a group `track_id`, which is the track's id. The
+object `NAME.txt` beside `NAME.mp3` holds its lyrics.
 """
 
 import json
@@ -20,16 +20,16 @@ from schemas.jobs import ObjectRef, TrackJob
 from storage.objects import refuses
 from worker.errors import BucketUnlisted
 
-PATTERN = r"(?P<track_id>[^/]+)\.(?:wav|flac|mp3|ogg|oga|opus|aac|m4a|mp4)$"
-"""By default the file's name is the track's id."""
+DEFAULT_PATTERN = r"(?P<track_id>[^/]+)\.(?:wav|flac|mp3|ogg|oga|opus|aac|m4a|mp4)$"
+"""The track's id is the file name without its suffix."""
 
-LYRICS = ".txt"
+LYRICS_SUFFIX = ".txt"
 
 
-def from_lines(lines: Iterable[str]) -> Iterator[TrackJob]:
-    """Jobs from JSON lines; `schema_version` and `enqueued_at` may be left out.
+def jobs_from_lines(lines: Iterable[str]) -> Iterator[TrackJob]:
+    """Yield the jobs of JSON lines; empty lines are skipped. See `job_from_fields` for defaults.
 
-    Raises ConfigError at the first line that is no job, naming it.
+    Raises ConfigError with the line's number at the first line that is not a valid job.
     """
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -39,99 +39,109 @@ def from_lines(lines: Iterable[str]) -> Iterator[TrackJob]:
         except ValueError as error:
             raise ConfigError(f"line {number} is not JSON: {error}") from None
         if not isinstance(fields, dict):
-            raise ConfigError(f"line {number} is no JSON object")
+            raise ConfigError(f"line {number} is not a JSON object")
         try:
-            yield from from_fields(fields)
+            yield job_from_fields(fields)
         except ConfigError as error:
             raise ConfigError(f"line {number}: {error}") from None
 
 
-def from_fields(fields: dict[str, Any]) -> Iterator[TrackJob]:
-    """The one job of these fields; `schema_version` and `enqueued_at` may be left out. Raises ConfigError."""
+def job_from_fields(fields: dict[str, Any]) -> TrackJob:
+    """Return the job with these fields. Defaults: `schema_version` 1, `enqueued_at` now.
+
+    Raises ConfigError that names the first invalid field.
+    """
     try:
-        yield TrackJob.model_validate({"schema_version": 1, "enqueued_at": datetime.now(UTC), **fields})
+        return TrackJob.model_validate({"schema_version": 1, "enqueued_at": datetime.now(UTC), **fields})
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{where}: {first['msg']} (see schemas/track_job.schema.json)") from None
+        path = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{path}: {first['msg']} (see schemas/track_job.schema.json)") from None
 
 
-def compiled(pattern: str) -> re.Pattern[str]:
-    """Raises ConfigError where it is no pattern, or none with a group `track_id`."""
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Compile `--pattern`, ignoring case. Raises ConfigError if it is invalid or has no group `track_id`."""
     try:
-        found = re.compile(pattern, re.IGNORECASE)
+        compiled = re.compile(pattern, re.IGNORECASE)
     except re.error as error:
-        raise ConfigError(f"--pattern is no regular expression: {error}") from None
-    if "track_id" not in found.groupindex:
-        raise ConfigError("--pattern has no group (?P<track_id>…) that says which track a key is of")
-    return found
+        raise ConfigError(f"--pattern is not a regular expression: {error}") from None
+    if "track_id" not in compiled.groupindex:
+        raise ConfigError("--pattern has no group (?P<track_id>…), which gives the track's id in a key")
+    return compiled
 
 
-def from_prefix(
+def jobs_from_prefix(
     s3: Any, bucket: str, prefix: str, pattern: re.Pattern[str], after: str | None
 ) -> Iterator[TrackJob]:
-    """Jobs of the objects under a prefix, in the order of their keys, from behind the key `after` on.
+    """Yield a job for each audio object under a prefix, in the order of the keys.
 
-    Raises ConfigError where they cannot be listed; BucketUnlisted, if that is for good.
+    Starts behind the key `after`, if given. Raises BucketUnlisted if S3 refuses to list the bucket or has no
+    such bucket, ConfigError if it cannot be listed now.
     """
     if not bucket:
-        raise ConfigError("there is no bucket in it: write s3://bucket/prefix")
+        raise ConfigError("the URL has no bucket: write s3://bucket/prefix")
     pages = s3.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=prefix, **({"StartAfter": after} if after else {})
     )
-    keys = (entry["Key"] for page in _listed(bucket, pages) for entry in page.get("Contents", []))
-    # Keys come sorted, so that files of one name and several suffixes are neighbours.
-    for _, neighbours in groupby(keys, key=_stem):
-        group = list(neighbours)
-        words = next((key for key in group if key.endswith(LYRICS)), None)
+    keys = (entry["Key"] for page in _list_pages(bucket, pages) for entry in page.get("Contents", []))
+    # Keys are sorted, so files with the same stem and different suffixes are adjacent.
+    for _, same_stem in groupby(keys, key=_stem):
+        group = list(same_stem)
+        lyrics_key = next((key for key in group if key.endswith(LYRICS_SUFFIX)), None)
         for key in group:
-            if job := _job(bucket, key, None, words, pattern):
+            if job := _job_of_object(bucket, key, None, lyrics_key, pattern):
                 yield job
 
 
-def _listed(bucket: str, pages: Iterable[Any]) -> Iterator[Any]:
-    try:
-        yield from pages
-    except (BotoCoreError, ClientError) as error:
-        final = isinstance(error, ParamValidationError) or (isinstance(error, ClientError) and refuses(error))
-        kind = BucketUnlisted if final else ConfigError
-        raise kind(f"the bucket {bucket} cannot be listed: {' '.join(str(error).split())}") from None
+def jobs_from_event(s3: Any, notification: bytes, pattern: re.Pattern[str]) -> Iterator[TrackJob]:
+    """Yield the jobs of one event notification of S3 or of a compatible server.
 
-
-def from_event(s3: Any, notification: bytes, pattern: re.Pattern[str]) -> Iterator[TrackJob]:
-    """Jobs of one S3 event notification, as S3 and its compatibles write it.
-
-    Objects that the pattern does not match, and events other than creations, give none. Raises ValueError
-    where it is no notification, ConfigError where the bucket cannot be listed; BucketUnlisted, if that is
-    for good.
+    Objects whose key does not match, and events other than creations, yield none. Raises ValueError if it is
+    not a notification; BucketUnlisted if S3 refuses to list the bucket or has no such bucket; ConfigError if
+    it cannot be listed now.
     """
     try:
         records = json.loads(notification).get("Records", [])
         created = [record for record in records if "ObjectCreated" in record["eventName"]]
-        objects = [(record["s3"]["bucket"]["name"], record["s3"]["object"]) for record in created]
-        named = [(bucket, unquote_plus(entry["key"]), entry.get("versionId")) for bucket, entry in objects]
+        entries = [(record["s3"]["bucket"]["name"], record["s3"]["object"]) for record in created]
+        objects = [(bucket, unquote_plus(entry["key"]), entry.get("versionId")) for bucket, entry in entries]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"no S3 event notification: {error!r}") from error
-    for bucket, key, version in named:
+        raise ValueError(f"not an S3 event notification: {error!r}") from error
+    for bucket, key, version in objects:
         if pattern.search(key):
-            words = f"{_stem(key)}{LYRICS}"
+            lyrics_key = f"{_stem(key)}{LYRICS_SUFFIX}"
             pages = s3.get_paginator("list_objects_v2").paginate(
-                Bucket=bucket, Prefix=words, PaginationConfig={"MaxItems": 1}
+                Bucket=bucket, Prefix=lyrics_key, PaginationConfig={"MaxItems": 1}
             )
-            found = any(
-                entry["Key"] == words for page in _listed(bucket, pages) for entry in page.get("Contents", [])
+            has_lyrics = any(
+                entry["Key"] == lyrics_key
+                for page in _list_pages(bucket, pages)
+                for entry in page.get("Contents", [])
             )
-            if job := _job(bucket, key, version, words if found else None, pattern):
+            if job := _job_of_object(bucket, key, version, lyrics_key if has_lyrics else None, pattern):
                 yield job
 
 
+def _list_pages(bucket: str, pages: Iterable[Any]) -> Iterator[Any]:
+    """Yield the pages of a listing. Raises BucketUnlisted or ConfigError, as `jobs_from_prefix` does."""
+    try:
+        yield from pages
+    except (BotoCoreError, ClientError) as error:
+        permanent = isinstance(error, ParamValidationError) or (
+            isinstance(error, ClientError) and refuses(error)
+        )
+        kind = BucketUnlisted if permanent else ConfigError
+        raise kind(f"the bucket {bucket} cannot be listed: {' '.join(str(error).split())}") from None
+
+
 def _stem(key: str) -> str:
+    """Return the key without its suffix."""
     folder, slash, name = key.rpartition("/")
     return f"{folder}{slash}{name.rpartition('.')[0] or name}"
 
 
-def _job(
-    bucket: str, key: str, version: str | None, words: str | None, pattern: re.Pattern[str]
+def _job_of_object(
+    bucket: str, key: str, version: str | None, lyrics_key: str | None, pattern: re.Pattern[str]
 ) -> TrackJob | None:
     match = pattern.search(key)
     if match is None:
@@ -140,6 +150,6 @@ def _job(
         schema_version=1,
         track_id=match["track_id"],
         audio=ObjectRef(bucket=bucket, key=key, version_id=version),
-        lyrics=ObjectRef(bucket=bucket, key=words) if words else None,
+        lyrics=ObjectRef(bucket=bucket, key=lyrics_key) if lyrics_key else None,
         enqueued_at=datetime.now(UTC),
     )

@@ -1,7 +1,15 @@
-"""Leases: a job that is being worked on stays invisible to others for as long as it is.
+"""Leases: a message that a worker processes is not delivered to another worker.
 
-Redis delivers a job again when the visibility timeout has passed since its lease was last renewed. So the
-timeout can be short, and a dead worker's jobs come back soon, while a slow track is not labelled twice.
+Redis delivers a message again when the visibility timeout has passed since its lease was last renewed. The
+worker renews the leases of its jobs in the background. So the timeout can be short: the jobs of a dead worker
+are delivered again soon, and a job that takes longer than the timeout is not delivered twice.
+
+```
+delivered ─► leased ─┬─ finished ──────────────────────► acknowledged, removed
+               ▲     │
+               └─────┤ renewed, RENEWALS_PER_TIMEOUT times per timeout
+                     └─ not renewed within the timeout ─► delivered again
+```
 """
 
 import logging
@@ -15,53 +23,57 @@ import redis
 
 log = logging.getLogger(__name__)
 
-RENEWALS = 3
-"""In each visibility timeout: two may be missed."""
+RENEWALS_PER_TIMEOUT = 3
+"""Renewals in each visibility timeout. Two in a row may fail."""
 
 
-class Leases:
-    """Renews the leases of jobs in flight, from a thread of its own.
+class LeaseRenewer:
+    """Renews the leases of jobs in flight, in a thread of its own.
 
-    kombu keeps a sorted set of delivery tags, scored by when each was delivered; a lease is renewed by
-    scoring its tag anew, if it is still there (tests/worker/queue/test_contracts.py pins this).
+    kombu keeps a sorted set of delivery tags with the time of delivery as score. Renewing a lease sets the
+    score to now, if the tag is still in the set (tests/worker/queue/test_contracts.py checks this layout).
     """
 
     def __init__(
         self, client: Any, index_key: str, timeout: float, on_renewal: Callable[[int], None]
     ) -> None:
+        """`timeout`: visibility timeout, in seconds. `on_renewal` is called with each number of renewals."""
         self._client = client
         self._index_key = index_key
-        self._interval = timeout / RENEWALS
+        self._interval = timeout / RENEWALS_PER_TIMEOUT
         self._on_renewal = on_renewal
-        self._held: set[str] = set()
+        self._tags: set[str] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
         self._thread.start()
 
     @contextmanager
-    def held(self, delivery_tag: str) -> Iterator[None]:
-        """Keep this job's lease while inside."""
+    def hold(self, delivery_tag: str) -> Iterator[None]:
+        """Renew the lease of this message while the context is open."""
         with self._lock:
-            self._held.add(delivery_tag)
+            self._tags.add(delivery_tag)
         try:
             yield
         finally:
             with self._lock:
-                self._held.discard(delivery_tag)
+                self._tags.discard(delivery_tag)
 
     def close(self) -> None:
+        """Stop renewing and wait for the thread to end."""
         self._closed.set()
         self._thread.join()
 
     def _renew(self) -> None:
         while not self._closed.wait(self._interval):
             with self._lock:
-                now = dict.fromkeys(self._held, time.time())
-            if not now:
+                scores = dict.fromkeys(self._tags, time.time())
+            if not scores:
                 continue
             try:
-                self._client.zadd(self._index_key, now, xx=True)
-                self._on_renewal(len(now))
-            except redis.RedisError as error:  # the next round may reach it
-                log.warning("leases not renewed: %s", error)
+                self._client.zadd(self._index_key, scores, xx=True)
+                self._on_renewal(len(scores))
+            except redis.RedisError as error:
+                log.warning(
+                    "%d leases not renewed: %s; retrying in %.0f s", len(scores), error, self._interval
+                )

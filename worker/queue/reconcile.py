@@ -1,7 +1,7 @@
-"""The reconciler: enqueues again what the catalog expects and has not seen come to its end.
+"""The reconciler: enqueues registered tracks again that were not finished in time.
 
-Redis pops a message before it notes that it is in flight: a worker that dies in between has lost it. And
-what was given up for an outage comes back this way.
+It recovers two kinds of jobs. Redis pops a message before it records the message as in flight, so a worker
+that dies in between loses the message. And a job that was postponed during an outage is due again later.
 """
 
 from celery import Celery
@@ -9,23 +9,24 @@ from sqlalchemy import Engine
 
 from schemas.jobs import QUEUE_TRACKS
 from worker.catalog.jobs import count_due, take_due
-from worker.queue.enqueue import PAGE, publish_jobs
-from worker.queue.status import Broker
+from worker.queue.enqueue import PAGE_SIZE, publish_jobs
+from worker.queue.status import QueueMonitor
 
 
-def reconcile(engine: Engine, app: Celery, broker: Broker) -> int:
-    """Enqueue the tracks that are due; returns how many.
+def reconcile(engine: Engine, app: Celery, monitor: QueueMonitor) -> int:
+    """Enqueue the tracks that are due. Return how many were enqueued.
 
-    While jobs wait, those that were enqueued after the oldest of them are still in the queue, not lost.
+    While jobs wait in the queue, a due track is enqueued only if it is older than the next job in the queue:
+    jobs enqueued after that one are still in the queue, not lost.
     """
-    before = broker.state().next_enqueued_at
+    before = monitor.read_state().next_enqueued_at
     total = 0
-    while jobs := take_due(engine, before, PAGE):
+    while jobs := take_due(engine, before, PAGE_SIZE):
         publish_jobs(app, jobs, QUEUE_TRACKS)
         total += len(jobs)
     return total
 
 
-def due(engine: Engine, broker: Broker) -> int:
-    """How many tracks `reconcile` would enqueue."""
-    return count_due(engine, broker.state().next_enqueued_at)
+def count_overdue(engine: Engine, monitor: QueueMonitor) -> int:
+    """Return how many tracks `reconcile` would enqueue."""
+    return count_due(engine, monitor.read_state().next_enqueued_at)

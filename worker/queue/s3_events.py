@@ -1,13 +1,13 @@
-"""S3 event notifications from a Redis list into the queue.
+"""S3 event notifications, read from a Redis list and enqueued as jobs.
 
 ```
-list ─► list:processing ─► registered and enqueued ─► gone
-                 │ no notification, or of a bucket that may not be listed
-                 └─► list:dead
+LIST ─► LIST:processing ─► jobs registered and published ─► removed
+                 │ not a notification, or its bucket cannot be listed
+                 └─► LIST:dead
 ```
 
-A notification leaves `list:processing` only when its jobs are published: after a crash it is taken up again.
-One process reads a list.
+A notification leaves `LIST:processing` only after its jobs are published, so that after a crash the next run
+reads it again. Only one process may read a list.
 """
 
 import logging
@@ -20,33 +20,37 @@ from sqlalchemy import Engine
 
 from worker.errors import BucketUnlisted
 from worker.queue.enqueue import enqueue
-from worker.queue.job_sources import from_event
+from worker.queue.job_sources import jobs_from_event
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 1
+BLOCK_SECONDS = 1
+"""How long one read waits for a notification, so that an interrupt is handled soon."""
 
 
-def read_events(
-    broker: Any,
+def consume_events(
+    client: Any,
     events: str,
     s3: Any,
     pattern: re.Pattern[str],
     engine: Engine,
     app: Celery,
-    published: Callable[[int], None],
+    on_published: Callable[[int], None],
 ) -> None:
-    """Enqueue the objects that notifications on the Redis list `events` tell of, until interrupted."""
+    """Enqueue the audio objects that notifications on the Redis list `events` name, until interrupted.
+
+    `pattern` matches the keys of audio (`job_sources`). `on_published` is called with each number of jobs.
+    """
     processing = f"{events}:processing"
-    while broker.lmove(processing, events, "LEFT", "RIGHT"):
-        pass  # what an earlier run left half done
+    while client.lmove(processing, events, "LEFT", "RIGHT"):
+        pass  # notifications that an earlier run did not finish
     while True:
-        notification = broker.blmove(events, processing, WAIT_SECONDS, "RIGHT", "LEFT")
+        notification = client.blmove(events, processing, BLOCK_SECONDS, "RIGHT", "LEFT")
         if notification is None:
             continue
         try:
-            enqueue(engine, app, from_event(s3, notification, pattern), published)
-        except (ValueError, BucketUnlisted) as error:  # it would be the first again after a restart
-            log.warning("to %s:dead: %s", events, error)
-            broker.lpush(f"{events}:dead", notification)
-        broker.lrem(processing, 1, notification)
+            enqueue(engine, app, jobs_from_event(s3, notification, pattern), on_published)
+        except (ValueError, BucketUnlisted) as error:  # would fail again after every restart
+            log.warning("notification of %d bytes moved to %s:dead: %s", len(notification), events, error)
+            client.lpush(f"{events}:dead", notification)
+        client.lrem(processing, 1, notification)

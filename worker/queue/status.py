@@ -1,14 +1,11 @@
-"""Where the jobs are, as Redis and the catalog say."""
+"""Where the jobs are: queue depths and ages from Redis, counts from the catalog."""
 
 import base64
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
@@ -16,80 +13,89 @@ from schemas.errors import ConfigError
 from schemas.jobs import QUEUE_TRACKS
 from worker.catalog.jobs import count_due
 from worker.catalog.status import CatalogState, state
-from worker.observe.delivery import published_at
-from worker.queue.broker import QUEUES, unacked_key
-from worker.queue.dead_letters import dead_list
+from worker.queue.broker import (
+    MONITOR_TIMEOUT_SECONDS,
+    QUEUES,
+    dead_letters_key,
+    redis_client,
+    unacked_key,
+)
+from worker.queue.envelope import published_at
 from worker.settings import BrokerSettings
-
-SOCKET_SECONDS = 2
-"""Who looks does not wait for long: a person, or a scrape."""
 
 
 @dataclass(frozen=True)
 class QueueState:
+    """The jobs that wait in one queue."""
+
     waiting: int
     oldest_seconds: float | None
-    """Since the job that is served next was published; None where none waits, or it does not say."""
+    """Seconds since the next job was published. None if the queue is empty or its message has no valid
+    time."""
     oldest_enqueued_seconds: float | None
-    """Since its `enqueued_at`, which a job that comes again keeps."""
+    """Seconds since the `enqueued_at` of the next job, which stays the same when a job is enqueued again.
+    None as above."""
 
 
 @dataclass(frozen=True)
 class BrokerState:
+    """A deployment's messages in Redis."""
+
     queues: dict[str, QueueState]
+    """By the queue's name."""
     in_flight: int
-    """Jobs that a worker took and has not brought to their end."""
-    dead: int
-    """Messages that no worker could decode."""
+    """Messages that were delivered to a worker and are not acknowledged."""
+    dead_letters: int
+    """Messages that could not be decoded."""
 
     @property
     def next_enqueued_at(self) -> datetime | None:
-        """Of the new track that is served next; None where none waits."""
+        """`enqueued_at` of the next job in the queue of new tracks.
+
+        None if the queue is empty or its message has no valid time.
+        """
         seconds = self.queues[QUEUE_TRACKS].oldest_enqueued_seconds
         return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
 
 
 @dataclass(frozen=True)
 class Status:
+    """What `cogenre status` prints."""
+
     broker: BrokerState
     catalog: CatalogState
     overdue: int
-    """Tracks that have not come to their end in time: the reconciler is to enqueue them."""
+    """Tracks that were not finished in time, which `cogenre reconcile` enqueues again."""
 
 
-class Broker:
-    """Looks at a deployment's queues, and takes nothing out of them."""
+class QueueMonitor:
+    """Reads the state of a deployment's queues. Removes no message."""
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._deployment = settings.deployment
-        self._client: Any = redis.Redis.from_url(
-            settings.broker_url.get_secret_value(),
-            socket_timeout=SOCKET_SECONDS,
-            socket_connect_timeout=SOCKET_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._client = redis_client(settings, MONITOR_TIMEOUT_SECONDS, retries=False)
 
-    def state(self) -> BrokerState:
-        """Raises RedisError where the broker does not answer."""
-        look = self._client.pipeline(transaction=False)
+    def read_state(self) -> BrokerState:
+        """Return the current state. Raises RedisError if the broker does not answer."""
+        commands = self._client.pipeline(transaction=False)
         for queue in QUEUES:
-            look.llen(queue)
-            look.lindex(queue, -1)  # kombu pushes on the left and pops on the right
-        look.hlen(unacked_key(self._deployment))
-        look.llen(dead_list(self._deployment))
-        *queues, in_flight, dead = look.execute()
+            commands.llen(queue)
+            commands.lindex(queue, -1)  # kombu pushes on the left and pops on the right
+        commands.hlen(unacked_key(self._deployment))
+        commands.llen(dead_letters_key(self._deployment))
+        *queues, in_flight, dead_letters = commands.execute()
         states = [
             QueueState(waiting, *_ages(oldest))
             for waiting, oldest in zip(queues[::2], queues[1::2], strict=True)
         ]
-        return BrokerState(dict(zip(QUEUES, states, strict=True)), in_flight, dead)
+        return BrokerState(dict(zip(QUEUES, states, strict=True)), in_flight, dead_letters)
 
 
-def read_status(broker: Broker, engine: Engine) -> Status:
-    """Raises ConfigError where the broker or the catalog does not answer."""
+def read_status(monitor: QueueMonitor, engine: Engine) -> Status:
+    """Return the state of broker and catalog. Raises ConfigError if one of them does not answer."""
     try:
-        queues = broker.state()
-        return Status(queues, state(engine), count_due(engine, queues.next_enqueued_at))
+        broker = monitor.read_state()
+        return Status(broker, state(engine), count_due(engine, broker.next_enqueued_at))
     except redis.RedisError as error:
         raise ConfigError(f"the broker does not answer: {error} (check COGENRE_BROKER_URL)") from None
     except OperationalError:
@@ -97,7 +103,11 @@ def read_status(broker: Broker, engine: Engine) -> Status:
 
 
 def _ages(message: bytes | None) -> tuple[float | None, float | None]:
-    """Of a message: seconds since it was published, and since the job's `enqueued_at`."""
+    """Return the seconds since `message` was published and since its job's `enqueued_at`, at least 0.
+
+    Without a valid header `published_at`, both count from `enqueued_at`. (None, None) if there is no message
+    or it is not a valid job: a producer may have written anything.
+    """
     now = datetime.now(UTC)
     try:
         envelope = json.loads(message or b"")
@@ -107,5 +117,5 @@ def _ages(message: bytes | None) -> tuple[float | None, float | None]:
         enqueued = max(0.0, (now - datetime.fromisoformat(job["enqueued_at"])).total_seconds())
         published = published_at(envelope.get("headers") or {})
         return max(0.0, (now - published).total_seconds()) if published else enqueued, enqueued
-    except (ValueError, TypeError, LookupError, AttributeError):  # anybody may have written it
+    except (ValueError, TypeError, LookupError, AttributeError):
         return None, None

@@ -91,7 +91,7 @@ def test_a_worker_without_a_model_to_serve_says_so(
     BundleFolder(WorkerSettings.load(), catalog, models, health).load()
     assert [served.label for served in models.serving] == ["demo:1"]
     check_served(catalog, "demo:1")
-    wait_until(lambda: set(health.heartbeats.names()) == {"inference demo:1", "writer demo:1"})
+    wait_until(lambda: set(health.heartbeats.threads()) == {"inference demo:1", "writer demo:1"})
     models.close()
     (bundles.parent / "kept-back" / "demo-2").rename(bundles / "demo-2")
     BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
@@ -173,7 +173,7 @@ def test_tracks_are_not_to_blame_for_a_device_that_is_broken_but_the_worker_is_n
         health.heartbeats.forget("inference demo:1")
         with suppress(TryLater):
             run(refused)
-        return "inference demo:1" in health.heartbeats.names()
+        return "inference demo:1" in health.heartbeats.threads()
 
     for _ in range(BROKEN_AFTER - 1):
         with pytest.raises(TryLater):

@@ -13,14 +13,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from schemas.errors import ConfigError
 from tests.worker.processes import wait_until
 from worker.models.batcher import Batcher
-from worker.observe.endpoint import serving
+from worker.observe.endpoint import serve_http
 from worker.observe.health import Health, Heartbeats
 from worker.observe.metrics import TRACKS
 
 
 @pytest.fixture
 def health() -> Health:
-    return Health(Heartbeats(bound=0.2))
+    return Health(Heartbeats(max_age_seconds=0.2))
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def scrapes() -> list[float]:
 
 @pytest.fixture
 def port(health: Health, scrapes: list[float]) -> Iterator[int]:
-    with serving(0, health, lambda: scrapes.append(time.monotonic())) as port:
+    with serve_http(0, health, lambda: scrapes.append(time.monotonic())) as port:
         assert port is not None
         yield port
 
@@ -46,27 +46,27 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 def test_ready_only_between_warm_and_draining(port: int, health: Health) -> None:
     assert get(port, "/readyz") == (503, "loading the model\n")
-    health.warmed()
+    health.set_warm()
     assert get(port, "/readyz") == (200, "ready\n")
-    health.drain()
+    health.set_draining()
     assert get(port, "/readyz") == (503, "draining\n")
     assert get(port, "/livez") == (200, "live\n")
 
 
 def test_live_while_every_heart_that_was_heard_beats(port: int, health: Health) -> None:
     assert get(port, "/livez") == (200, "live\n")
-    health.heartbeats.beat("inference")
-    health.heartbeats.beat("event loop")
+    health.heartbeats.send_heartbeat("inference")
+    health.heartbeats.send_heartbeat("event loop")
     assert get(port, "/livez") == (200, "live\n")
     time.sleep(0.25)
-    health.heartbeats.beat("event loop")
+    health.heartbeats.send_heartbeat("event loop")
     assert get(port, "/livez") == (503, "stuck: inference for 0 s\n")
     health.heartbeats.forget("inference")
     assert get(port, "/livez") == (200, "live\n")
 
 
 def test_metrics_are_scraped(port: int, health: Health, scrapes: list[float]) -> None:
-    health.heartbeats.beat("inference")
+    health.heartbeats.send_heartbeat("inference")
     TRACKS.labels("catalogued").inc()
     status, body = get(port, "/metrics")
     assert status == 200
@@ -93,13 +93,13 @@ def test_a_taken_port_is_named(health: Health) -> None:
     with (
         socket.create_server(("", 0)) as taken,
         pytest.raises(ConfigError, match="COGENRE_HTTP_PORT"),
-        serving(taken.getsockname()[1], health, lambda: None),
+        serve_http(taken.getsockname()[1], health, lambda: None),
     ):
         pass
 
 
 def test_no_port_no_server(health: Health) -> None:
-    with serving(None, health, lambda: None) as port:
+    with serve_http(None, health, lambda: None) as port:
         assert port is None
 
 

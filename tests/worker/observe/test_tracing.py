@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from worker.observe import tracing
-from worker.observe.delivery import delivered
 from worker.observe.logs import TRACE_ID
+from worker.queue.delivery import observe_delivery
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -37,7 +37,7 @@ def spans(exporter: Any) -> Any:
 
 
 def test_stages_are_children_of_a_job_in_the_producers_trace(spans: Any) -> None:
-    with delivered(request(TRACEPARENT), {"track_id": "t1"}):
+    with observe_delivery(request(TRACEPARENT), {"track_id": "t1"}):
         assert TRACE_ID.get() == TRACE
         with tracing.span("fetch"):
             pass
@@ -63,7 +63,7 @@ def test_an_error_is_recorded_with_its_stage_and_goes_on(spans: Any) -> None:
     "traceparent", [None, 7, "", "00-xyz", TRACEPARENT + "\n", "00-" + "0" * 32 + "-" + "0" * 16 + "-01"]
 )
 def test_a_malformed_traceparent_starts_a_trace_of_its_own(spans: Any, traceparent: object) -> None:
-    with delivered(request(traceparent), {}):
+    with observe_delivery(request(traceparent), {}):
         trace_id = TRACE_ID.get()
     assert trace_id
     assert trace_id != TRACE
@@ -73,9 +73,9 @@ def test_a_malformed_traceparent_starts_a_trace_of_its_own(spans: Any, tracepare
 
 def test_without_the_extra_logs_still_name_the_producers_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "INSTALLED", False)
-    with delivered(request(TRACEPARENT), {}), tracing.span("fetch"):
+    with observe_delivery(request(TRACEPARENT), {}), tracing.span("fetch"):
         assert TRACE_ID.get() == TRACE
-    with delivered(request(None), {}):
+    with observe_delivery(request(None), {}):
         assert TRACE_ID.get() is None
 
 

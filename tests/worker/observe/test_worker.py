@@ -16,12 +16,19 @@ from prometheus_client import REGISTRY
 from schemas.jobs import QUEUE_BACKFILL, TASK_NAME, ObjectRef, TrackJob
 from tests.worker.processes import wait_until
 from worker.local.stack import LocalStack
-from worker.observe import event_loop
-from worker.observe.delivery import PUBLISHED_AT, QUEUE, committed, delivered, started, waited
 from worker.observe.health import Health
 from worker.observe.logs import TRACE_ID, TRACK_ID
+from worker.queue import event_loop
 from worker.queue.broker import celery_app
+from worker.queue.delivery import (
+    QUEUE,
+    observe_delivery,
+    record_commit,
+    record_start,
+    seconds_since_published,
+)
 from worker.queue.enqueue import publish_jobs
+from worker.queue.envelope import PUBLISHED_AT
 from worker.settings import BrokerSettings
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -36,25 +43,25 @@ class Running:
     @property
     def heard(self) -> bool:
         """Whether silence of the event loop would count."""
-        return event_loop.HEART in self.health.heartbeats.names()
+        return event_loop.THREAD in self.health.heartbeats.threads()
 
 
 @pytest.fixture
 def running(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    monkeypatch.setattr(event_loop, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(event_loop, "HEARTBEAT_SECONDS", 0.1)
     app = celery_app(BrokerSettings.load())
     running = Running(app, Health(), [])
 
     @app.task(name=TASK_NAME, bind=True, shared=False)
     def classify_track(task: "Task[Any, Any]", /, **message: Any) -> None:
-        with delivered(task.request, message):
+        with observe_delivery(task.request, message):
             moment = datetime.fromisoformat(message["enqueued_at"])
-            started(moment)
+            record_start(moment)
             in_flight = REGISTRY.get_sample_value("cogenre_tracks_in_flight")
             running.seen.append((TRACK_ID.get(), TRACE_ID.get(), QUEUE.get(), in_flight))
-            committed(moment)
+            record_commit(moment)
 
-    event_loop.watch(app, running.health)
+    event_loop.attach_health(app, running.health)
     with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, shutdown_timeout=20):
         yield running
 
@@ -81,8 +88,8 @@ def test_a_job_is_seen_with_its_queue_its_trace_and_its_age(running: Running) ->
 @pytest.mark.parametrize("published_at", [None, "yesterday", "2026-01-01T00:00:00", 7])
 def test_a_wait_counts_from_the_job_where_no_header_says_more(published_at: object) -> None:
     request = SimpleNamespace(delivery_info={}, headers={PUBLISHED_AT: published_at})
-    with delivered(request, {}):
-        assert 3600 <= waited(datetime.now(UTC) - timedelta(hours=1)) < 3700
+    with observe_delivery(request, {}):
+        assert 3600 <= seconds_since_published(datetime.now(UTC) - timedelta(hours=1)) < 3700
 
 
 def test_a_job_that_comes_again_waits_from_when_it_was_published(running: Running) -> None:
@@ -101,7 +108,7 @@ def test_a_job_that_comes_again_waits_from_when_it_was_published(running: Runnin
 def test_the_event_loop_beats_and_a_lost_broker_is_not_its_fault(running: Running, stack: LocalStack) -> None:
     wait_until(lambda: running.heard, 20)
     time.sleep(0.5)
-    assert running.health.heartbeats.age(event_loop.HEART) < 0.4
+    assert running.health.heartbeats.age(event_loop.THREAD) < 0.4
     stack.redis.kill()
     try:
         wait_until(lambda: not running.heard, 20)
@@ -112,7 +119,7 @@ def test_the_event_loop_beats_and_a_lost_broker_is_not_its_fault(running: Runnin
 
 
 def test_a_worker_that_shuts_down_is_not_ready(running: Running) -> None:
-    running.health.warmed()
+    running.health.set_warm()
     assert running.health.readiness() == (True, "ready")
     worker_shutting_down.send(sender="test", sig="SIGTERM", how="Warm", exitcode=0)
     assert running.health.readiness() == (False, "draining")

@@ -48,7 +48,7 @@ def test_enqueues_what_the_model_has_not_classified(
 ) -> None:
     shadow.label("t03", jazz=0.9)
     run = backfill(catalog)
-    assert run.remaining() == len(TRACKS) - 1
+    assert run.count_remaining() == len(TRACKS) - 1
     heard: list[int] = []
     assert run.run(1000, lambda: 0, 1000, heard.append) == sum(heard) == len(TRACKS) - 1
     jobs = queued(environment)
@@ -65,7 +65,7 @@ def test_enqueues_what_the_model_knows_an_older_master_of(
         shadow.label(track, jazz=0.9)
     current = model(catalog, "1")
     current.catalog.write([current.classified("t05", {"rock": 0.9}, day=1, input_hash=b"new master")])
-    assert backfill(catalog).remaining() == 1
+    assert backfill(catalog).count_remaining() == 1
     backfill(catalog).run(1000, lambda: 0, 1000)
     assert [sent["track_id"] for sent in queued(environment)] == ["t05"]
 

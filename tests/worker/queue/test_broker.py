@@ -3,13 +3,13 @@ import redis
 
 from schemas.jobs import QUEUE_TRACKS, TrackJob
 from tests.worker.jobs import job
-from worker.queue.broker import InOrder, celery_app
+from worker.queue.broker import FixedQueueOrder, celery_app
 from worker.queue.enqueue import publish_jobs
 from worker.settings import BrokerSettings
 
 
 def test_queues_are_served_in_order_however_kombu_hands_them_over() -> None:
-    cycle = InOrder()
+    cycle = FixedQueueOrder()
     for handed in (["backfill", "tracks"], ["tracks", "backfill"]):
         cycle.update(handed)
         assert cycle.consume(2) == ["tracks", "backfill"]

@@ -15,8 +15,8 @@ from worker.cli import main
 from worker.local.stack import LocalStack
 from worker.queue.broker import celery_app
 from worker.queue.enqueue import enqueue
-from worker.queue.reconcile import due, reconcile
-from worker.queue.status import Broker
+from worker.queue.reconcile import count_overdue, reconcile
+from worker.queue.status import QueueMonitor
 from worker.settings import BrokerSettings
 
 
@@ -27,7 +27,7 @@ class Deployment:
         settings = BrokerSettings.load()
         self.engine = engine
         self.app = celery_app(settings)
-        self.broker = Broker(settings)
+        self.monitor = QueueMonitor(settings)
         self.redis: Any = redis.Redis.from_url(settings.broker_url.get_secret_value())
 
     def enqueue_and_lose(self, *track_ids: str, minutes_ago: float = 120) -> None:
@@ -41,7 +41,7 @@ class Deployment:
             )
 
     def reconcile(self) -> int:
-        return reconcile(self.engine, self.app, self.broker)
+        return reconcile(self.engine, self.app, self.monitor)
 
 
 def _job(track_id: str, at: datetime) -> TrackJob:
@@ -56,7 +56,7 @@ def deployment(environment: dict[str, str], catalog: Engine) -> Deployment:
 
 def test_lost_jobs_are_enqueued_again_once(deployment: Deployment) -> None:
     deployment.enqueue_and_lose(*(f"track-{at}" for at in range(1201)))
-    assert due(deployment.engine, deployment.broker) == 1201
+    assert count_overdue(deployment.engine, deployment.monitor) == 1201
     assert deployment.reconcile() == 1201
     assert deployment.redis.llen("tracks") == 1201
     deployment.redis.delete("tracks")
@@ -78,7 +78,7 @@ def test_what_came_to_an_end_is_left_alone(deployment: Deployment) -> None:
 def test_a_row_that_holds_no_job_fails_and_holds_nobody_up(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.queue.reconcile.PAGE", 2)
+    monkeypatch.setattr("worker.queue.reconcile.PAGE_SIZE", 2)
     deployment.enqueue_and_lose("bad-1", "bad-2", minutes_ago=300)
     deployment.enqueue_and_lose("good")
     with deployment.engine.begin() as connection:

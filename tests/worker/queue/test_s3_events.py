@@ -12,7 +12,9 @@ from sqlalchemy import Engine, text
 
 from tests.worker.jobs import count
 from tests.worker.processes import wait_until
-from worker.queue.job_sources import PATTERN, compiled, from_event
+from worker.queue.job_sources import DEFAULT_PATTERN, compile_pattern, jobs_from_event
+
+PATTERN = compile_pattern(DEFAULT_PATTERN)
 
 
 def notification(bucket: str, *keys: str, event: str = "ObjectCreated:Put", **extra: str) -> bytes:
@@ -35,7 +37,7 @@ def notification(bucket: str, *keys: str, event: str = "ObjectCreated:Put", **ex
 def test_keys_are_decoded_and_lyrics_found(s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="in/my song é.txt", Body=b"la")
     event = notification(bucket, "in/my+song+%C3%A9.mp3", "in/other.mp3", "in/cover.jpg", versionId="v1")
-    first, second = from_event(s3, event, compiled(PATTERN))
+    first, second = jobs_from_event(s3, event, PATTERN)
     assert first.track_id == "my song é"
     assert (first.audio.key, first.audio.version_id) == ("in/my song é.mp3", "v1")
     assert first.lyrics is not None
@@ -44,19 +46,19 @@ def test_keys_are_decoded_and_lyrics_found(s3: Any, bucket: str) -> None:
 
 @pytest.mark.parametrize("event", ["ObjectRemoved:Delete", "s3:ObjectRemoved:Delete"])
 def test_removals_are_no_jobs(s3: Any, bucket: str, event: str) -> None:
-    assert not list(from_event(s3, notification(bucket, "a.mp3", event=event), compiled(PATTERN)))
+    assert not list(jobs_from_event(s3, notification(bucket, "a.mp3", event=event), PATTERN))
 
 
 def test_the_event_names_of_compatible_servers_are_understood(s3: Any, bucket: str) -> None:
     event = notification(bucket, "a.mp3", event="s3:ObjectCreated:CompleteMultipartUpload")
-    assert len(list(from_event(s3, event, compiled(PATTERN)))) == 1
+    assert len(list(jobs_from_event(s3, event, PATTERN))) == 1
 
 
 def test_a_test_event_is_no_job_and_garbage_an_error(s3: Any) -> None:
-    assert not list(from_event(s3, b'{"Event": "s3:TestEvent"}', compiled(PATTERN)))
+    assert not list(jobs_from_event(s3, b'{"Event": "s3:TestEvent"}', PATTERN))
     for garbage in (b"x", b"[]", b'{"Records": [{}]}', b'{"Records": 1}'):
-        with pytest.raises(ValueError, match="no S3 event notification"):
-            list(from_event(s3, garbage, compiled(PATTERN)))
+        with pytest.raises(ValueError, match="not an S3 event notification"):
+            list(jobs_from_event(s3, garbage, PATTERN))
 
 
 def test_a_list_of_notifications_is_enqueued(

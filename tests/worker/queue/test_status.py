@@ -17,10 +17,9 @@ from tests.worker.processes import wait_until
 from worker.cli import main
 from worker.cli.service import duration
 from worker.local.stack import LocalStack
-from worker.observe.overdue import counted
-from worker.observe.queues import refresh
-from worker.queue.envelope import envelope
-from worker.queue.status import Broker, QueueState
+from worker.queue.envelope import encode_envelope
+from worker.queue.gauges import overdue_gauge, update_queue_gauges
+from worker.queue.status import QueueMonitor, QueueState
 from worker.settings import BrokerSettings
 
 AUDIO = {"bucket": "music", "key": "k"}
@@ -80,7 +79,7 @@ def test_it_shows_where_the_jobs_are(
     assert shown["waiting in backfill"] == ["0"]
     assert shown["in flight"][0] == "1"
     assert shown["open failures"] == ["3", "CorruptAudio 2, EmptyAudio 1"]
-    assert shown["in the dead list"][0] == "1"
+    assert shown["dead letters"][0] == "1"
     assert shown["overdue, for `cogenre reconcile`"][0] == "2"
 
 
@@ -97,7 +96,7 @@ def test_json_is_for_scripts(
         "oldest_seconds": None,
         "oldest_enqueued_seconds": None,
     }
-    assert (now["broker"]["in_flight"], now["broker"]["dead"]) == (1, 1)
+    assert (now["broker"]["in_flight"], now["broker"]["dead_letters"]) == (1, 1)
     assert now["overdue"] == 2
     assert now["catalog"]["failures"] == {"CorruptAudio": 2, "EmptyAudio": 1}
 
@@ -153,16 +152,16 @@ def test_a_job_that_comes_again_waits_since_it_came_again(environment: dict[str,
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     waiting = TrackJob.model_validate(job("again", AUDIO, enqueued_at=hour_ago.isoformat()))
     client: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
-    client.lpush(QUEUE_TRACKS, envelope(waiting, QUEUE_TRACKS))
-    state = Broker(BrokerSettings.load()).state()
+    client.lpush(QUEUE_TRACKS, encode_envelope(waiting, QUEUE_TRACKS))
+    state = QueueMonitor(BrokerSettings.load()).read_state()
     assert 0 <= (state.queues[QUEUE_TRACKS].oldest_seconds or 0) < 60
     assert state.next_enqueued_at is not None
     assert abs(state.next_enqueued_at - hour_ago) < timedelta(seconds=5)
     client.lpop(QUEUE_TRACKS)
-    older = json.loads(envelope(waiting, QUEUE_TRACKS))
+    older = json.loads(encode_envelope(waiting, QUEUE_TRACKS))
     older["headers"]["published_at"] = (hour_ago - timedelta(hours=1)).isoformat()
     client.lpush(QUEUE_TRACKS, json.dumps(older))
-    oldest = Broker(BrokerSettings.load()).state().queues[QUEUE_TRACKS].oldest_seconds
+    oldest = QueueMonitor(BrokerSettings.load()).read_state().queues[QUEUE_TRACKS].oldest_seconds
     assert 7200 <= (oldest or 0) < 7300
 
 
@@ -176,7 +175,9 @@ def test_a_job_that_comes_again_waits_since_it_came_again(environment: dict[str,
 def test_anything_may_wait_in_a_queue(environment: dict[str, str], message: str) -> None:
     client: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
     client.lpush(QUEUE_BACKFILL, message)
-    assert Broker(BrokerSettings.load()).state().queues[QUEUE_BACKFILL] == QueueState(1, None, None)
+    assert QueueMonitor(BrokerSettings.load()).read_state().queues[QUEUE_BACKFILL] == QueueState(
+        1, None, None
+    )
 
 
 def test_a_scrape_reads_the_queues_and_says_when_it_cannot(
@@ -187,13 +188,13 @@ def test_a_scrape_reads_the_queues_and_says_when_it_cannot(
         assert found is not None
         return found
 
-    refresh(Broker(BrokerSettings.load()))
+    update_queue_gauges(QueueMonitor(BrokerSettings.load()))
     assert value("cogenre_queue_jobs", queue="tracks") == 2
     assert 3600 <= value("cogenre_queue_oldest_seconds", queue="tracks") < 3700
     assert value("cogenre_queue_oldest_seconds", queue="backfill") == 0
     assert (value("cogenre_unacked_jobs"), value("cogenre_dead_letter_messages")) == (1, 1)
     monkeypatch.setenv("COGENRE_BROKER_URL", "redis://127.0.0.1:9/0")
-    refresh(Broker(BrokerSettings.load()))
+    update_queue_gauges(QueueMonitor(BrokerSettings.load()))
     assert math.isnan(value("cogenre_queue_jobs", queue="tracks"))
     assert math.isnan(value("cogenre_dead_letter_messages"))
 
@@ -204,8 +205,8 @@ def test_overdue_tracks_are_counted_while_a_worker_runs(
     def shown() -> float | None:
         return REGISTRY.get_sample_value("cogenre_overdue_tracks")
 
-    monkeypatch.setattr("worker.observe.overdue.COUNT_SECONDS", 0.05)
-    with counted(catalog, Broker(BrokerSettings.load())):
+    monkeypatch.setattr("worker.queue.gauges.OVERDUE_INTERVAL_SECONDS", 0.05)
+    with overdue_gauge(catalog, QueueMonitor(BrokerSettings.load())):
         wait_until(lambda: shown() == 2, 20)
         stack.redis.kill()
         try:

@@ -1,4 +1,4 @@
-"""What is seen of one delivered job, from when a worker takes it until it lets go of it."""
+"""What is recorded of each delivered job: log context, trace, metrics of its wait and its redelivery."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,20 +10,22 @@ from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS
 from worker.observe.logs import TRACE_ID, TRACK_ID
 from worker.observe.metrics import ENQUEUE_TO_COMMIT_SECONDS, IN_FLIGHT, QUEUE_WAIT_SECONDS, REDELIVERIES
 from worker.observe.tracing import job_span
+from worker.queue.envelope import published_at
 
 Value = TypeVar("Value")
 
 QUEUE: ContextVar[str] = ContextVar("queue", default="none")
-
-PUBLISHED_AT = "published_at"
-"""The header that says when a message was published: a job that comes again keeps its `enqueued_at`."""
+"""The queue that this thread's job came from; "none" outside a job."""
 
 _published_at: ContextVar[datetime | None] = ContextVar("published_at", default=None)
 
 
 @contextmanager
-def delivered(request: Any, message: Mapping[str, Any]) -> Iterator[None]:
-    """Around the work on `message`; `request` is Celery's."""
+def observe_delivery(request: Any, message: Mapping[str, Any]) -> Iterator[None]:
+    """Record the processing of `message` while the context is open.
+
+    `request` is Celery's `task.request`. `message` holds the task's keyword arguments, not yet validated.
+    """
     info = request.delivery_info or {}
     if info.get("redelivered"):
         REDELIVERIES.inc()
@@ -35,27 +37,28 @@ def delivered(request: Any, message: Mapping[str, Any]) -> Iterator[None]:
         IN_FLIGHT.track_inprogress(),
         _set(TRACK_ID, track_id),
         _set(TRACE_ID, trace_id),
-        # Producers write the routing key: only ours may become a label.
+        # The routing key comes from the producer: only known queues may become a metric label.
         _set(QUEUE, queue if queue in (QUEUE_TRACKS, QUEUE_BACKFILL) else "none"),
         _set(_published_at, published_at(headers)),
     ):
         yield
 
 
-def started(enqueued_at: datetime) -> None:
-    """A job's message was understood, and work on it begins."""
-    QUEUE_WAIT_SECONDS.labels(QUEUE.get()).observe(waited(enqueued_at))
+def record_start(enqueued_at: datetime) -> None:
+    """Record the job's wait in the queue. Called when its message is valid and its processing starts."""
+    QUEUE_WAIT_SECONDS.labels(QUEUE.get()).observe(seconds_since_published(enqueued_at))
 
 
-def committed(enqueued_at: datetime) -> None:
-    """A job's labels are in the catalog."""
-    ENQUEUE_TO_COMMIT_SECONDS.labels(QUEUE.get()).observe(waited(enqueued_at))
+def record_commit(enqueued_at: datetime) -> None:
+    """Record the job's time from publication to commit. Called when its labels are in the catalog."""
+    ENQUEUE_TO_COMMIT_SECONDS.labels(QUEUE.get()).observe(seconds_since_published(enqueued_at))
 
 
-def waited(enqueued_at: datetime) -> float:
-    """Seconds since the job was published; since its `enqueued_at`, where its producer does not say.
+def seconds_since_published(enqueued_at: datetime) -> float:
+    """Return the seconds since this thread's job was published, at least 0.
 
-    A producer's clock may be ahead of ours.
+    Without a valid header `published_at`, counts from the job's `enqueued_at`. A producer's clock may be
+    ahead of the worker's, hence the minimum.
     """
     return max(0.0, (datetime.now(UTC) - (_published_at.get() or enqueued_at)).total_seconds())
 
@@ -67,13 +70,3 @@ def _set(variable: ContextVar[Value], value: Value) -> Iterator[None]:
         yield
     finally:
         variable.reset(token)
-
-
-def published_at(headers: Mapping[str, Any]) -> datetime | None:
-    """None where the header is missing, or no moment: anybody may have written it."""
-    header = headers.get(PUBLISHED_AT)
-    try:
-        moment = datetime.fromisoformat(header) if isinstance(header, str) else None
-    except ValueError:
-        return None
-    return moment if moment and moment.tzinfo else None
