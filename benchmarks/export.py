@@ -124,7 +124,7 @@ def _eager_once(network: Network, tensors: tuple[torch.Tensor, ...]) -> torch.Te
     """As the graphs do it: all windows have the same lyrics."""
     heard, ids, mask = tensors
     with torch.inference_mode():
-        hidden = network.read(ids[:1], mask[:1]).expand(len(ids), -1, -1)
+        hidden = network.encode_lyrics(ids[:1], mask[:1]).expand(len(ids), -1, -1)
         return network.classify(network.frontend(heard), hidden, mask, network.genre_vectors()).logits
 
 

@@ -117,7 +117,7 @@ def _forward(network: Network, kind: torch.dtype) -> Callable[..., Tensor]:
         # As in the fp16 graph, the frontend is fp32: the power of loud sound is no half.
         log_mel = network.frontend(waveform)
         with torch.autocast(DEVICE, torch.float16, enabled=kind == torch.float16):
-            hidden = network.read(ids, mask)
+            hidden = network.encode_lyrics(ids, mask)
             logits: Tensor = network.classify(log_mel, hidden, mask, network.genre_vectors()).logits
         return logits
 

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.machine import machine
 from media.cpus import available_cpus
 from media.decode import decode_windows
-from media.tokens import LyricsTokenizer
+from media.tokens import LyricsTokenizer, pad_tokens
 from trainer.config import LittleBert, TrainingConfig, preset
 from trainer.corpus.build import build_corpus
 from trainer.data.library import Library
@@ -34,7 +34,7 @@ from trainer.data.read import read_library
 from trainer.data.track import Track
 from trainer.features.cache import Cache
 from trainer.features.extract import Extractor, decoder_pool
-from trainer.features.features import Example, RandomWindows, pad_tokens
+from trainer.features.features import Example, RandomWindows
 from trainer.fit import run as fitting
 from trainer.network.genre_graph import correlations
 from trainer.network.losses import contrastive_loss, genre_loss
@@ -86,12 +86,14 @@ class Bench:
         trained = [weight for weight in network.parameters() if weight.requires_grad]
         optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, fused=True)
         for log_mel, hidden, mask, labels in batches:
-            withheld = torch.rand(len(mask)) < config.lyrics_dropout
-            output = network.classify(log_mel, hidden, mask, network.genre_vectors(), withheld)
+            lyrics_dropped = torch.rand(len(mask)) < config.lyrics_dropout
+            output = network.classify(log_mel, hidden, mask, network.genre_vectors(), lyrics_dropped)
             optimiser.zero_grad()
-            assert output.heard is not None
-            assert output.read is not None
-            contrast = contrastive_loss(network.similarity(output.heard, output.read), mask.any(1))
+            assert output.audio_embedding is not None
+            assert output.lyrics_embedding is not None
+            contrast = contrastive_loss(
+                network.similarity(output.audio_embedding, output.lyrics_embedding), mask.any(1)
+            )
             weight = config.contrastive_weight
             (weight * contrast + (1 - weight) * genre_loss(output.logits, labels)).backward()
             optimiser.step()
@@ -106,9 +108,9 @@ class Bench:
             [torch.from_numpy(clip.windows[int(torch.randint(len(clip.windows), ()))]) for clip in clips]
         )
         rows = [self.tokenizer.encode(self.library.lyrics(track)) for track in tracks]
-        ids, mask = pad_tokens(rows, self.config.network.max_tokens)
+        ids, mask = map(torch.from_numpy, pad_tokens(rows, self.config.network.max_tokens))
         log_mel: Tensor = self.network.frontend(windows)
-        return log_mel, self.network.read(ids, mask), mask.bool(), self.library.labels(tracks)
+        return log_mel, self.network.encode_lyrics(ids, mask), mask.bool(), self.library.labels(tracks)
 
 
 def timed(work: Callable[[], object]) -> Cost:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from media.tokens import pad_tokens
+
 SHORTEST_BUCKET = 16
 """Tokens. Padding shorter lyrics to it costs next to nothing."""
 
@@ -22,6 +24,4 @@ def token_buckets(max_tokens: int) -> tuple[int, ...]:
 def padded(ids: Sequence[int], max_tokens: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ids and mask (1, bucket) of one track's lyrics, in the bucket that they fill best."""
     length = next(bucket for bucket in token_buckets(max_tokens) if len(ids) <= bucket)
-    row = np.zeros((1, length), np.int64)
-    row[0, : len(ids)] = ids
-    return row, (np.arange(length) < len(ids)).astype(np.int64)[None]
+    return pad_tokens([ids], length)

@@ -40,10 +40,10 @@ class Served(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         network = self.network
         if distinct:
-            distinct_ids, distinct_mask, owner = distinct
-            hidden = network.read(distinct_ids, distinct_mask)[owner]
+            distinct_ids, distinct_mask, lyrics_row = distinct
+            hidden = network.encode_lyrics(distinct_ids, distinct_mask)[lyrics_row]
         else:
-            hidden = network.read(lyrics_ids, lyrics_mask)
+            hidden = network.encode_lyrics(lyrics_ids, lyrics_mask)
         output = network.classify(network.frontend(waveform), hidden, lyrics_mask, self.genre_vectors)
         return output.logits, output.embedding
 
@@ -68,9 +68,9 @@ def write_graph(
     # Of each size more than one, which would be taken for a constant.
     tokens = min(8, max_tokens)
     lyrics = (torch.zeros(2, tokens, dtype=torch.int64), torch.ones(2, tokens, dtype=torch.int64))
-    owner = torch.tensor([0, 0, 1])
-    rows = tuple(part[owner] for part in lyrics)
-    example = (torch.zeros(len(owner), window_samples), *rows)
+    lyrics_row = torch.tensor([0, 0, 1])
+    rows = tuple(part[lyrics_row] for part in lyrics)
+    example = (torch.zeros(len(lyrics_row), window_samples), *rows)
     batch, length, distinct = Dim("batch"), Dim("tokens", max=max_tokens), Dim("lyrics")
     shapes = ({0: batch}, {0: batch, 1: length}, {0: batch, 1: length})
     read = ({0: distinct, 1: length}, {0: distinct, 1: length}, {0: batch})
@@ -83,7 +83,7 @@ def write_graph(
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 module,
-                (*example, *lyrics, owner) if once else example,
+                (*example, *lyrics, lyrics_row) if once else example,
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[*INPUTS, *READ_ONCE] if once else list(INPUTS),

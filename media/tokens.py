@@ -1,7 +1,10 @@
-"""Clean lyrics to token ids."""
+"""Clean lyrics to padded token ids, for training and serving."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 
@@ -16,3 +19,13 @@ class LyricsTokenizer:
     def encode(self, lyrics: str) -> list[int]:
         """Token ids, at most `max_tokens`; none at all for empty lyrics."""
         return list(self._tokenizer.encode(lyrics).ids) if lyrics else []
+
+
+def pad_tokens(rows: Sequence[Sequence[int]], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return token ids and mask (rows, length): ids padded with 0; mask 1 at tokens and 0 at padding."""
+    ids = np.zeros((len(rows), length), np.int64)
+    mask = np.zeros_like(ids)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = row
+        mask[number, : len(row)] = 1
+    return ids, mask

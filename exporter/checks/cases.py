@@ -24,9 +24,9 @@ def parity_cases(audio: AudioInput, max_tokens: int, vocabulary: int) -> Iterato
         ids, mask = _lyrics(chance, batch, tokens, vocabulary)
         yield _feed(sound(chance, batch, audio), ids, mask)
     # Windows of tracks: rows with the lyrics of the one before, or of one further back.
-    owner = np.array([0, 0, 1, 1, 1, 0, 2])
-    ids, mask = (part[owner] for part in _lyrics(chance, 3, max_tokens, vocabulary))
-    yield _feed(sound(chance, len(owner), audio), ids, mask)
+    lyrics_row = np.array([0, 0, 1, 1, 1, 0, 2])
+    ids, mask = (part[lyrics_row] for part in _lyrics(chance, 3, max_tokens, vocabulary))
+    yield _feed(sound(chance, len(lyrics_row), audio), ids, mask)
     ids, mask = _lyrics(chance, 3, max_tokens, vocabulary)
     silence, full_scale = np.zeros(audio.window_samples), chance.choice([-1.0, 1.0], audio.window_samples)
     yield _feed(np.stack([silence, full_scale, np.ones_like(silence)]), ids, mask)

@@ -25,12 +25,11 @@ from exporter.checks.scores import Scores
 from exporter.errors import ParityError
 from media.decode import decode_windows
 from media.errors import MediaError
-from media.tokens import LyricsTokenizer
+from media.tokens import LyricsTokenizer, pad_tokens
 from schemas.bundle import INPUTS, BundleManifest, Precision, ProductParity
 from schemas.labels import LabelRule
 from trainer.data.library import Library
 from trainer.data.track import Track
-from trainer.features.features import pad_tokens
 
 PROVIDERS = {
     "CPUExecutionProvider": "cpu",
@@ -99,7 +98,7 @@ def _trainers(
         ids, mask = pad_tokens([tokenizer.encode(library.lyrics(track))], manifest.lyrics.max_tokens)
     except MediaError:
         return None
-    rows = (windows, ids.numpy().repeat(len(windows), axis=0), mask.numpy().repeat(len(windows), axis=0))
+    rows = (windows, ids.repeat(len(windows), axis=0), mask.repeat(len(windows), axis=0))
     means: NDArray[np.float64] = scores(dict(zip(INPUTS, rows, strict=True))).mean(0)
     return means
 

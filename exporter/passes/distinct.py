@@ -12,13 +12,13 @@ from onnx import parser
 
 from schemas.bundle import INPUTS
 
-READ_ONCE = ("distinct_ids", "distinct_mask", "owner")
+READ_ONCE = ("distinct_ids", "distinct_mask", "lyrics_row")
 """Token ids and mask of the distinct lyrics (lyrics, tokens), and each window's row of them (batch,)."""
 
 _COMPARE = """
 <ir_version: 10, opset_import: ["" : 18]>
 compare (int64[batch, tokens] lyrics_ids, int64[batch, tokens] lyrics_mask)
-  => (int64[lyrics, tokens] distinct_ids, int64[lyrics, tokens] distinct_mask, int64[batch] owner)
+  => (int64[lyrics, tokens] distinct_ids, int64[lyrics, tokens] distinct_mask, int64[batch] lyrics_row)
   <int64[1] distinct_zero = {0}, int64[1] distinct_one = {1}, int64[1] distinct_last = {-1},
    int64[1] distinct_end = {9223372036854775807}, int64 distinct_axis = {0}, float[1] distinct_yes = {1}>
 {
@@ -32,7 +32,7 @@ compare (int64[batch, tokens] lyrics_ids, int64[batch, tokens] lyrics_mask)
   distinct_new = Concat <axis = 0> (distinct_yes, distinct_other)
   distinct_count = CumSum (distinct_new, distinct_axis)
   distinct_row = Cast <to = 7> (distinct_count)
-  owner = Sub (distinct_row, distinct_one)
+  lyrics_row = Sub (distinct_row, distinct_one)
   distinct_at = NonZero (distinct_new)
   distinct_at_rows = Squeeze (distinct_at, distinct_zero)
   distinct_ids = Gather <axis = 0> (lyrics_ids, distinct_at_rows)

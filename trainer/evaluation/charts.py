@@ -68,7 +68,7 @@ def genres(found: Sequence[GenreFinding]) -> list[str]:
 def _genres(found: Sequence[GenreFinding]) -> str:
     figure, axes = new_figure(7, 1 + 1.3 * ROW_INCHES * len(found))
     _intervals(axes, [one.average_precision for one in found], ACCENT, -0.1, "lyrics read")
-    _intervals(axes, [one.average_precision_withheld for one in found], FAINT, 0.2, "lyrics withheld")
+    _intervals(axes, [one.average_precision_lyrics_dropped for one in found], FAINT, 0.2, "lyrics withheld")
     axes.set_yticks(range(len(found)), [f"{one.genre.name} ({one.tracks:,})" for one in found])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)

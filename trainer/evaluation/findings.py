@@ -48,7 +48,7 @@ class GenreFinding(_Part):
     recall: float | None = Field(description="Of those that have it, the share that are given it.")
     f1: Estimate
     average_precision: Estimate
-    average_precision_withheld: Estimate = Field(description="With every track's lyrics withheld.")
+    average_precision_lyrics_dropped: Estimate = Field(description="With every track's lyrics withheld.")
     roc_auc: Estimate
     calibration_error: float
     curve: Curve | None

@@ -47,7 +47,7 @@ def _genres(found: Findings) -> str:
                 f"{one.threshold:.3f}",
                 _estimate(one.f1),
                 _estimate(one.average_precision),
-                _estimate(one.average_precision_withheld),
+                _estimate(one.average_precision_lyrics_dropped),
                 _estimate(one.roc_auc),
             ]
             for one in found.genres

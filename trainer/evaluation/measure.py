@@ -33,7 +33,7 @@ class Labelled:
     """(G,)"""
     probabilities: Tensor
     """(N, G)"""
-    withheld: Tensor
+    lyrics_dropped: Tensor
     """(N, G), with every track's lyrics withheld."""
     labels: Tensor
     """(N, G) of 0 and 1."""
@@ -55,12 +55,12 @@ class _Chosen(NamedTuple):
 def measured(labelled: Labelled, resamples: int, seed: int) -> tuple[list[Group], list[GenreFinding]]:
     """Every group, all tracks first, and every genre."""
     everyone, has_lyrics = torch.ones_like(labelled.has_lyrics), labelled.has_lyrics
-    with_lyrics, withheld = labelled.probabilities, labelled.withheld
+    with_lyrics, lyrics_dropped = labelled.probabilities, labelled.lyrics_dropped
     chosen = {
         "all tracks": _Chosen(everyone, with_lyrics),
-        "all tracks, lyrics withheld": _Chosen(everyone, withheld),
+        "all tracks, lyrics withheld": _Chosen(everyone, lyrics_dropped),
         "tracks with lyrics": _Chosen(has_lyrics, with_lyrics),
-        "tracks with lyrics, withheld": _Chosen(has_lyrics, withheld),
+        "tracks with lyrics, withheld": _Chosen(has_lyrics, lyrics_dropped),
         "tracks without lyrics": _Chosen(~has_lyrics, with_lyrics),
     }
     chosen = {name: group for name, group in chosen.items() if group.rows.any()}
@@ -93,7 +93,7 @@ def _genres(labelled: Labelled, resampled: Metrics, without: Metrics) -> list[Ge
     findings = []
     for number, genre in enumerate(labelled.genres):
         scores, unread, truth, given = (
-            part[:, number] for part in (labelled.probabilities, labelled.withheld, labels, accepted)
+            part[:, number] for part in (labelled.probabilities, labelled.lyrics_dropped, labels, accepted)
         )
         hits, have, are_given = (int(part.sum()) for part in (truth * given, truth, given))
         average_precision = resampled.genres["average_precision"][:, number]
@@ -107,7 +107,7 @@ def _genres(labelled: Labelled, resampled: Metrics, without: Metrics) -> list[Ge
                 recall=hits / have if have else None,
                 f1=estimate(f1[number] if have else None, resampled.genres["f1"][:, number]),
                 average_precision=_ranked(binary_average_precision, scores, truth, average_precision),
-                average_precision_withheld=_ranked(
+                average_precision_lyrics_dropped=_ranked(
                     binary_average_precision, unread, truth, without.genres["average_precision"][:, number]
                 ),
                 roc_auc=_ranked(binary_auroc, scores, truth, resampled.genres["roc_auc"][:, number]),

@@ -21,10 +21,10 @@ RESAMPLES = 100
 """Of the tracks that thresholds are fitted on."""
 
 
-def track_means(windows: Tensor, owners: Tensor) -> Tensor:
-    """Mean over each track's windows (W, genres), `owners` (W,) ascending from 0, to (tracks, genres)."""
-    counts = torch.bincount(owners)
-    sums = torch.zeros(len(counts), windows.shape[1], dtype=windows.dtype).index_add(0, owners, windows)
+def track_means(windows: Tensor, track_row: Tensor) -> Tensor:
+    """Mean over each track's windows (W, genres), `track_row` (W,) ascending from 0, to (tracks, genres)."""
+    counts = torch.bincount(track_row)
+    sums = torch.zeros(len(counts), windows.shape[1], dtype=windows.dtype).index_add(0, track_row, windows)
     return sums / counts[:, None]
 
 

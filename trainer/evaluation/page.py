@@ -118,7 +118,7 @@ def _genres(found: Sequence[GenreFinding]) -> str:
                 FormattedNumber(value_text(one.recall)),
                 _estimate(one.f1),
                 _estimate(one.average_precision),
-                _estimate(one.average_precision_withheld),
+                _estimate(one.average_precision_lyrics_dropped),
                 _estimate(one.roc_auc),
                 one.calibration_error,
             ]

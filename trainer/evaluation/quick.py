@@ -15,7 +15,7 @@ from trainer.network.network import Network
 BATCH = 64
 """Windows at once, unless the device has too little memory."""
 
-WITHHELD = "lyrics withheld"
+LYRICS_DROPPED = "lyrics withheld"
 
 
 @torch.no_grad()
@@ -36,7 +36,7 @@ def predict(
     if windows is None:
         # Not where it was caught: there the error still holds the memory.
         return predict(network, features, with_lyrics, windows_at_once // 2)
-    return track_means(windows, torch.from_numpy(features.owners))
+    return track_means(windows, torch.from_numpy(features.track_row))
 
 
 def _of_windows(network: Network, features: Features, with_lyrics: bool, windows_at_once: int) -> Tensor:
@@ -74,4 +74,4 @@ def measurements(
         metrics = measure(probabilities, decide(probabilities, thresholds, genres), features.labels)
         return Measurement(data_set=data_set, split=name, tracks=len(features), metrics=metrics)
 
-    return measured(split, True), measured(f"{split}, {WITHHELD}", False)
+    return measured(split, True), measured(f"{split}, {LYRICS_DROPPED}", False)

@@ -71,7 +71,7 @@ def evaluate(
             genres=description.genres,
             thresholds=torch.tensor(description.thresholds),
             probabilities=predict(network, features),
-            withheld=predict(network, features, with_lyrics=False),
+            lyrics_dropped=predict(network, features, with_lyrics=False),
             labels=features.labels,
             has_lyrics=torch.from_numpy(features.mask).any(1),
         )

@@ -31,7 +31,7 @@ from media.decode import Waveform
 from media.decoders import DecoderPool
 from media.errors import DecoderUnavailable, MediaError
 from media.source import BytesSource
-from media.tokens import LyricsTokenizer
+from media.tokens import LyricsTokenizer, pad_tokens
 from storage.atomic import write_text
 from storage.errors import OutputError
 from trainer.data.digest import content_digest
@@ -40,7 +40,7 @@ from trainer.data.splits import artist_digest
 from trainer.data.track import Split, Track
 from trainer.errors import DecodingError, ManifestError, TrainedOn, UnreadableFile
 from trainer.features.cache import Cache
-from trainer.features.features import Features, pad_tokens
+from trainer.features.features import Features
 from trainer.network.frontend import LogMel
 from trainer.network.network import Network
 
@@ -168,7 +168,7 @@ class Extractor:
         lyrics_type = np.float16 if self.network.config.lyrics_frozen else np.int32
         return Features(
             log_mels=np.memmap(mels_file, np.float16, "r", shape=(sum(index.windows), *index.window)),
-            owners=np.repeat(np.arange(kept), index.windows),
+            track_row=np.repeat(np.arange(kept), index.windows),
             lyrics=np.memmap(lyrics_file, lyrics_type, "r", shape=(kept, *index.lyrics)),
             mask=np.arange(self.network.config.max_tokens) < np.array(index.tokens)[:, None],
             labels=library.labels(tracks),
@@ -276,8 +276,8 @@ class Extractor:
             return known
         # All of them, also those that are known: the last bits of a result depend on the size of its batch.
         device = self.network.log_scale.device
-        ids, mask = pad_tokens(rows, self.network.config.max_tokens)
-        states = _half(self.network.read(ids.to(device), mask.to(device)))
+        ids, mask = map(torch.from_numpy, pad_tokens(rows, self.network.config.max_tokens))
+        states = _half(self.network.encode_lyrics(ids.to(device), mask.to(device)))
         for key, row, own in zip(keys, rows, states, strict=True):
             if row:
                 self.cache.put(HIDDEN, key, own[: len(row)])

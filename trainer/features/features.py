@@ -1,6 +1,5 @@
 """What never changes in training, computed once a track: log-mels, and hidden states of a frozen encoder."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ class Features:
 
     log_mels: NDArray[np.float16]
     """(W, mels, frames); with an `audio_model`, what its extractor gives of each window."""
-    owners: NDArray[np.int64]
+    track_row: NDArray[np.int64]
     """(W,), ascending: the track of each window."""
     lyrics: NDArray[np.float16] | NDArray[np.int32]
     """(N, T, H), hidden states; (N, T), token ids, where the lyrics encoder is not frozen."""
@@ -40,16 +39,6 @@ class Features:
         return len(self.labels)
 
 
-def pad_tokens(rows: Sequence[Sequence[int]], length: int) -> tuple[Tensor, Tensor]:
-    """Ids and mask (rows, length), int64, padded with zeros."""
-    ids = torch.zeros(len(rows), length, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for number, row in enumerate(rows):
-        ids[number, : len(row)] = torch.tensor(row, dtype=torch.int64)
-        mask[number, : len(row)] = 1
-    return ids, mask
-
-
 Example = tuple[Tensor, Tensor, Tensor, Tensor]
 """log-mel (mels, frames), hidden (T, H) or ids (T,), mask (T,), labels (genres,): as in `Features`"""
 
@@ -61,11 +50,11 @@ class Windows(Dataset[Example]):
         self.features = features
 
     def __len__(self) -> int:
-        return len(self.features.owners)
+        return len(self.features.track_row)
 
     def __getitem__(self, window: int) -> Example:
         features = self.features
-        track = features.owners[window]
+        track = features.track_row[window]
         lyrics = features.lyrics[track]
         return (
             torch.from_numpy(features.log_mels[window].astype(np.float32)),
@@ -80,7 +69,7 @@ class RandomWindows(Dataset[Example]):
 
     def __init__(self, features: Features) -> None:
         self.windows = Windows(features)
-        self.bounds = np.searchsorted(features.owners, np.arange(len(features) + 1))
+        self.bounds = np.searchsorted(features.track_row, np.arange(len(features) + 1))
 
     def __len__(self) -> int:
         return len(self.bounds) - 1

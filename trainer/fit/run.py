@@ -89,15 +89,17 @@ class FitModule(lightning.LightningModule):
             log_mel, hidden, mask, labels = mixup((log_mel, hidden, mask, labels), config.mixup)
         if config.masked_bands or config.masked_frames:
             log_mel = spec_augment(log_mel, config.masked_bands, config.masked_frames)
-        withheld = torch.rand(len(mask), device=mask.device) < config.lyrics_dropout
-        output = self.network.classify(log_mel, hidden, mask, self.network.genre_vectors(), withheld)
+        lyrics_dropped = torch.rand(len(mask), device=mask.device) < config.lyrics_dropout
+        output = self.network.classify(log_mel, hidden, mask, self.network.genre_vectors(), lyrics_dropped)
         loss = genre_loss(
             output.logits, labels, config.positive_focus, config.negative_focus, config.negative_margin
         )
-        if output.heard is not None and output.read is not None:
-            heard, read, has_lyrics = map(self._of_all_ranks, (output.heard, output.read, mask.any(1)))
+        if output.audio_embedding is not None and output.lyrics_embedding is not None:
+            audio, lyrics, has_lyrics = map(
+                self._of_all_ranks, (output.audio_embedding, output.lyrics_embedding, mask.any(1))
+            )
             weight = config.contrastive_weight
-            similarity = self.network.similarity(heard, read)
+            similarity = self.network.similarity(audio, lyrics)
             loss = weight * contrastive_loss(similarity, has_lyrics) + (1 - weight) * loss
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
         return loss
@@ -122,7 +124,9 @@ class FitModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         config = self.config
-        encoders = {weight for encoder in self.network.pretrained() for weight in encoder.parameters()}
+        encoders = {
+            weight for encoder in self.network.pretrained_encoders() for weight in encoder.parameters()
+        }
         rates: dict[float, list[Parameter]] = {config.learning_rate: [], config.encoder_learning_rate: []}
         for weight in self.network.parameters():
             if weight.requires_grad:

@@ -1,4 +1,4 @@
-"""The network of Ru et al. (ICASSP 2023, arXiv 2303.07667), whole.
+"""The complete network of Ru et al. (ICASSP 2023, arXiv 2303.07667).
 
 ```
 waveform ─► log-mel ─► E_a ─► audio tokens ──┬─► attend to lyrics ─► pool ─┐
@@ -6,7 +6,12 @@ waveform ─► log-mel ─► E_a ─► audio tokens ──┬─► attend to
 lyrics ──────────────► E_l ─► lyrics tokens ─┴─► attend to audio ──► pool ─┘                · ─► logits
 genre names ─────────► E_l ─► nodes ─────────► GCN over A ─────────► genre vectors ─────────┘
 ```
-B = batch, S = samples, T = lyrics tokens, P = audio tokens, W = width, G = genres, H = E_l's width.
+E_a, E_l: audio and lyrics encoder. g_a, g_l: projections for the contrastive loss L_AL. SCMA (symmetric
+cross-modal attention): the two attentions. GCEM (genre correlations extraction module): the graph convolution
+(GCN) over the genre correlations A.
+
+Shapes: B = batch, S = samples, T = lyrics tokens, P = audio tokens, W = `NetworkConfig.width`, G = genres,
+H = hidden size of E_l.
 """
 
 import math
@@ -25,15 +30,15 @@ from trainer.network.frontend import LogMel
 from trainer.network.genre_graph import propagation
 
 MAX_LOGIT_SCALE = 100.0
-"""CLIP's bound on 1/τ: beyond it training becomes unstable."""
+"""Upper bound on 1/τ, as in CLIP (Radford et al., 2021): training is unstable above it."""
 
 
 class AudioEncoder(nn.Module):
-    """E_a: log-mels (B, mels, frames) to audio tokens (B, P, W) by five convolutional blocks."""
+    """E_a: five convolutional blocks. Log-mels (B, mels, frames) to audio tokens (B, P, W)."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        # Scales each band by what training hears in it.
+        # Normalises each mel band by its statistics in training.
         self.norm = nn.BatchNorm1d(config.mels)
         blocks: list[nn.Module] = []
         inputs = 1
@@ -56,15 +61,15 @@ class AudioEncoder(nn.Module):
 
 
 class LyricsTokens(nn.Module):
-    """E_l's hidden states (B, T, H) and mask (B, T) to lyrics tokens (B, 1 + T, W) and their mask.
+    """Hidden states of E_l (B, T, H) and mask (B, T) to lyrics tokens (B, 1 + T, W) and their mask.
 
-    The token in front is a learned one that stands for missing lyrics: it counts where no other does, so
-    that no row of the mask is empty and padding never changes a result.
+    Token 0 is learned and represents missing lyrics. Its mask is true only for tracks without lyrics, so that
+    every row of the mask has a true element, and padding does not change the results.
     """
 
-    def __init__(self, lyrics_width: int, width: int) -> None:
+    def __init__(self, hidden_size: int, width: int) -> None:
         super().__init__()
-        self.project = nn.Linear(lyrics_width, width)
+        self.project = nn.Linear(hidden_size, width)
         self.missing = nn.Parameter(torch.randn(width) / math.sqrt(width))
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,10 +81,10 @@ class LyricsTokens(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """One half of SCMA: softmax(Q_α K_βᵀ / √d) V_β, with a residual around normalised inputs.
+    """One direction of SCMA: x + softmax(Q_α K_βᵀ / √d) V_β, with d the width of a head.
 
-    Normalised behind the residual instead, it learned far less from the lyrics. Where `hidden` is not 0, a
-    layer of that width follows, with a residual around it too.
+    The inputs are normalised (pre-norm). With the norm after the residual, the network learned far less from
+    the lyrics. If `hidden` is not 0, a feed-forward layer of that width follows, with a residual of its own.
     """
 
     def __init__(self, width: int, heads: int, dropout: float, hidden: int = 0) -> None:
@@ -97,7 +102,10 @@ class CrossAttention(nn.Module):
             self.hidden = nn.Sequential(nn.LayerNorm(width), inner, nn.ReLU(), outer, self.dropout)
 
     def forward(self, x: Tensor, other: Tensor, other_mask: Tensor | None = None) -> Tensor:
-        """x (B, N, W) attends to `other` (B, M, W) where `other_mask` (B, M) is true."""
+        """Let x (B, N, W) attend to the tokens `other` (B, M, W) whose `other_mask` (B, M) is true.
+
+        Returns (B, N, W).
+        """
         q = self._split(self.query(self.norm(x)))
         k, v = (self._split(part) for part in self.key_value(self.other_norm(other)).chunk(2, dim=-1))
         mask = None if other_mask is None else other_mask[:, None, None, :]
@@ -107,16 +115,18 @@ class CrossAttention(nn.Module):
         return result if self.hidden is None else result + self.hidden(result)
 
     def _split(self, x: Tensor) -> Tensor:
+        """(B, N, W) to (B, heads, N, W / heads)."""
         heads: Tensor = x.unflatten(-1, (self.heads, -1))
         return heads.transpose(1, 2)
 
 
 class GenreGraph(nn.Module):
-    """GCEM: genre vectors (G, W), graph convolutions σ(Â X W) over the genre names' embeddings.
+    """GCEM: genre vectors (G, W) by graph convolutions X ← σ(Â X W) over the embeddings of the genre names.
 
-    Its weights are of unit scale, and what they multiply is scaled down instead, so that the vectors begin as
-    long as free ones. Adam's steps are all of one size: through weights of the usual scale they would move a
-    vector many times as fast as free ones move, and training would lag behind that without GCEM.
+    Kipf and Welling (2017). The weights W start at unit scale, and the products are divided by √(input width)
+    instead, so that the genre vectors start as long as `FreeVectors`. With weights of the usual small scale,
+    Adam's steps, whose size does not depend on the scale, would change a genre vector many times as fast as a
+    free one, and training would converge more slowly than without GCEM.
     """
 
     nodes: Tensor
@@ -141,7 +151,7 @@ class GenreGraph(nn.Module):
 
 
 class FreeVectors(nn.Module):
-    """Genre vectors (G, W) that know nothing of each other: what GCEM is compared with."""
+    """Genre vectors (G, W) as independent weights: the baseline without GCEM."""
 
     def __init__(self, genres: int, width: int) -> None:
         super().__init__()
@@ -152,20 +162,23 @@ class FreeVectors(nn.Module):
 
 
 class Output(NamedTuple):
+    """Outputs of the network for a batch of windows."""
+
     logits: Tensor
     """(B, G), before the sigmoid."""
     embedding: Tensor
     """(B, W), the fused vector."""
-    heard: Tensor | None
-    """(B, projection), g_a(E_a) as unit vectors; None where nothing is contrasted."""
-    read: Tensor | None
-    """(B, projection), g_l(E_l) as unit vectors; None where nothing is contrasted."""
+    audio_embedding: Tensor | None
+    """(B, projection), unit vectors g_a(E_a) of the contrastive loss; None if `contrastive` is off."""
+    lyrics_embedding: Tensor | None
+    """(B, projection), unit vectors g_l(E_l) of the contrastive loss; None if `contrastive` is off."""
 
 
 class Network(nn.Module):
-    """The whole network. `nodes` (G, H), `correlation` (G, G) and encoders that are frozen never change.
+    """The complete network.
 
-    `audio_model` is the one that is configured.
+    `nodes` (G, H), `correlation` (G, G) and frozen encoders do not change in training. `audio_model` is the
+    pre-trained model that `config.audio_model` names, or None.
     """
 
     def __init__(
@@ -188,9 +201,9 @@ class Network(nn.Module):
             self.frontend = ExtractedFeatures(audio_model.extractor)
             self.audio_encoder = PretrainedEncoder(audio_model.encoder, width)
         self.lyrics_encoder = lyrics_encoder
-        for encoder in self._frozen():
+        for encoder in self._frozen_encoders():
             encoder.requires_grad_(False).eval()
-        # The temperature is adaptive where there is something to contrast.
+        # The temperature is learned only if the contrastive loss uses it.
         self.log_scale = nn.Parameter(
             torch.tensor(-math.log(config.temperature)), requires_grad=config.contrastive
         )
@@ -216,34 +229,45 @@ class Network(nn.Module):
             GenreGraph(nodes, correlation, config) if config.genre_graph else FreeVectors(len(nodes), width)
         )
 
-    def pretrained(self) -> Sequence[nn.Module]:
-        """The encoders that come trained."""
-        heard = self.audio_encoder
-        return (self.lyrics_encoder, *([heard.encoder] if isinstance(heard, PretrainedEncoder) else []))
+    def pretrained_encoders(self) -> Sequence[nn.Module]:
+        """Return the lyrics encoder and, if one is configured, the pre-trained audio encoder."""
+        audio = self.audio_encoder
+        return (self.lyrics_encoder, *([audio.encoder] if isinstance(audio, PretrainedEncoder) else []))
 
-    def _frozen(self) -> list[nn.Module]:
+    def _frozen_encoders(self) -> list[nn.Module]:
         frozen = (self.config.lyrics_frozen, self.config.audio_frozen)
-        return [encoder for encoder, still in zip(self.pretrained(), frozen, strict=False) if still]
+        encoders = zip(self.pretrained_encoders(), frozen, strict=False)
+        return [encoder for encoder, is_frozen in encoders if is_frozen]
 
     def train(self, mode: bool = True) -> "Network":
+        """Set training mode, except for frozen encoders: they stay in evaluation mode, without dropout."""
         super().train(mode)
-        for encoder in self._frozen():
+        for encoder in self._frozen_encoders():
             encoder.eval()
         return self
 
     def forward(self, waveform: Tensor, lyrics_ids: Tensor, lyrics_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """What is served: logits (B, G) and embedding (B, W) of windows (B, S) and token ids (B, T)."""
-        hidden = self.read(lyrics_ids, lyrics_mask)
+        """Return logits (B, G) and embedding (B, W) of windows (B, S) and token ids and mask (B, T).
+
+        These are the inputs and outputs of the exported graph.
+        """
+        hidden = self.encode_lyrics(lyrics_ids, lyrics_mask)
         output = self.classify(self.frontend(waveform), hidden, lyrics_mask, self.genre_vectors())
         return output.logits, output.embedding
 
     def hidden_states(self, lyrics: Tensor, mask: Tensor) -> Tensor:
-        """E_l's hidden states (B, T, H): of token ids (B, T), or computed already where E_l is frozen."""
-        return self.read(lyrics, mask.long()) if lyrics.ndim == 2 else lyrics
+        """Return the hidden states of E_l (B, T, H).
 
-    def read(self, lyrics_ids: Tensor, lyrics_mask: Tensor) -> Tensor:
-        """E_l's hidden states (B, T, H). Rows without lyrics hold anything finite."""
-        # An attention over nothing is undefined: such a row attends to its first position.
+        `lyrics` are token ids (B, T) or, if E_l is frozen, its precomputed hidden states (B, T, H).
+        """
+        return self.encode_lyrics(lyrics, mask.long()) if lyrics.ndim == 2 else lyrics
+
+    def encode_lyrics(self, lyrics_ids: Tensor, lyrics_mask: Tensor) -> Tensor:
+        """Return the hidden states of E_l (B, T, H) for token ids and mask (B, T).
+
+        Rows without lyrics contain finite values without meaning.
+        """
+        # Attention over an empty set is undefined: in a row without lyrics, let the first position be seen.
         first = (torch.arange(lyrics_mask.shape[1], device=lyrics_mask.device) == 0).to(lyrics_mask.dtype)
         mask = torch.maximum(lyrics_mask, first)
         hidden: Tensor = self.lyrics_encoder(input_ids=lyrics_ids, attention_mask=mask).last_hidden_state
@@ -255,47 +279,52 @@ class Network(nn.Module):
         hidden: Tensor,
         mask: Tensor,
         genre_vectors: Tensor,
-        withheld: Tensor | None = None,
+        lyrics_dropped: Tensor | None = None,
     ) -> Output:
-        """From what the frontend and E_l give: log-mels (B, mels, frames) and hidden states (B, T, H).
+        """Return the outputs for log-mels (B, mels, frames) and hidden states of E_l (B, T, H).
 
-        `withheld` (B,) hides the lyrics of some tracks from the classifier, not from the contrastive loss.
+        `mask` (B, T) is true at lyrics tokens. `genre_vectors` is (G, W). `lyrics_dropped` (B,) is true for
+        tracks that are classified as if they had no lyrics; the contrastive loss still uses their lyrics.
         """
         audio = self.audio_encoder(log_mel)
-        heard = read = None
+        audio_embedding = lyrics_embedding = None
         if self.config.contrastive:
             tokens, present = self.lyrics_tokens(hidden, mask)
             # Unit vectors, as in CLIP.
-            heard = F.normalize(self.project_audio(audio.mean(1)), dim=-1)
-            read = F.normalize(self.project_lyrics(masked_mean(tokens, present)), dim=-1)
-        if withheld is not None:
-            mask = mask * ~withheld[:, None]
+            audio_embedding = F.normalize(self.project_audio(audio.mean(1)), dim=-1)
+            lyrics_embedding = F.normalize(self.project_lyrics(masked_mean(tokens, present)), dim=-1)
+        if lyrics_dropped is not None:
+            mask = mask * ~lyrics_dropped[:, None]
         pooled = self.dropout(self._pooled(audio, hidden, mask))
         if self.config.fusion_layers == 2:
             pooled = self.hidden(pooled).relu()
         fused = self.fuse(pooled)
-        return Output(fused @ genre_vectors.T, fused, heard, read)
+        return Output(fused @ genre_vectors.T, fused, audio_embedding, lyrics_embedding)
 
     def _pooled(self, audio: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
-        """(B, 4·W), or (B, 2·W) without lyrics: of each modality its mean and its maximum over tokens.
+        """Return the mean and the maximum over tokens of each modality: (B, 4·W), or (B, 2·W) without lyrics.
 
-        Flattened in the paper, where lengths are fixed; the mean and the maximum take any length.
+        The paper flattens the tokens, whose number it fixes. Mean and maximum work for any number.
         """
         if not self.config.lyrics:
             return torch.cat([audio.mean(1), audio.amax(1)], dim=-1)
         lyrics, present = self.lyrics_tokens(hidden, mask)
         if self.config.cross_attention:
-            for hears, reads in zip(self.audio_attends, self.lyrics_attends, strict=True):
-                audio, lyrics = hears(audio, lyrics, present), reads(lyrics, audio)
+            for audio_layer, lyrics_layer in zip(self.audio_attends, self.lyrics_attends, strict=True):
+                # Both attend to the other's tokens from before this layer.
+                audio, lyrics = audio_layer(audio, lyrics, present), lyrics_layer(lyrics, audio)
         maximum = lyrics.masked_fill(~present[:, :, None], -torch.inf).amax(1)
         return torch.cat([audio.mean(1), audio.amax(1), masked_mean(lyrics, present), maximum], dim=-1)
 
-    def similarity(self, heard: Tensor, read: Tensor) -> Tensor:
-        """g_a(E_a) · g_l(E_l) / τ of every audio with every lyrics, both as in `Output`."""
-        return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE) * (heard @ read.T)
+    def similarity(self, audio_embedding: Tensor, lyrics_embedding: Tensor) -> Tensor:
+        """Return g_a(E_a)_i · g_l(E_l)_j / τ (B, B) of audio i and lyrics j, both as in `Output`."""
+        return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE) * (audio_embedding @ lyrics_embedding.T)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of x (B, N, W) over the positions where `mask` (B, N) is true; each row has one."""
+    """Return the mean (B, W) of x (B, N, W) over positions where `mask` (B, N) is true.
+
+    Each row of `mask` must have a true element.
+    """
     weights = mask.to(x.dtype)
     return (weights[:, None, :] @ x).squeeze(1) / weights.sum(1, keepdim=True)

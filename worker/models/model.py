@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from media.decode import Clip, Waveform, decode_windows
 from media.lyrics import clean_lyrics
-from media.tokens import LyricsTokenizer
+from media.tokens import LyricsTokenizer, pad_tokens
 from schemas.bundle import INPUTS, OUTPUTS, BundleManifest, LyricsUse, read_bundle
 from schemas.errors import ConfigError
 from schemas.labels import LabelRule, sigmoid
@@ -105,11 +105,7 @@ class Model:
         """
         length = self.bucket(max(len(track.token_ids) for track in inputs))
         counts = [len(track.windows) for track in inputs]
-        ids = np.zeros((len(inputs), length), dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, track in enumerate(inputs):
-            ids[row, : len(track.token_ids)] = track.token_ids
-            mask[row, : len(track.token_ids)] = 1
+        ids, mask = pad_tokens([track.token_ids for track in inputs], length)
         feeds = (
             np.concatenate([track.windows for track in inputs]),
             np.repeat(ids, counts, axis=0),

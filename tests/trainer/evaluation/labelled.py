@@ -21,6 +21,6 @@ def labelled_split(tracks: int = 120, without_lyrics: int = 40) -> Labelled:
     labels[:, 0] = labels[:, :2].amax(1)
     noise = torch.rand(tracks, 4, generator=chance)
     has_lyrics = torch.arange(tracks) >= without_lyrics
-    withheld = 0.3 * labels + 0.7 * noise
-    probabilities = torch.where(has_lyrics[:, None], 0.6 * labels + 0.4 * noise, withheld)
-    return Labelled(GENRES, torch.full((4,), 0.5), probabilities, withheld, labels, has_lyrics)
+    lyrics_dropped = 0.3 * labels + 0.7 * noise
+    probabilities = torch.where(has_lyrics[:, None], 0.6 * labels + 0.4 * noise, lyrics_dropped)
+    return Labelled(GENRES, torch.full((4,), 0.5), probabilities, lyrics_dropped, labels, has_lyrics)

@@ -24,9 +24,9 @@ def test_every_group_is_measured_on_its_own_tracks(found: tuple[list[Group], lis
     everyone, lyrics = torch.ones(120, dtype=torch.bool), LABELLED.has_lyrics
     expected: dict[str, tuple[Tensor, Tensor]] = {
         "all tracks": (everyone, LABELLED.probabilities),
-        "all tracks, lyrics withheld": (everyone, LABELLED.withheld),
+        "all tracks, lyrics withheld": (everyone, LABELLED.lyrics_dropped),
         "tracks with lyrics": (lyrics, LABELLED.probabilities),
-        "tracks with lyrics, withheld": (lyrics, LABELLED.withheld),
+        "tracks with lyrics, withheld": (lyrics, LABELLED.lyrics_dropped),
         "tracks without lyrics": (~lyrics, LABELLED.probabilities),
     }
     groups = {group.name: group for group in found[0]}
@@ -70,7 +70,7 @@ def test_genres(found: tuple[list[Group], list[GenreFinding]]) -> None:
     assert techno.f1.value == pytest.approx(2 * hits / int(truth.sum() + given.sum()), abs=1e-6)
     for one, scores in (
         (techno.average_precision, LABELLED.probabilities),
-        (techno.average_precision_withheld, LABELLED.withheld),
+        (techno.average_precision_lyrics_dropped, LABELLED.lyrics_dropped),
     ):
         expected = float(binary_average_precision(scores[:, 1], truth.long()))
         assert one.value == pytest.approx(expected, abs=1e-6)
@@ -93,7 +93,7 @@ def test_a_genre_that_no_track_has_is_undefined_and_not_zero(
 
 def test_nothing_to_rank_is_undefined() -> None:
     flat = Labelled(
-        GENRES, LABELLED.thresholds, LABELLED.probabilities, LABELLED.withheld, torch.zeros(120, 4),
+        GENRES, LABELLED.thresholds, LABELLED.probabilities, LABELLED.lyrics_dropped, torch.zeros(120, 4),
         LABELLED.has_lyrics,
     )  # fmt: skip
     groups, _ = measured(flat, resamples=2, seed=0)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from media.decode import decode_windows
 from media.decoders import DecoderPool
-from media.tokens import LyricsTokenizer
+from media.tokens import LyricsTokenizer, pad_tokens
 from storage.errors import OutputError
 from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.data.library import Library
@@ -27,7 +27,7 @@ from trainer.errors import ManifestError
 from trainer.evaluation.quick import predict
 from trainer.features.cache import Cache
 from trainer.features.extract import Extractor, decoder_pool, report_left_out
-from trainer.features.features import Features, Windows, pad_tokens
+from trainer.features.features import Features, Windows
 from trainer.network.network import Network, Output
 
 
@@ -52,7 +52,8 @@ def test_features_are_what_the_network_gets_when_served(
     windows = iter(Windows(features))
     for track in library.in_split("test"):
         clip = decode_windows((manifest.parent / track.audio).read_bytes(), network.config.audio)
-        ids, mask = pad_tokens([tokenizer.encode(library.lyrics(track))], network.config.max_tokens)
+        rows = [tokenizer.encode(library.lyrics(track))]
+        ids, mask = map(torch.from_numpy, pad_tokens(rows, network.config.max_tokens))
         for waveform in torch.from_numpy(clip.windows):
             with torch.no_grad():
                 expected, _ = network(waveform[None], ids, mask)
@@ -68,7 +69,7 @@ def test_owners_and_masks(manifest: Path, checkpoint: Checkpoint, tmp_path: Path
     tracks = read_library(manifest).in_split("test")
     # Tracks last one, two or three seconds; at most two windows of one second are heard.
     expected = [min(2, 1 + int(track.track_id.removeprefix("track-")) % 3) for track in tracks]
-    assert np.bincount(features.owners).tolist() == expected
+    assert np.bincount(features.track_row).tolist() == expected
     assert features.mask.any(1).tolist() == [track.lyrics is not None for track in tracks]
 
 
@@ -85,7 +86,7 @@ def test_bad_files_are_reported_and_left_out(
     with caplog.at_level(logging.WARNING):
         features = extract_test(copy, checkpoint, tmp_path)
     assert len(features) == 9
-    assert len(features.labels) == len(features.mask) == len(set(features.owners.tolist())) == 9
+    assert len(features.labels) == len(features.mask) == len(set(features.track_row.tolist())) == 9
     for track in (first, second, third):
         assert f"track {track.track_id} is left out" in caplog.text
     report_left_out([features])
@@ -111,13 +112,13 @@ def test_a_second_run_neither_decodes_nor_reads(
 ) -> None:
     calls = count_work(checkpoint, monkeypatch)
     first = extract_test(manifest, checkpoint, tmp_path)
-    assert calls == {"decoded": 12, "heard": 12, "read": 1}
+    assert calls == {"decoded": 12, "frontend": 12, "encoder": 1}
     calls.clear()
     (tmp_path / "again").mkdir()
     (tmp_path / "cache").rename(tmp_path / "again" / "cache")
     second = extract_test(manifest, checkpoint, tmp_path / "again")
     assert not calls
-    for name in ("log_mels", "owners", "lyrics", "mask", "labels"):
+    for name in ("log_mels", "track_row", "lyrics", "mask", "labels"):
         assert np.array_equal(getattr(first, name), getattr(second, name)), name
     assert first.digests == second.digests
 
@@ -134,12 +135,12 @@ def test_what_has_changed_is_computed_anew(
     (copy.parent / second.audio).rename(copy.parent / "renamed.wav")
     copy.write_text(copy.read_text().replace(second.audio, "renamed.wav"))
     extract_test(copy, checkpoint, tmp_path)
-    assert calls == {"decoded": 1, "heard": 1}
+    assert calls == {"decoded": 1, "frontend": 1}
     calls.clear()
     assert second.lyrics is not None
     (copy.parent / second.lyrics).write_text("other words")
     extract_test(copy, checkpoint, tmp_path)
-    assert calls == {"read": 1}
+    assert calls == {"encoder": 1}
 
 
 def test_another_configuration_or_encoder_has_features_of_its_own(
@@ -172,18 +173,18 @@ def count_work(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Count
 
     monkeypatch.setattr(DecoderPool, "decode", decoded)
     network = checkpoint.network
-    hear, read = network.frontend.forward, network.read
+    frontend, encode_lyrics = network.frontend.forward, network.encode_lyrics
 
-    def heard(*arguments: Any) -> Any:
-        calls["heard"] += 1
-        return hear(*arguments)
+    def count_frontend(*arguments: Any) -> Any:
+        calls["frontend"] += 1
+        return frontend(*arguments)
 
-    def was_read(*arguments: Any) -> Any:
-        calls["read"] += 1
-        return read(*arguments)
+    def count_encoder(*arguments: Any) -> Any:
+        calls["encoder"] += 1
+        return encode_lyrics(*arguments)
 
-    monkeypatch.setattr(network.frontend, "forward", heard)
-    monkeypatch.setattr(network, "read", was_read)
+    monkeypatch.setattr(network.frontend, "forward", count_frontend)
+    monkeypatch.setattr(network, "encode_lyrics", count_encoder)
     return calls
 
 

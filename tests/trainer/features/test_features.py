@@ -19,7 +19,7 @@ def test_one_window_of_each_track_another_each_time(
     torch.manual_seed(0)
     for track in range(12):
         own = [
-            torch.from_numpy(mel.astype(np.float32)) for mel in features.log_mels[features.owners == track]
+            torch.from_numpy(mel.astype(np.float32)) for mel in features.log_mels[features.track_row == track]
         ]
         drawn = [examples[track][0] for _ in range(20)]
         assert all(any(torch.equal(mel, one) for one in own) for mel in drawn)

@@ -19,14 +19,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*in eval mode", "ignore:.*LeafS
 
 
 @torch.no_grad()
-def parts_of(network: Network, withheld: Tensor) -> tuple[float, float]:
+def parts_of(network: Network, lyrics_dropped: Tensor) -> tuple[float, float]:
     """L_AL and L_BCE of the batch, where the lyrics of some are hidden from the classifier."""
     log_mel, hidden, mask, labels = GIVEN
     output = network.classify(log_mel, hidden, mask, network.genre_vectors())
-    assert output.heard is not None
-    assert output.read is not None
-    similarity = network.similarity(output.heard, output.read)
-    seen = mask & ~withheld[:, None]
+    assert output.audio_embedding is not None
+    assert output.lyrics_embedding is not None
+    similarity = network.similarity(output.audio_embedding, output.lyrics_embedding)
+    seen = mask & ~lyrics_dropped[:, None]
     logits = network.classify(log_mel, hidden, seen, network.genre_vectors()).logits
     return float(contrastive_loss(similarity, mask.any(1))), float(genre_loss(logits, labels))
 
@@ -74,11 +74,11 @@ def test_the_loss_is_the_weighted_sum(weight: float) -> None:
 
 def test_lyrics_are_withheld_from_the_labels_alone() -> None:
     network = build(TINY.network).train()
-    withheld = torch.ones(8, dtype=torch.bool)
-    expected = parts_of(network, withheld)
+    lyrics_dropped = torch.ones(8, dtype=torch.bool)
+    expected = parts_of(network, lyrics_dropped)
     found = fitted(build(TINY.network).train(), contrastive_weight=0.5, lyrics_dropout=1.0)
     assert found.losses == [pytest.approx(sum(expected) / 2, rel=1e-5)]
-    (contrast, _), (same, genres) = expected, parts_of(network, ~withheld)
+    (contrast, _), (same, genres) = expected, parts_of(network, ~lyrics_dropped)
     assert contrast == pytest.approx(same)
     assert genres != pytest.approx(expected[1], rel=1e-3)
 

@@ -89,15 +89,19 @@ def test_without_lyrics_the_learned_vector_is_read(
 
 
 @torch.no_grad()
-def test_withheld_lyrics_are_missing_lyrics(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_dropped_lyrics_equal_missing_lyrics(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
     waveform, ids, mask = inputs
-    log_mel, hidden, vectors = network.frontend(waveform), network.read(ids, mask), network.genre_vectors()
-    withheld = torch.tensor([True, False, False])
-    output = network.classify(log_mel, hidden, mask, vectors, withheld)
-    expected, _ = network(waveform, ids, mask * ~withheld[:, None])
+    log_mel, hidden, vectors = (
+        network.frontend(waveform),
+        network.encode_lyrics(ids, mask),
+        network.genre_vectors(),
+    )
+    lyrics_dropped = torch.tensor([True, False, False])
+    output = network.classify(log_mel, hidden, mask, vectors, lyrics_dropped)
+    expected, _ = network(waveform, ids, mask * ~lyrics_dropped[:, None])
     torch.testing.assert_close(output.logits, expected)
     with_lyrics = network.classify(log_mel, hidden, mask, vectors)
-    torch.testing.assert_close(output.read, with_lyrics.read)
+    torch.testing.assert_close(output.lyrics_embedding, with_lyrics.lyrics_embedding)
 
 
 @torch.no_grad()
@@ -151,11 +155,11 @@ def test_similarity_is_the_cosine_over_the_temperature(
     network: Network, inputs: tuple[Tensor, Tensor, Tensor]
 ) -> None:
     waveform, ids, mask = inputs
-    log_mel, hidden = network.frontend(waveform), network.read(ids, mask)
+    log_mel, hidden = network.frontend(waveform), network.encode_lyrics(ids, mask)
     output = network.classify(log_mel, hidden, mask, network.genre_vectors())
-    assert output.heard is not None
-    assert output.read is not None
-    found = network.similarity(output.heard, output.read)
+    assert output.audio_embedding is not None
+    assert output.lyrics_embedding is not None
+    found = network.similarity(output.audio_embedding, output.lyrics_embedding)
     audio = network.audio_encoder(log_mel)[0].mean(0)
     lyrics = network.lyrics_tokens.project(hidden)[1, :2].mean(0)
     g_a, g_l = network.project_audio(audio), network.project_lyrics(lyrics)
@@ -215,11 +219,13 @@ def test_every_weight_learns(
     network = build(switched(tiny, **switches)).train()
     waveform, ids, mask = inputs
     output = network.classify(
-        network.frontend(waveform), network.read(ids, mask), mask, network.genre_vectors()
+        network.frontend(waveform), network.encode_lyrics(ids, mask), mask, network.genre_vectors()
     )
     loss = genre_loss(output.logits, torch.eye(3, GENRES))
-    if output.heard is not None and output.read is not None:
-        loss = loss + contrastive_loss(network.similarity(output.heard, output.read), mask.bool().any(1))
+    if output.audio_embedding is not None and output.lyrics_embedding is not None:
+        loss = loss + contrastive_loss(
+            network.similarity(output.audio_embedding, output.lyrics_embedding), mask.bool().any(1)
+        )
     loss.backward()
     still = [
         name for name, weight in network.named_parameters() if weight.requires_grad and weight.grad is None
@@ -235,7 +241,7 @@ def test_without_attention_the_pooled_encoders_are_concatenated(
     _, embedding = network(*inputs)
     waveform, ids, mask = inputs
     audio = network.audio_encoder(network.frontend(waveform))[0]
-    words = network.lyrics_tokens.project(network.read(ids, mask))[0]
+    words = network.lyrics_tokens.project(network.encode_lyrics(ids, mask))[0]
     pooled = torch.cat([audio.mean(0), audio.amax(0), words.mean(0), words.amax(0)])
     torch.testing.assert_close(embedding[0], network.fuse(pooled), atol=1e-5, rtol=1e-5)
 

@@ -21,9 +21,9 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
 
 
 def similarity_of(network: Network, output: Output) -> Tensor:
-    assert output.heard is not None
-    assert output.read is not None
-    return network.similarity(output.heard, output.read)
+    assert output.audio_embedding is not None
+    assert output.lyrics_embedding is not None
+    return network.similarity(output.audio_embedding, output.lyrics_embedding)
 
 
 @torch.no_grad()
@@ -32,7 +32,7 @@ def test_both_attentions_read_what_the_other_encoder_gave(
 ) -> None:
     """SCMA is symmetric: lyrics attend to the encoder's audio tokens, not to those that have read lyrics."""
     waveform, ids, mask = inputs
-    log_mel, hidden = network.frontend(waveform), network.read(ids, mask)
+    log_mel, hidden = network.frontend(waveform), network.encode_lyrics(ids, mask)
     audio = network.audio_encoder(log_mel)[1]
     # The second track has two tokens: the attentions see these alone.
     lyrics = network.lyrics_tokens.project(hidden)[1, :2]
@@ -73,7 +73,7 @@ def test_graph_convolution_is_the_propagated_and_projected_nodes(network: Networ
 def test_padding_learns_nothing(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
     """No gradient reaches what stands under the mask, neither through the labels nor through L_AL."""
     waveform, ids, mask = inputs
-    hidden = network.read(ids, mask).requires_grad_()
+    hidden = network.encode_lyrics(ids, mask).requires_grad_()
     output = network.classify(network.frontend(waveform), hidden, mask, network.genre_vectors())
     loss = contrastive_loss(similarity_of(network, output), mask.bool().any(1))
     (0.3 * loss + 0.7 * genre_loss(output.logits, torch.eye(3, 4))).backward()
@@ -86,7 +86,7 @@ def test_a_track_without_lyrics_pulls_nobody(network: Network, inputs: tuple[Ten
     """L_AL reaches the audio of the tracks that have lyrics, and of no other."""
     waveform, ids, mask = inputs
     log_mel = network.frontend(waveform).requires_grad_()
-    output = network.classify(log_mel, network.read(ids, mask), mask, network.genre_vectors())
+    output = network.classify(log_mel, network.encode_lyrics(ids, mask), mask, network.genre_vectors())
     contrastive_loss(similarity_of(network, output), mask.bool().any(1)).backward()
     assert log_mel.grad is not None
     assert (log_mel.grad.abs().amax((1, 2)) > 0).tolist() == [True, True, False]
@@ -98,7 +98,7 @@ def test_the_temperature_is_learned(network: Network, inputs: tuple[Tensor, Tens
 
     def similarity() -> Tensor:
         output = network.classify(
-            network.frontend(waveform), network.read(ids, mask), mask, network.genre_vectors()
+            network.frontend(waveform), network.encode_lyrics(ids, mask), mask, network.genre_vectors()
         )
         return similarity_of(network, output)
 
