@@ -1,6 +1,5 @@
 """`cogenre-export`: from a checkpoint to a bundle that the worker loads."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from exporter.errors import ExporterError, PrecisionError
+from exporter.errors import PrecisionError
 from schemas.bundle import Precision
-from schemas.errors import BundleError
+from schemas.errors import CogenreError
 from trainer.command import run
-from trainer.errors import TrainerError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -191,21 +189,11 @@ def pull(
 
 
 def _s3() -> Any:
-    """Set up as the worker's: credentials from boto3's own places."""
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
+    from storage.client import BOTO3_DEFAULTS, s3_client
 
-    # S3-compatible servers do not all know the newer checksums.
-    config = Config(
-        request_checksum_calculation="when_required", response_checksum_validation="when_required"
-    )
-    try:
-        return boto3.client("s3", endpoint_url=os.environ.get("COGENRE_S3_ENDPOINT_URL"), config=config)
-    except (ValueError, BotoCoreError) as error:
-        raise BundleError(f"S3 cannot be used: {error} (check COGENRE_S3_ENDPOINT_URL)") from None
+    return s3_client(limits=BOTO3_DEFAULTS)
 
 
 def main() -> None:
     """The console script."""
-    run(app, "cogenre-export", ExporterError, TrainerError, BundleError)
+    run(app, "cogenre-export", CogenreError)

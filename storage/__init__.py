@@ -1,1 +1,1 @@
-"""S3 and the file system: clients, bounded reads, bundles in S3, files that appear complete or not at all."""
+"""S3 and the file system: client and settings, object reads, bundle push and pull, atomic writes, locks."""

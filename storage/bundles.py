@@ -1,19 +1,17 @@
-"""Bundles in S3: `<prefix>/<name>/<version>/<file>`, each version written once.
+"""Bundles in S3: `<prefix>/<name>/<version>/<file>`. Each version is written once.
 
-The manifest goes last: where it lies, the bundle is whole. An object's metadata holds its SHA-256, so that a
-push that was interrupted goes on where it stopped; so does a pull, by the files that it has. Clients are
-boto3's.
+The manifest is uploaded last: where it exists, the bundle is complete. An object's metadata holds its
+SHA-256, so that an interrupted push continues where it stopped. An interrupted pull continues with the files
+that it has already downloaded. Clients are boto3's (`storage.client`).
 """
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from boto3.exceptions import Boto3Error
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from schemas.bundle import (
     MANIFEST_FILE,
@@ -24,65 +22,67 @@ from schemas.bundle import (
     sha256_of,
 )
 from schemas.errors import BundleError
+from storage.atomic import LOCK_FILE, lock_folder
+from storage.client import S3_ERRORS, S3ErrorKind, s3_error_kind
+from storage.errors import OutputError
 
 SCHEME = "s3://"
-LOCK_FILE = ".lock"
 SHA256 = "sha256"
 """The key in an object's metadata."""
 
-GONE = ("404", "NoSuchKey", "NotFound")
-TAKEN = ("412", "PreconditionFailed", "ConditionalRequestConflict")
-
 
 def push(client: Any, folder: Path, url: str) -> str:
-    """Put a bundle under an s3://bucket/prefix, and return the URL to pull it from. Raises BundleError."""
+    """Upload a bundle below s3://bucket/prefix and return the URL to pull it from. Raises BundleError."""
     manifest = read_bundle(folder)
     bucket, prefix = split_url(url)
-    place = "/".join(filter(None, (prefix, manifest.name, manifest.version)))
-    target = f"{SCHEME}{bucket}/{place}"
-    own = artefact_sha256(folder)
-    taken = BundleError(f"{target} is another bundle: a version is written once, so export with a new one")
-    with _explained(target):
-        there = _sha256(client, bucket, f"{place}/{MANIFEST_FILE}")
-        if there == own:
+    key_prefix = "/".join(filter(None, (prefix, manifest.name, manifest.version)))
+    target = f"{SCHEME}{bucket}/{key_prefix}"
+    own_sha256 = artefact_sha256(folder)
+    already_taken = BundleError(
+        f"{target} holds another bundle, and a version is written once: export with a new version"
+    )
+    with _bundle_errors(target):
+        stored_sha256 = _stored_sha256(client, bucket, f"{key_prefix}/{MANIFEST_FILE}")
+        if stored_sha256 == own_sha256:
             return target
-        if there is not None:
-            raise taken
+        if stored_sha256 is not None:
+            raise already_taken
         for name, sha256 in manifest.files.items():
-            key = f"{place}/{name}"
-            if _sha256(client, bucket, key) != sha256:
+            key = f"{key_prefix}/{name}"
+            if _stored_sha256(client, bucket, key) != sha256:
                 client.upload_file(str(folder / name), bucket, key, ExtraArgs={"Metadata": {SHA256: sha256}})
         try:
             client.put_object(
                 Bucket=bucket,
-                Key=f"{place}/{MANIFEST_FILE}",
+                Key=f"{key_prefix}/{MANIFEST_FILE}",
                 Body=(folder / MANIFEST_FILE).read_bytes(),
-                Metadata={SHA256: own},
+                Metadata={SHA256: own_sha256},
                 IfNoneMatch="*",
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] in TAKEN:
-                raise taken from error
+            if s3_error_kind(error) is S3ErrorKind.PRECONDITION_FAILED:
+                raise already_taken from error
             raise
     return target
 
 
 def pull(client: Any, url: str, folder: Path) -> BundleManifest:
-    """Get a bundle from where `push` put it, whole and checked or not at all. Raises BundleError.
+    """Download a bundle that `push` uploaded and check every file's SHA-256. Raises BundleError.
 
-    Until it is whole it lies beside `folder`, in `.<name>.partial`. Of several at once, one pulls.
+    Until it is complete and checked, it lies beside `folder`, in `.<name>.partial`. Of several concurrent
+    pulls, one downloads; the others wait for it and then raise, since `folder` exists.
     """
-    bucket, place = split_url(url)
+    bucket, key_prefix = split_url(url)
     partial = folder.with_name(f".{folder.name}.partial")
-    with _explained(url), _alone(folder, partial):
-        client.download_file(bucket, f"{place}/{MANIFEST_FILE}", str(partial / MANIFEST_FILE))
+    with _bundle_errors(url), _locked_partial(folder, partial):
+        client.download_file(bucket, f"{key_prefix}/{MANIFEST_FILE}", str(partial / MANIFEST_FILE))
         files = read_manifest(partial).files
         for path in partial.iterdir():
             if path.name not in (MANIFEST_FILE, LOCK_FILE) and files.get(path.name) != sha256_of(path):
                 path.unlink()
         for name in files:
             if not (partial / name).exists():
-                client.download_file(bucket, f"{place}/{name}", str(partial / name))
+                client.download_file(bucket, f"{key_prefix}/{name}", str(partial / name))
         manifest = read_bundle(partial)
         partial.rename(folder)
         (folder / LOCK_FILE).unlink()
@@ -90,45 +90,48 @@ def pull(client: Any, url: str, folder: Path) -> BundleManifest:
 
 
 @contextmanager
-def _alone(folder: Path, partial: Path) -> Iterator[None]:
-    """The only one to fill `partial`, if need be after a wait. Raises BundleError where `folder` exists."""
-    taken = BundleError(f"{folder} exists: choose another folder, or remove it first")
+def _locked_partial(folder: Path, partial: Path) -> Iterator[None]:
+    """Create `partial` and hold its lock. Raises BundleError where `folder` exists, also after the wait."""
+    exists = BundleError(f"{folder} exists: choose another folder, or remove it first")
     if folder.exists():
-        raise taken
+        raise exists
     partial.mkdir(parents=True, exist_ok=True)
-    # A file: NFS tells no other machine of a folder's lock.
-    with (partial / LOCK_FILE).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # The one before may have given it its name, or failed and left it.
-        if folder.exists():
-            shutil.rmtree(partial, ignore_errors=True)
-            raise taken
-        yield
+    try:
+        with lock_folder(partial):
+            # The process that held the lock may have created `folder`, or may have failed.
+            if folder.exists():
+                shutil.rmtree(partial, ignore_errors=True)
+                raise exists
+            yield
+    except OutputError as error:
+        # The process that held the lock has renamed `partial` to `folder`.
+        raise (exists if folder.exists() else BundleError(str(error))) from error
 
 
 def split_url(url: str) -> tuple[str, str]:
-    """Bucket and key prefix, without slashes around it. Raises BundleError."""
+    """Return bucket and key prefix, without slashes around the prefix. Raises BundleError."""
     bucket, _, prefix = url.removeprefix(SCHEME).partition("/")
     prefix = prefix.strip("/")
     if not url.startswith(SCHEME) or not bucket or {"", "..", "."} & set(prefix.split("/")) - {prefix}:
-        raise BundleError(f"{url} is no place for a bundle: write s3://bucket/prefix")
+        raise BundleError(f"{url} is not the URL of a bundle in S3: write s3://bucket/prefix")
     return bucket, prefix
 
 
-def _sha256(client: Any, bucket: str, key: str) -> str | None:
-    """Of an object, by its metadata: empty where it has none, none where there is no object."""
+def _stored_sha256(client: Any, bucket: str, key: str) -> str | None:
+    """The SHA-256 in an object's metadata; empty without that metadata, None if there is no such object."""
     try:
         metadata: dict[str, str] = client.head_object(Bucket=bucket, Key=key)["Metadata"]
     except ClientError as error:
-        if error.response["Error"]["Code"] in GONE:
+        if s3_error_kind(error) is S3ErrorKind.MISSING:
             return None
         raise
     return metadata.get(SHA256, "")
 
 
 @contextmanager
-def _explained(url: str) -> Iterator[None]:
+def _bundle_errors(url: str) -> Iterator[None]:
+    """Raise errors of S3 and of the disk as BundleError."""
     try:
         yield
-    except (BotoCoreError, ClientError, Boto3Error, OSError) as error:
+    except (*S3_ERRORS, OSError) as error:
         raise BundleError(f"cannot copy the bundle {url}: {str(error).splitlines()[0]}") from error

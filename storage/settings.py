@@ -1,4 +1,4 @@
-"""Settings of S3: where it is, which buckets may be read."""
+"""Settings of S3: its endpoint and the buckets that may be read."""
 
 from typing import Annotated
 
@@ -9,18 +9,24 @@ from schemas.settings import Settings
 
 
 class S3Settings(Settings):
-    """Which S3. Credentials come from boto3's own places, such as `AWS_ACCESS_KEY_ID`."""
+    """The S3 endpoint. boto3 finds the credentials, for example in `AWS_ACCESS_KEY_ID`."""
 
-    s3_endpoint_url: str | None = Field(default=None, description="Of an S3-compatible server; unset = AWS.")
+    s3_endpoint_url: str | None = Field(
+        default=None,
+        description="URL of an S3-compatible server. Unset = AWS, or boto3's `AWS_ENDPOINT_URL_S3`.",
+    )
 
 
 class StorageSettings(S3Settings):
-    """Where audio and lyrics are."""
+    """Where audio and lyrics are read from, and how large an audio file may be."""
 
     buckets: Annotated[tuple[str, ...], NoDecode] = Field(
-        min_length=1, description="Buckets that may be read, comma-separated. Jobs that name others fail."
+        min_length=1,
+        description="Buckets that may be read, comma-separated. Jobs that name other buckets fail.",
     )
-    max_audio_bytes: int = Field(default=256 * 2**20, gt=0, description="Larger audio files fail.")
+    max_audio_bytes: int = Field(
+        default=256 * 2**20, gt=0, description="Maximum size of an audio file in bytes. Larger files fail."
+    )
 
     @field_validator("buckets", mode="before")
     @classmethod

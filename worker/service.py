@@ -144,7 +144,9 @@ def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller
         except DecoderUnavailable as error:
             raise ConfigError(f"no decode process can be started: {error}") from error
         stack.callback(decoders.close)
-        store = ObjectStore(settings, connections=settings.concurrency, patience=settings.transient_seconds)
+        store = ObjectStore(
+            settings, connections=settings.concurrency, retry_seconds=settings.transient_seconds
+        )
         store.check()
         models = ServedModels()
         stack.callback(models.close)

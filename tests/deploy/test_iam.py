@@ -141,7 +141,7 @@ def as_worker(
 ) -> None:
     """All that a worker, and `cogenre enqueue`, do in S3."""
     account.become_worker(document, monkeypatch)
-    store = ObjectStore(StorageSettings.load(), connections=1, patience=0)
+    store = ObjectStore(StorageSettings.load(), connections=1, retry_seconds=0)
     store.check()
     for version in (None, account.version):
         opened = store.open(ObjectRef(bucket="audio", key=KEY, version_id=version), 100)

@@ -102,17 +102,17 @@ def test_wrong_usage_is_one_line(
     assert line.endswith("--help`)")
 
 
-def test_servers_that_lack_the_newer_checksums_are_served(
+def test_push_and_pull_do_not_require_the_newer_checksums_of_a_server(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked: list[Any] = []
+    configs: list[Any] = []
 
     def client(*_: str, config: Any, **__: object) -> None:
-        asked.append(config)
+        configs.append(config)
         raise BotoCoreError
 
-    monkeypatch.setattr("boto3.client", client)
+    monkeypatch.setattr("boto3.session.Session.client", client)
     assert run(monkeypatch, "pull", "s3://bucket/models/tiny/1", tmp_path / "out") == 2
-    (config,) = asked
+    (config,) = configs
     assert config.request_checksum_calculation == "when_required"
     assert config.response_checksum_validation == "when_required"

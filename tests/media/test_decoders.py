@@ -348,7 +348,7 @@ pool.decode(Disturbed(lambda: (print("busy", flush=True), time.sleep(60))), AUDI
 def test_an_object_is_read_in_part(
     pools: Pools, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = ObjectStore(StorageSettings.load(), connections=2, patience=0.1)
+    store = ObjectStore(StorageSettings.load(), connections=2, retry_seconds=0.1)
     asked: list[str] = []
     get = store._client.get_object
     monkeypatch.setattr(store._client, "get_object", lambda **of: asked.append(of["Range"]) or get(**of))  # type: ignore[func-returns-value]

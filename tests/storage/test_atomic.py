@@ -1,12 +1,15 @@
-"""A folder appears complete or not at all."""
+"""Atomic folders, and locks of folders."""
 
 import errno
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from storage.atomic import new_folder
+from storage.atomic import lock_folder, new_folder
 from storage.errors import OutputError
 
 
@@ -46,8 +49,43 @@ def test_below_a_file(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_no_stack_trace(tmp_path: Path) -> None:
     with (
-        pytest.raises(OutputError, match=r"cannot write .*out \(No space left on device\): make room"),
+        pytest.raises(OutputError, match=r"cannot write .*out \(No space left on device\): free some space"),
         new_folder(tmp_path / "out"),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_locked_by_one_at_a_time(tmp_path: Path) -> None:
+    with lock_folder(tmp_path), ThreadPoolExecutor() as pool:
+
+        def lock_again() -> None:
+            with lock_folder(tmp_path, timeout_seconds=0.2):
+                pass
+
+        with pytest.raises(TimeoutError, match=r"was locked by another process for 0\.2 s"):
+            pool.submit(lock_again).result(60)
+    with lock_folder(tmp_path, timeout_seconds=0.2):
+        pass
+
+
+def test_the_lock_of_a_killed_process_is_released(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, pathlib, storage.atomic as atomic\n"
+        "with atomic.lock_folder(pathlib.Path(sys.argv[1])): print('locked', flush=True); time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"locked\n"
+        with pytest.raises(TimeoutError), lock_folder(tmp_path, timeout_seconds=0):
+            pass
+        process.kill()
+        process.wait()
+    with lock_folder(tmp_path, timeout_seconds=5):
+        pass
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"cannot lock .*file"), lock_folder(tmp_path / "file"):
+        pass

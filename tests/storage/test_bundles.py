@@ -136,7 +136,7 @@ def test_a_version_is_written_once(s3: Any, prefix: str, copy: Path) -> None:
     manifest["thresholds"][0] = 0.123
     (copy / "bundle.json").write_text(json.dumps(manifest))
     recorder = Recorder(s3)
-    with pytest.raises(BundleError, match="export with a new one"):
+    with pytest.raises(BundleError, match="export with a new version"):
         push(recorder, copy, prefix)
     assert not recorder.uploads
     bucket, place = split_url(url)
@@ -153,7 +153,7 @@ def test_of_two_at_once_one_wins(s3: Any, prefix: str, copy: Path) -> None:
     manifest = json.loads((copy / "bundle.json").read_text())
     manifest["thresholds"][0] = 0.123
     (copy / "bundle.json").write_text(json.dumps(manifest))
-    with pytest.raises(BundleError, match="export with a new one"):
+    with pytest.raises(BundleError, match="export with a new version"):
         push(Late(s3), copy, prefix)
 
 

@@ -21,7 +21,7 @@ from worker.local.stack import LocalStack
 
 @pytest.fixture
 def store(s3: Any) -> ObjectStore:
-    return ObjectStore(StorageSettings.load(), connections=2, patience=0.1)
+    return ObjectStore(StorageSettings.load(), connections=2, retry_seconds=0.1)
 
 
 def put(s3: Any, bucket: str, key: str, content: bytes) -> ObjectRef:
@@ -113,7 +113,7 @@ def test_only_what_may_pass_is_tried_again_at_once(
     ref = put(s3, bucket, "refused", b"x")
     with FaultyS3(stack.s3_port).serving() as faulty:
         monkeypatch.setenv("COGENRE_S3_ENDPOINT_URL", faulty.url)
-        store = ObjectStore(StorageSettings.load(), connections=1, patience=2)
+        store = ObjectStore(StorageSettings.load(), connections=1, retry_seconds=2)
         faulty.status = status
         faulty.down.set()
         with pytest.raises(error):
@@ -127,11 +127,11 @@ def test_a_read_ends_at_its_deadline_however_slowly_the_bytes_arrive(
     ref = put(s3, bucket, "slow", bytes(10_000))
     with FaultyS3(stack.s3_port).serving() as faulty:
         monkeypatch.setenv("COGENRE_S3_ENDPOINT_URL", faulty.url)
-        store = ObjectStore(StorageSettings.load(), connections=1, patience=2)
+        store = ObjectStore(StorageSettings.load(), connections=1, retry_seconds=2)
         opened = store.open(ref, 10_000)
         faulty.trickle.set()
         for deadline in (time.monotonic() + 0.3, time.monotonic() - 1):
-            with pytest.raises(ReadDeadlinePassed, match="slow was not read in the time"):
+            with pytest.raises(ReadDeadlinePassed, match="slow was not read before the deadline"):
                 store.source(opened, deadline).read_at(0, 9_000)
 
 
@@ -151,7 +151,7 @@ def test_a_read_that_breaks_off_goes_on_where_it_stopped(
         return whole_get(**request)
 
     monkeypatch.setattr(client, "get_object", cut_once)
-    patient = ObjectStore(StorageSettings.load(), connections=1, patience=10)
+    patient = ObjectStore(StorageSettings.load(), connections=1, retry_seconds=10)
     patient._client = client
     assert patient.read(opened) == content
     assert asked == ["bytes=0-25599", "bytes=1000-25599"]
@@ -159,6 +159,6 @@ def test_a_read_that_breaks_off_goes_on_where_it_stopped(
 
 def test_a_server_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch, s3: Any) -> None:
     monkeypatch.setenv("COGENRE_S3_ENDPOINT_URL", "http://127.0.0.1:9")
-    store = ObjectStore(StorageSettings.load(), connections=1, patience=0.1)
+    store = ObjectStore(StorageSettings.load(), connections=1, retry_seconds=0.1)
     with pytest.raises(StorageUnavailable):
         store.open(ObjectRef(bucket="cogenre-local", key="k"), 10)

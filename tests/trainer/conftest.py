@@ -104,6 +104,7 @@ def checkpoint(checkpoint_folder: Path) -> Checkpoint:
 
 @pytest.fixture
 def stored_in_s3(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """s3:// URLs are of the local server."""
+    """s3:// URLs refer to the local server, which boto3's own variable names."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", environment["COGENRE_S3_ENDPOINT_URL"])
+    monkeypatch.delenv("COGENRE_S3_ENDPOINT_URL")
     client.cache_clear()

@@ -76,7 +76,7 @@ def test_missing_settings_are_named(cogenre: Any, bare: None, command: list[str]
         ("COGENRE_PROVIDER", "quantum", "COGENRE_PROVIDER"),
         ("COGENRE_PRECISION", "fp16", "has no fp16 graph"),
         ("COGENRE_BUCKETS", "", "COGENRE_BUCKETS"),
-        ("COGENRE_BUCKETS", "no-such-bucket", "there is no bucket no-such-bucket"),
+        ("COGENRE_BUCKETS", "no-such-bucket", "bucket no-such-bucket does not exist"),
         ("COGENRE_WINDOWS", "99", "COGENRE_BATCH_ROWS to 99"),
         ("COGENRE_BATCH_TOKENS", "8", "COGENRE_BATCH_TOKENS to"),
         ("COGENRE_CONCURRENCY", "0", "COGENRE_CONCURRENCY"),

@@ -33,7 +33,7 @@ from pydantic import ValidationError
 
 from media.cpus import available_cpus
 from schemas.errors import ConfigError
-from storage.atomic import alone, make_folder, write_text
+from storage.atomic import lock_folder, make_folder, write_text
 from storage.errors import OutputError
 from trainer.ablation.rows import Result, Run, planned
 from trainer.ablation.tables import as_json, as_markdown
@@ -166,7 +166,7 @@ class _Bench:
 
     def prepared(self) -> Prepared:
         network = self.config.network
-        with alone(self.scratch):
+        with lock_folder(self.scratch):
             return prepare(
                 self.library, self._lyrics_model(), network, Cache(self.cache), self.scratch / "features"
             )

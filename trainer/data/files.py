@@ -12,13 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import boto3
-from boto3.exceptions import Boto3Error
-from boto3.s3.transfer import S3TransferRetriesExceededError, TransferConfig  # type: ignore[attr-defined]
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from boto3.s3.transfer import TransferConfig
 
 from media.cpus import available_cpus
+from storage.client import BOTO3_DEFAULTS, S3_ERRORS, S3ErrorKind, s3_client, s3_error_kind
 from trainer.data.digest import content_digest
 from trainer.errors import StorageError, UnreadableFile
 
@@ -27,8 +24,8 @@ WHOLE = TransferConfig(use_threads=False, multipart_threshold=1 << 40)
 """One request an object: tracks are what is read side by side."""
 
 ABSENT_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP}
-ABSENT_OBJECT = {403, 404}
-"""403 is what S3 says of an object that is not there to whoever may not list its bucket."""
+UNREADABLE_OBJECT = {S3ErrorKind.MISSING, S3ErrorKind.FORBIDDEN, S3ErrorKind.INVALID_REQUEST}
+"""FORBIDDEN: without s3:ListBucket, S3 answers 403 for an object that does not exist."""
 
 
 def is_url(name: str) -> bool:
@@ -72,17 +69,17 @@ def _parts(url: str) -> tuple[str, str]:
 def _explained(url: str) -> Iterator[None]:
     try:
         yield
-    except (ParamValidationError, ValueError) as error:
+    except S3_ERRORS as error:
+        unreadable = s3_error_kind(error) in UNREADABLE_OBJECT
+        raise (UnreadableFile if unreadable else StorageError)(f"cannot read {url}: {error}") from error
+    except ValueError as error:
         raise UnreadableFile(f"cannot read {url}: {error}") from error
-    except ClientError as error:
-        absent = error.response["ResponseMetadata"]["HTTPStatusCode"] in ABSENT_OBJECT
-        raise (UnreadableFile if absent else StorageError)(f"cannot read {url}: {error}") from error
-    except (BotoCoreError, Boto3Error, S3TransferRetriesExceededError) as error:
-        raise StorageError(f"cannot read {url}: {error}") from error
 
 
 @cache
 def client() -> Any:
-    """Set up as AWS's own tools are: AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and so on."""
-    config = Config(max_pool_connections=available_cpus())  # a thread each
-    return boto3.session.Session().client("s3", config=config)
+    """Return the client that all reading threads share, one for each CPU. Raises ConfigError.
+
+    The endpoint is COGENRE_S3_ENDPOINT_URL; where that is unset, boto3's own: AWS_ENDPOINT_URL_S3, or AWS.
+    """
+    return s3_client(connections=available_cpus(), limits=BOTO3_DEFAULTS, validate_responses=True)

@@ -32,7 +32,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from storage.atomic import alone, make_folder, new_file, new_folder, refuse_existing, write_text
+from storage.atomic import lock_folder, make_folder, new_file, new_folder, refuse_existing, write_text
 from storage.errors import OutputError
 from trainer.checkpoint import DataSet, Description, save_checkpoint
 from trainer.config import FitConfig, TrainingConfig
@@ -201,7 +201,7 @@ def fit(
     _begin(unfinished, library, config)
     kept = Cache(cache or unfinished / "cache")
     # Of the processes that train together the first to come prepares, and the others find what it has made.
-    with alone(unfinished):
+    with lock_folder(unfinished):
         lyrics_model = lyrics_model_of(library, config, unfinished / "lyrics")
         prepared = prepare(library, lyrics_model, config.network, kept, unfinished / "features")
     report_left_out(

@@ -12,7 +12,6 @@ folder's name.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -29,15 +28,11 @@ from pathlib import Path
 
 from schemas.bundle import INPUTS, BundleManifest, Precision
 from schemas.errors import ConfigError
+from storage.atomic import lock_folder
+from storage.errors import OutputError
 from worker.models.gpu import GpuStack
 
 log = logging.getLogger(__name__)
-
-LOCK_FILE = ".lock"
-"""One a cache: sessions that are created beside each other crash (onnxruntime #20089)."""
-
-LOCK_SECONDS = 0.2
-"""Between looks at a lock that another process holds."""
 
 TIMING_FOLDER = "timing"
 """TensorRT's measurements of single kernels. They make the next build shorter."""
@@ -180,7 +175,8 @@ def engine_of(
     deadline = time.monotonic() + seconds
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache / LOCK_FILE, deadline, seconds):
+        # One lock for all engines: creating two sessions at the same time crashes (onnxruntime #20089).
+        with _locked(cache, deadline, seconds):
             if folder.is_dir():  # while we waited
                 return Engine(folder, built=False)
             log.info("building a TensorRT engine in %s, which takes minutes", cache)
@@ -241,21 +237,18 @@ def _build(
 
 
 @contextlib.contextmanager
-def _locked(file: Path, deadline: float, seconds: float) -> Iterator[None]:
-    """Holds a lock that the system lets go when its process ends. Raises ConfigError at the deadline."""
-    with file.open("a") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise ConfigError(
-                        f"another process was building a TensorRT engine in {file.parent} for {seconds:g} s: "
-                        "wait for it, or give it more time with COGENRE_ENGINE_SECONDS"
-                    ) from None
-                time.sleep(LOCK_SECONDS)
-            else:
-                break
+def _locked(cache: Path, deadline: float, seconds: float) -> Iterator[None]:
+    """Hold the cache's lock. Raises ConfigError at the deadline, and where the cache cannot be locked."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock_folder(cache, max(0.0, deadline - time.monotonic())))
+        except TimeoutError:
+            raise ConfigError(
+                f"another process was building a TensorRT engine in {cache} for {seconds:g} s: wait for "
+                "it, or allow more time with COGENRE_ENGINE_SECONDS"
+            ) from None
+        except OutputError as error:
+            raise ConfigError(f"{error} (COGENRE_ENGINE_CACHE)") from error
         yield
 
 

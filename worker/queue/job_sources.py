@@ -12,12 +12,11 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import unquote_plus
 
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from pydantic import ValidationError
 
 from schemas.errors import ConfigError
 from schemas.jobs import ObjectRef, TrackJob
-from storage.objects import refuses
+from storage.client import S3_ERRORS, s3_error_kind
 from worker.errors import BucketUnlisted
 
 DEFAULT_PATTERN = r"(?P<track_id>[^/]+)\.(?:wav|flac|mp3|ogg|oga|opus|aac|m4a|mp4)$"
@@ -126,11 +125,8 @@ def _list_pages(bucket: str, pages: Iterable[Any]) -> Iterator[Any]:
     """Yield the pages of a listing. Raises BucketUnlisted or ConfigError, as `jobs_from_prefix` does."""
     try:
         yield from pages
-    except (BotoCoreError, ClientError) as error:
-        permanent = isinstance(error, ParamValidationError) or (
-            isinstance(error, ClientError) and refuses(error)
-        )
-        kind = BucketUnlisted if permanent else ConfigError
+    except S3_ERRORS as error:
+        kind = BucketUnlisted if s3_error_kind(error).is_final else ConfigError
         raise kind(f"the bucket {bucket} cannot be listed: {' '.join(str(error).split())}") from None
 
 

@@ -12,11 +12,11 @@ from onnxruntime import get_available_providers as available
 
 from schemas.bundle import read_manifest
 from schemas.errors import ConfigError
+from storage.atomic import LOCK_FILE
 from tests.conftest import DEMO_BUNDLE
 from worker.models.gpu import GpuStack
 from worker.models.tensorrt import (
     CONTEXT_FILE,
-    LOCK_FILE,
     EnginePlan,
     engine_of,
     plan_of,
@@ -198,7 +198,7 @@ def test_an_engine_that_another_has_built_meanwhile_is_taken(
             (tmp_path / PLAN.key).mkdir()
             fcntl.flock(held, fcntl.LOCK_UN)
 
-        monkeypatch.setattr("worker.models.tensorrt.time.sleep", the_other_ends)
+        monkeypatch.setattr("time.sleep", the_other_ends)
         assert not engine_of(PLAN, GRAPH, tmp_path, 60, script("raise SystemExit('built again')")).built
 
 
