@@ -1,4 +1,6 @@
-"""Presets, settings, and one line for each that is wrong."""
+"""Presets, and the one-line errors of wrong settings."""
+
+import re
 
 import pytest
 from pydantic import BaseModel
@@ -21,13 +23,13 @@ def test_the_paper_preset_holds_what_the_paper_states() -> None:
 
 
 @pytest.mark.parametrize("part", [NetworkConfig, FitConfig, LittleBert])
-def test_every_choice_says_whether_it_is_stated_or_chosen(part: type[BaseModel]) -> None:
+def test_descriptions_give_the_meaning_and_whether_it_is_stated_or_chosen(part: type[BaseModel]) -> None:
     for name, field in part.model_fields.items():
         assert field.description is not None, name
-        assert field.description.startswith(("Stated", "Chosen")), name
+        assert re.match(r".+[.] (Stated|Chosen)[.:]", field.description), name
 
 
-def test_settings_go_on_top() -> None:
+def test_overrides_replace_values_of_the_preset() -> None:
     config = preset("small", ["fit.epochs=3", "network.lyrics_model=models/bert", "network.width=64"])
     assert config.fit.epochs == 3
     assert config.network.lyrics_model == "models/bert"
@@ -52,19 +54,19 @@ def test_settings_go_on_top() -> None:
         ("fit.seed=4294967296", "fit.seed: Input should be less than 4294967296"),
     ],
 )
-def test_wrong_settings(override: str, complaint: str) -> None:
+def test_wrong_settings_raise_one_line(override: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint) as raised:
         preset("small", [override])
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(("n_fft", "hop"), [(2000, 500), (2048, 16), (1, 1)])
-def test_a_spectrum_that_cannot_be_had(n_fft: int, hop: int) -> None:
+def test_sizes_that_the_frontend_does_not_support(n_fft: int, hop: int) -> None:
     overrides = [f"network.n_fft={n_fft}", f"network.hop={hop}"]
     with pytest.raises(
         ConfigError, match="n_fft and hop must be powers of two, hop at least √n_fft"
     ) as raised:
         preset("small", overrides)
     assert "\n" not in str(raised.value)
-    # It has a frontend of its own.
+    # A pre-trained audio model has its own frontend.
     assert preset("small", [*overrides, "network.audio_model=some/ast"])
