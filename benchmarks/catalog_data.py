@@ -42,7 +42,7 @@ def manifest(version: str) -> BundleManifest:
     """Of a model that knows the genres of the label sets."""
     genres, sets, counts = label_sets()
     joint = (sets * counts[:, None]).T @ sets
-    # As in the method: belief is half a conditional probability, half how alike the names are.
+    # As in the method: the mean of a conditional probability and the similarity of the names.
     names = np.random.default_rng(0).normal(size=(len(genres), NAME_WIDTH))
     names /= np.linalg.norm(names, axis=1, keepdims=True)
     correlations = (joint / joint.diagonal()[:, None] + names @ names.T) / 2
@@ -170,7 +170,8 @@ def load(engine: Engine, tracks: int, seed: int = 0) -> None:
             best = chunk.scores[judged].argmax(axis=1)
             right = random.random(len(judged)) < chunk.scores[judged, best]
             cursor.executemany(
-                "insert into feedback (track_id, genre_id, given_by, is_right) values (%s, %s, 'editor', %s)",
+                "insert into feedback (track_id, genre_id, given_by, is_correct) "
+                "values (%s, %s, 'editor', %s)",
                 [
                     (chunk.ids[at].decode(), int(genre_ids[genre]), bool(verdict))
                     for at, genre, verdict in zip(judged, best, right, strict=True)

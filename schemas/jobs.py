@@ -1,8 +1,8 @@
-"""The job: what a platform enqueues for every newly ingested track.
+"""The job: the message that a platform enqueues for every newly ingested track.
 
-A job travels as the keyword arguments of the Celery task `TASK_NAME` (JSON, message protocol 2).
-The published JSON Schema, `schemas/track_job.schema.json`, is generated from `TrackJob` by
-`python -m schemas.jobs`; producers in other languages need nothing else.
+The fields of a job are the keyword arguments of the Celery task `TASK_NAME` (JSON, message protocol 2).
+`python -m schemas.jobs` generates the published JSON Schema, `schemas/track_job.schema.json`, which is all
+that producers in other languages need.
 """
 
 import json
@@ -13,15 +13,15 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 TASK_NAME = "cogenre.classify_track"
 QUEUE_TRACKS = "tracks"
-"""New tracks. Always served first."""
+"""Queue of new tracks, always served first."""
 QUEUE_BACKFILL = "backfill"
-"""Old tracks that a newer model labels again. Served when no new track waits."""
+"""Queue of tracks that a newer model classifies again, served only while `QUEUE_TRACKS` is empty."""
 
 SCHEMA_FILE = Path(__file__).with_name("track_job.schema.json")
 
 
 def _storable(text: str) -> str:
-    """Postgres text holds neither NUL nor lone surrogates; JSON strings may carry both."""
+    """Reject NUL characters and lone surrogates, which JSON strings may hold and PostgreSQL may not."""
     if "\x00" in text:
         raise ValueError("must not contain NUL characters")
     try:
@@ -40,31 +40,31 @@ class _Message(BaseModel):
 
 
 class ObjectRef(_Message):
-    """An object in S3. Never a URL: the worker reads from the buckets it was allowed, nothing else."""
+    """An object in S3. Not a URL: a worker reads only from the buckets that its settings allow."""
 
     bucket: Annotated[str, Field(min_length=3, max_length=63), Storable]
     key: Name
-    version_id: Annotated[Name | None, Field(description="Pins one version; null = the latest.")] = None
+    version_id: Annotated[Name | None, Field(description="Version of the object; null = the latest.")] = None
 
 
 class InlineLyrics(_Message):
-    """Lyrics carried by the message itself. Empty text means that there are none."""
+    """Lyrics inside the message. An empty text means that the track has no lyrics."""
 
     text: Annotated[str, Field(max_length=100_000), Storable]
 
 
 class TrackJob(_Message):
-    """Version 1 of the message: classify one track."""
+    """The message, version 1: classify one track."""
 
-    schema_version: Literal[1] = Field(description="Version of this contract.")
+    schema_version: Literal[1] = Field(description="Version of this schema.")
     track_id: Annotated[
         str,
-        Field(min_length=1, max_length=255, description="The platform's own id, unique for a track."),
+        Field(min_length=1, max_length=255, description="The platform's id of the track, unique."),
         Storable,
     ]
     audio: ObjectRef = Field(description="The encoded audio: WAV, FLAC, MP3, Ogg or MP4.")
     lyrics: ObjectRef | InlineLyrics | None = Field(
-        default=None, description="Where the lyrics are, or the lyrics themselves; null = none known."
+        default=None, description="The lyrics, or the object that holds them; null = no lyrics."
     )
     language: Annotated[
         Annotated[str, Field(max_length=35), Storable] | None,
@@ -74,12 +74,14 @@ class TrackJob(_Message):
     artist: Name | None = None
     album: Name | None = None
     isrc: Annotated[Name | None, Field(description="International Standard Recording Code.")] = None
-    enqueued_at: AwareDatetime = Field(description="When the producer enqueued it; RFC 3339 with an offset.")
-    force: bool = Field(default=False, description="Classify again even if this input was seen before.")
+    enqueued_at: AwareDatetime = Field(
+        description="When the producer enqueued the job; RFC 3339 with an offset."
+    )
+    force: bool = Field(default=False, description="Classify again even if this input was classified before.")
 
 
 def json_schema() -> str:
-    """The published JSON Schema of `TrackJob`, as it stands in `SCHEMA_FILE`."""
+    """Return the JSON Schema of `TrackJob`, as published in `SCHEMA_FILE`."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **TrackJob.model_json_schema()}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 

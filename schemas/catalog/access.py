@@ -1,15 +1,15 @@
-"""Who may do what: two groups without a login, which operators grant to the logins of people and workers.
+"""Database privileges: two group roles, which operators grant to the logins of people and workers.
 
 | group | may | may not |
 |---|---|---|
-| `cogenre_analyst` | read schema `analytics`, and the catalog's revision | see the tables, write |
-| `cogenre_writer` | read all; add and change rows; delete labels | change the schema, delete tracks |
+| `cogenre_analyst` | read schema `analytics` and the catalog's revision | read the tables, write |
+| `cogenre_writer` | read all, insert and update rows, delete labels | change the schema, delete tracks |
 
 The login that runs `cogenre catalog migrate` owns everything.
 
-Analysts' limits keep accidents short: whoever means to can lift them for a session of their own. Any login
-may do some harm, such as hold the advisory lock that a refresh wants. Writers are trusted with what workers
-and operators do: register, promote and retire models, replace labels.
+The limits of analysts stop accidents, not attacks: a login can lift them for its own session, and any login
+can hold the advisory lock that a refresh needs. Writers may do what workers and operators do: register,
+promote and retire models, and replace labels.
 """
 
 from typing import Literal
@@ -29,10 +29,10 @@ ANALYST_SETTINGS = {
     "default_transaction_read_only": "on",
     "search_path": "analytics, public",
 }
-"""Of an analyst's login: settings of a group are not handed on to its members. An old snapshot keeps vacuum
-from doing its work, hence the limits."""
+"""Settings of each analyst's login, because the members of a group do not inherit its settings. The timeouts
+are there because an old snapshot keeps vacuum from removing dead rows."""
 
-# Roles belong to the whole cluster: another database's migration may create one at the same moment.
+# Roles belong to the whole cluster: the migration of another database may create one at the same time.
 CREATE = """
 do $$ begin
     if not exists (select from pg_roles where rolname = '{role}') then create role {role} nologin; end if;
@@ -54,15 +54,16 @@ grant delete on public.{TrackGenre.__tablename__} to cogenre_writer;
 
 
 def grant_groups(connection: Connection) -> tuple[str, ...]:
-    """Create the groups and give them their rights. Returns what an operator has to do instead."""
+    """Create the groups and grant their privileges. Returns a note with the remedy if the login may not."""
     for role in ROLES.values():
         try:
             with connection.begin():
                 connection.exec_driver_sql(CREATE.format(role=role))
         except ProgrammingError:
             return (
-                f"no right to create the role {role}: have an administrator run `create role {role} nologin` "
-                "for each of " + ", ".join(ROLES.values()) + ", then migrate again",
+                f"this login may not create the role {role}: have an administrator run "
+                f"`create role {role} nologin` "
+                "for each of " + ", ".join(ROLES.values()) + ", then run `cogenre catalog migrate` again",
             )
     with connection.begin():
         connection.exec_driver_sql(GRANTS)
@@ -70,7 +71,7 @@ def grant_groups(connection: Connection) -> tuple[str, ...]:
 
 
 def grant(connection: Connection, group: Group, login: str) -> None:
-    """Make a login a member of a group, an analyst's with the analysts' limits."""
+    """Make `login` a member of a group. An analyst's login also gets `ANALYST_SETTINGS`."""
     quote = connection.dialect.identifier_preparer.quote
     with connection.begin():
         connection.exec_driver_sql(f"grant {ROLES[group]} to {quote(login)}")

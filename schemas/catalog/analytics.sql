@@ -1,8 +1,8 @@
--- What analysts see: schema `analytics`. One statement ends with a semicolon at the end of a line.
+-- Schema `analytics`: the views that analysts read. Every statement ends with a semicolon at the end of a line.
 -- Views show the catalog as it is now. Materialised views show it as of the last `cogenre catalog refresh`,
--- which goes through them in the order of this file, all in one snapshot.
+-- which refreshes them in the order of this file, all from one snapshot.
 --
--- Classified: the track shows what a model said of it, be it no genre. Labelled: it shows a genre.
+-- Classified: the track shows a model's result, even if no genre was accepted. Labelled: it shows a genre.
 
 -- Labels ---------------------------------------------------------------------------------------------------
 
@@ -11,7 +11,7 @@ select t.id as track_id, t.title, t.artist, t.album, t.isrc, t.language,
        l.genre, g.name as genre_name, l.score,
        m.name as model, m.version as model_version, c.lyrics, c.classified_at,
        t.registered_at, c.track_seconds, l.classification_id,
-       (select sum(case when f.is_right then 1 else -1 end)
+       (select sum(case when f.is_correct then 1 else -1 end)
         from public.feedback f where f.track_id = t.id and f.genre_id = l.genre_id) as feedback
 from public.track_genre l
 join public.genre g on g.id = l.genre_id
@@ -19,34 +19,35 @@ join public.classification c on c.id = l.classification_id
 join public.track t on t.id = c.track_id
 join public.model m on m.id = c.model_id
 where l.current;
-comment on view analytics.track_label is 'One row for each accepted genre of each track, by the current model.';
-comment on column analytics.track_label.track_id is 'The platform''s own id.';
-comment on column analytics.track_label.title is 'As the producer gave it; null = not given.';
-comment on column analytics.track_label.artist is 'As the producer gave it; null = not given.';
-comment on column analytics.track_label.album is 'As the producer gave it; null = not given.';
-comment on column analytics.track_label.isrc is 'International Standard Recording Code.';
-comment on column analytics.track_label.language is 'BCP 47 tag of the lyrics'' language.';
-comment on column analytics.track_label.genre is 'Stable key, such as hip-hop.';
+comment on view analytics.track_label is 'One row per track and accepted genre, by the model whose labels are shown.';
+comment on column analytics.track_label.track_id is 'The platform''s id of the track.';
+comment on column analytics.track_label.title is 'From the job; null = not given.';
+comment on column analytics.track_label.artist is 'From the job; null = not given.';
+comment on column analytics.track_label.album is 'From the job; null = not given.';
+comment on column analytics.track_label.isrc is 'International Standard Recording Code; null = not given.';
+comment on column analytics.track_label.language is 'BCP 47 tag of the lyrics'' language; null = unknown.';
+comment on column analytics.track_label.genre is 'Slug of the genre, such as hip-hop.';
 comment on column analytics.track_label.genre_name is 'Display name, such as Hip-Hop.';
-comment on column analytics.track_label.score is 'Probability, 0 to 1.';
-comment on column analytics.track_label.model is 'Name of the model that said it.';
-comment on column analytics.track_label.model_version is 'Its version.';
+comment on column analytics.track_label.score is 'Score of the genre, 0 to 1.';
+comment on column analytics.track_label.model is 'Name of the model.';
+comment on column analytics.track_label.model_version is 'Version of the model.';
 comment on column analytics.track_label.lyrics is
-    'used; or why not: absent (none delivered), instrumental, short (too few words), foreign (unknown language).';
+    'used, or the reason why not: absent (none delivered), instrumental, short (too few words), foreign (a language '
+    'that the model does not support).';
 comment on column analytics.track_label.classified_at is 'When the label was committed.';
-comment on column analytics.track_label.registered_at is 'When the catalog first heard of the track: its ingest.';
-comment on column analytics.track_label.track_seconds is 'How long the track lasts, in seconds.';
-comment on column analytics.track_label.classification_id is 'Common to all labels of a track: join on it.';
+comment on column analytics.track_label.registered_at is 'When the track was registered: its ingest.';
+comment on column analytics.track_label.track_seconds is 'Duration of the track, in seconds.';
+comment on column analytics.track_label.classification_id is 'The same for all labels of a track: join on it.';
 comment on column analytics.track_label.feedback is
-    'People who say that it is right, less those who say that it is wrong; null = nobody said.';
+    'Number of people who called the label correct, less those who called it wrong; null = no feedback.';
 
 create or replace view analytics.label as
 select genre, score, classification_id from public.track_genre where current;
 comment on view analytics.label is
-    'The labels of track_label alone: for filters over many tracks, joined with themselves on classification_id.';
-comment on column analytics.label.genre is 'Stable key, such as hip-hop.';
-comment on column analytics.label.score is 'Probability, 0 to 1.';
-comment on column analytics.label.classification_id is 'One a track; track_label and track have it too.';
+    'The labels of track_label without the track: for filters over many tracks, self-joined on classification_id.';
+comment on column analytics.label.genre is 'Slug of the genre, such as hip-hop.';
+comment on column analytics.label.score is 'Score of the genre, 0 to 1.';
+comment on column analytics.label.classification_id is 'One per track; also in track_label and track.';
 
 create or replace view analytics.track as
 select t.id as track_id, t.title, t.artist, t.album, t.isrc, t.language, t.registered_at,
@@ -57,17 +58,17 @@ select t.id as track_id, t.title, t.artist, t.album, t.isrc, t.language, t.regis
        cur.classification_id
 from public.track t
 left join public.track_current cur on cur.track_id = t.id;
-comment on view analytics.track is 'One row a track, with all its genres.';
-comment on column analytics.track.track_id is 'The platform''s own id.';
-comment on column analytics.track.title is 'As the producer gave it; null = not given.';
-comment on column analytics.track.artist is 'As the producer gave it; null = not given.';
-comment on column analytics.track.album is 'As the producer gave it; null = not given.';
-comment on column analytics.track.isrc is 'International Standard Recording Code.';
-comment on column analytics.track.language is 'BCP 47 tag of the lyrics'' language.';
-comment on column analytics.track.registered_at is 'When the catalog first heard of the track: its ingest.';
-comment on column analytics.track.genres is 'Accepted genres, the surest first; empty = none.';
-comment on column analytics.track.scores is 'Their probabilities, in the same order.';
-comment on column analytics.track.classification_id is 'What the labels are of; null = not labelled yet.';
+comment on view analytics.track is 'One row per track, with all its genres.';
+comment on column analytics.track.track_id is 'The platform''s id of the track.';
+comment on column analytics.track.title is 'From the job; null = not given.';
+comment on column analytics.track.artist is 'From the job; null = not given.';
+comment on column analytics.track.album is 'From the job; null = not given.';
+comment on column analytics.track.isrc is 'International Standard Recording Code; null = not given.';
+comment on column analytics.track.language is 'BCP 47 tag of the lyrics'' language; null = unknown.';
+comment on column analytics.track.registered_at is 'When the track was registered: its ingest.';
+comment on column analytics.track.genres is 'Accepted genres, highest score first; empty = none.';
+comment on column analytics.track.scores is 'Scores of genres, in the same order.';
+comment on column analytics.track.classification_id is 'Key of the result that is shown; null = not classified yet.';
 
 -- Genres ---------------------------------------------------------------------------------------------------
 
@@ -86,12 +87,13 @@ select c.week, g.slug as genre, c.tracks, c.tracks::float8 / classified.tracks a
 from counted c join classified using (week) join public.genre g on g.id = c.genre_id;
 create unique index if not exists genre_week_key on analytics.genre_week (genre, week);
 comment on materialized view analytics.genre_week is
-    'Tracks a genre by the week of their ingest; a week without the genre has no row. Refreshed.';
-comment on column analytics.genre_week.week is 'Its Monday, UTC.';
-comment on column analytics.genre_week.genre is 'Stable key, such as hip-hop.';
-comment on column analytics.genre_week.tracks is 'Tracks ingested in the week that carry the genre.';
-comment on column analytics.genre_week.share is 'Of the week''s classified tracks, those without a genre included, 0 to 1.';
-comment on column analytics.genre_week.mean_score is 'Mean probability of those labels, 0 to 1.';
+    'Tracks per genre and week of ingest; a week without the genre has no row. Materialised.';
+comment on column analytics.genre_week.week is 'Monday of the week, UTC.';
+comment on column analytics.genre_week.genre is 'Slug of the genre, such as hip-hop.';
+comment on column analytics.genre_week.tracks is 'Tracks ingested in the week that have the genre.';
+comment on column analytics.genre_week.share is
+    'tracks, as a share of the week''s classified tracks, including those without a genre, 0 to 1.';
+comment on column analytics.genre_week.mean_score is 'Mean score of those labels, 0 to 1.';
 
 create or replace view analytics.genre as
 select g.slug as genre, g.name, parent.slug as parent,
@@ -100,12 +102,13 @@ from public.genre g
 left join public.genre parent on parent.id = g.parent_id
 left join analytics.genre_week w on w.genre = g.slug
 group by g.slug, g.name, parent.slug;
-comment on view analytics.genre is 'Tracks a genre, as of the last refresh.';
-comment on column analytics.genre.genre is 'Stable key, such as hip-hop.';
+comment on view analytics.genre is 'Tracks per genre, as of the last refresh.';
+comment on column analytics.genre.genre is 'Slug of the genre, such as hip-hop.';
 comment on column analytics.genre.name is 'Display name, such as Hip-Hop.';
-comment on column analytics.genre.parent is 'A track that has this genre also has its parent.';
-comment on column analytics.genre.tracks is 'Tracks that carry the genre.';
-comment on column analytics.genre.mean_score is 'Mean probability of those labels, 0 to 1.';
+comment on column analytics.genre.parent is
+    'Slug of the parent genre; null = none. A track that has this genre also has its parent.';
+comment on column analytics.genre.tracks is 'Tracks that have the genre.';
+comment on column analytics.genre.mean_score is 'Mean score of those labels, 0 to 1.';
 
 create materialized view analytics.genre_cooccurrence as
 with label as (
@@ -138,20 +141,23 @@ join public.genre ga on ga.id = a
 join public.genre gb on gb.id = b;
 create unique index if not exists genre_cooccurrence_key on analytics.genre_cooccurrence (genre_a, genre_b);
 comment on materialized view analytics.genre_cooccurrence is
-    'How genres go together on classified tracks, a row for each ordered pair. Refreshed.';
-comment on column analytics.genre_cooccurrence.genre_a is 'Stable key of the first genre.';
-comment on column analytics.genre_cooccurrence.genre_b is 'Stable key of the second; every pair is there both ways.';
-comment on column analytics.genre_cooccurrence.n is 'Tracks that carry both.';
-comment on column analytics.genre_cooccurrence.n_a is 'Tracks that carry genre_a.';
-comment on column analytics.genre_cooccurrence.n_b is 'Tracks that carry genre_b.';
+    'Co-occurrence of genres on classified tracks, one row per ordered pair. Materialised.';
+comment on column analytics.genre_cooccurrence.genre_a is 'Slug of the first genre.';
+comment on column analytics.genre_cooccurrence.genre_b is
+    'Slug of the second genre; every pair is listed in both orders.';
+comment on column analytics.genre_cooccurrence.n is 'Tracks that have both genres.';
+comment on column analytics.genre_cooccurrence.n_a is 'Tracks that have genre_a.';
+comment on column analytics.genre_cooccurrence.n_b is 'Tracks that have genre_b.';
 comment on column analytics.genre_cooccurrence.support is
-    'n, as a share of all classified tracks, those without a genre included, 0 to 1.';
-comment on column analytics.genre_cooccurrence.b_given_a is 'Share of genre_a''s tracks that carry genre_b, 0 to 1.';
-comment on column analytics.genre_cooccurrence.a_given_b is 'Share of genre_b''s tracks that carry genre_a, 0 to 1.';
+    'n, as a share of all classified tracks, including those without a genre, 0 to 1.';
+comment on column analytics.genre_cooccurrence.b_given_a is
+    'Share of the tracks with genre_a that also have genre_b, 0 to 1.';
+comment on column analytics.genre_cooccurrence.a_given_b is
+    'Share of the tracks with genre_b that also have genre_a, 0 to 1.';
 comment on column analytics.genre_cooccurrence.lift is
-    'How much more often together than if they were independent: 1 = as often.';
+    'Observed over expected co-occurrence if the genres were independent: 1 = independent.';
 comment on column analytics.genre_cooccurrence.phi is
-    'Correlation of the two labels, -1 to 1; null where a genre is on every track.';
+    'Phi coefficient (Pearson correlation of the two labels), -1 to 1; null if a genre is on every track.';
 
 create or replace view analytics.genre_correlation as
 select m.name as model, m.version as model_version, m.status, a.slug as genre_a, b.slug as genre_b, k.weight
@@ -159,21 +165,23 @@ from public.genre_correlation k
 join public.model m on m.id = k.model_id
 join public.genre a on a.id = k.genre_a
 join public.genre b on b.id = k.genre_b;
-comment on view analytics.genre_correlation is 'What each model believes of genres that go together.';
+comment on view analytics.genre_correlation is
+    'Learned correlation of genres, by model: the off-diagonal elements of A in the genre graph.';
 comment on column analytics.genre_correlation.model is 'Name of the model.';
-comment on column analytics.genre_correlation.model_version is 'Its version.';
+comment on column analytics.genre_correlation.model_version is 'Version of the model.';
 comment on column analytics.genre_correlation.status is 'shadow, current or retired.';
-comment on column analytics.genre_correlation.genre_a is 'Stable key of the genre that speaks.';
-comment on column analytics.genre_correlation.genre_b is 'Stable key of the genre that is spoken for.';
+comment on column analytics.genre_correlation.genre_a is 'Slug of the given genre i of A[i, j].';
+comment on column analytics.genre_correlation.genre_b is 'Slug of the predicted genre j of A[i, j].';
 comment on column analytics.genre_correlation.weight is
-    'How much, -0.5 to 1: half of P(b given a) in its training set, half the likeness of the names. No probability.';
+    'A[i, j], -0.5 to 1: the mean of P(b given a) in the training set and the similarity of the names. Not a '
+    'probability.';
 
-create or replace view analytics.belief_and_observation as
-select o.genre_a, o.genre_b, k.weight as belief, o.n, o.b_given_a, o.lift, o.phi,
+create or replace view analytics.learned_and_observed as
+select o.genre_a, o.genre_b, k.weight as learned_correlation, o.n, o.b_given_a, o.lift, o.phi,
        case when k.weight is not null then
            rank() over (partition by o.genre_a, k.weight is null order by k.weight desc)
            + (count(*) over (partition by o.genre_a, k.weight is null, k.weight) - 1) / 2.0::float8
-       end as belief_rank,
+       end as learned_rank,
        case when k.weight is not null then
            rank() over (partition by o.genre_a, k.weight is null order by o.b_given_a desc)
            + (count(*) over (partition by o.genre_a, k.weight is null, o.b_given_a) - 1) / 2.0::float8
@@ -181,22 +189,27 @@ select o.genre_a, o.genre_b, k.weight as belief, o.n, o.b_given_a, o.lift, o.phi
 from analytics.genre_cooccurrence o
 left join analytics.genre_correlation k
        on k.genre_a = o.genre_a and k.genre_b = o.genre_b and k.status = 'current';
-comment on view analytics.belief_and_observation is
-    'What the current model believes of two genres beside what the catalog shows. Compare the ranks.';
-comment on column analytics.belief_and_observation.genre_a is 'Stable key of the first genre.';
-comment on column analytics.belief_and_observation.genre_b is 'Stable key of the second.';
-comment on column analytics.belief_and_observation.belief is
-    'How much genre_a speaks for genre_b in the model''s graph: half of P(b given a) in its training set, half the '
-    'likeness of the names. No probability. Null = the model does not know one of the two.';
-comment on column analytics.belief_and_observation.n is 'Tracks that carry both.';
-comment on column analytics.belief_and_observation.b_given_a is 'Share of genre_a''s tracks that carry genre_b.';
-comment on column analytics.belief_and_observation.lift is 'How much more often than if independent.';
-comment on column analytics.belief_and_observation.phi is 'Correlation of the two labels, -1 to 1.';
-comment on column analytics.belief_and_observation.belief_rank is
-    'Place of genre_b by belief among all that the model knows beside genre_a: 1 = the strongest; ties share their mean.';
-comment on column analytics.belief_and_observation.observed_rank is 'Its place among the same by b_given_a.';
+comment on view analytics.learned_and_observed is
+    'The current model''s learned correlation of two genres, and their co-occurrence in the catalog. Compare the '
+    'ranks.';
+comment on column analytics.learned_and_observed.genre_a is 'Slug of the first genre.';
+comment on column analytics.learned_and_observed.genre_b is 'Slug of the second genre.';
+comment on column analytics.learned_and_observed.learned_correlation is
+    'A[i, j] of the genre graph, i = genre_a, j = genre_b: the mean of P(b given a) in the training set and the '
+    'similarity of the names. Not a probability. Null = the model does not have both genres.';
+comment on column analytics.learned_and_observed.n is 'Tracks that have both genres.';
+comment on column analytics.learned_and_observed.b_given_a is
+    'Share of the tracks with genre_a that also have genre_b.';
+comment on column analytics.learned_and_observed.lift is
+    'Observed over expected co-occurrence if the genres were independent.';
+comment on column analytics.learned_and_observed.phi is 'Phi coefficient of the two labels, -1 to 1.';
+comment on column analytics.learned_and_observed.learned_rank is
+    'Rank of genre_b by learned_correlation among the genres that the model has, 1 = highest; ties share their '
+    'mean rank.';
+comment on column analytics.learned_and_observed.observed_rank is
+    'Rank of genre_b by b_given_a among the same genres.';
 
--- What has no labels, and why ------------------------------------------------------------------------------
+-- Coverage and failures ------------------------------------------------------------------------------
 
 create materialized view analytics.unlabelled as
 select t.id as track_id, t.title, t.artist, t.registered_at,
@@ -216,16 +229,18 @@ where cur.track_id is null
    or not exists (select from public.track_genre l where l.classification_id = cur.classification_id);
 create unique index if not exists unlabelled_key on analytics.unlabelled (track_id);
 create index if not exists unlabelled_reason_idx on analytics.unlabelled (reason, registered_at desc);
-comment on materialized view analytics.unlabelled is 'Registered tracks without any shown label, and why. Refreshed.';
-comment on column analytics.unlabelled.track_id is 'The platform''s own id.';
-comment on column analytics.unlabelled.title is 'As the producer gave it; null = not given.';
-comment on column analytics.unlabelled.artist is 'As the producer gave it; null = not given.';
-comment on column analytics.unlabelled.registered_at is 'When the catalog first heard of the track: its ingest.';
+comment on materialized view analytics.unlabelled is
+    'Registered tracks that show no label, with the reason. Materialised.';
+comment on column analytics.unlabelled.track_id is 'The platform''s id of the track.';
+comment on column analytics.unlabelled.title is 'From the job; null = not given.';
+comment on column analytics.unlabelled.artist is 'From the job; null = not given.';
+comment on column analytics.unlabelled.registered_at is 'When the track was registered: its ingest.';
 comment on column analytics.unlabelled.reason is
-    'no genre = none reached its threshold; failed; not shown = only by a shadow or retired model; waiting.';
-comment on column analytics.unlabelled.stage is 'Of a failed one: where it ended.';
-comment on column analytics.unlabelled.error_class is 'Of a failed one: the error''s name.';
-comment on column analytics.unlabelled.detail is 'Of a failed one: one line for whoever has to mend it.';
+    'no genre = no score reached its threshold; failed = see error_class; not shown = classified only by a shadow or '
+    'retired model; waiting = not classified yet.';
+comment on column analytics.unlabelled.stage is 'Stage that failed; null unless reason = failed.';
+comment on column analytics.unlabelled.error_class is 'Name of the error; null unless reason = failed.';
+comment on column analytics.unlabelled.detail is 'Message of the error, one line; null unless reason = failed.';
 
 create materialized view analytics.coverage_week as
 with registered as (
@@ -245,14 +260,15 @@ from registered r left join missing m using (week)
 group by r.week, r.tracks;
 create unique index if not exists coverage_week_key on analytics.coverage_week (week);
 comment on materialized view analytics.coverage_week is
-    'How many tracks have labels, by the week of their ingest. Refreshed.';
-comment on column analytics.coverage_week.week is 'Its Monday, UTC.';
+    'Tracks with and without labels, per week of ingest. Materialised.';
+comment on column analytics.coverage_week.week is 'Monday of the week, UTC.';
 comment on column analytics.coverage_week.registered is 'Tracks ingested in the week.';
-comment on column analytics.coverage_week.labelled is 'Of these, tracks with a genre.';
-comment on column analytics.coverage_week.no_genre is 'Classified, and no genre reached its threshold.';
-comment on column analytics.coverage_week.failed is 'Ended as a failure that is still open.';
-comment on column analytics.coverage_week.not_shown is 'Classified by a shadow or retired model only.';
-comment on column analytics.coverage_week.waiting is 'Not classified yet.';
+comment on column analytics.coverage_week.labelled is 'Of registered: tracks with at least one genre.';
+comment on column analytics.coverage_week.no_genre is
+    'Of registered: classified, but no score reached its threshold.';
+comment on column analytics.coverage_week.failed is 'Of registered: failed, with a failure that is still open.';
+comment on column analytics.coverage_week.not_shown is 'Of registered: classified only by a shadow or retired model.';
+comment on column analytics.coverage_week.waiting is 'Of registered: not classified yet.';
 
 create or replace view analytics.coverage as
 select coalesce(sum(registered), 0)::bigint as registered, coalesce(sum(labelled), 0)::bigint as labelled,
@@ -260,26 +276,27 @@ select coalesce(sum(registered), 0)::bigint as registered, coalesce(sum(labelled
        coalesce(sum(no_genre), 0)::bigint as no_genre, coalesce(sum(failed), 0)::bigint as failed,
        coalesce(sum(not_shown), 0)::bigint as not_shown, coalesce(sum(waiting), 0)::bigint as waiting
 from analytics.coverage_week;
-comment on view analytics.coverage is 'How many tracks have labels, in one row, as of the last refresh.';
-comment on column analytics.coverage.registered is 'Tracks that the catalog knows.';
-comment on column analytics.coverage.labelled is 'Of these, tracks with a genre.';
-comment on column analytics.coverage.share is 'labelled of registered, 0 to 1; null = no tracks.';
-comment on column analytics.coverage.no_genre is 'Classified, and no genre reached its threshold.';
-comment on column analytics.coverage.failed is 'Ended as a failure that is still open.';
-comment on column analytics.coverage.not_shown is 'Classified by a shadow or retired model only.';
-comment on column analytics.coverage.waiting is 'Not classified yet.';
+comment on view analytics.coverage is 'Tracks with and without labels, in one row, as of the last refresh.';
+comment on column analytics.coverage.registered is 'Registered tracks.';
+comment on column analytics.coverage.labelled is 'Of registered: tracks with at least one genre.';
+comment on column analytics.coverage.share is 'labelled / registered, 0 to 1; null = no tracks.';
+comment on column analytics.coverage.no_genre is 'Of registered: classified, but no score reached its threshold.';
+comment on column analytics.coverage.failed is 'Of registered: failed, with a failure that is still open.';
+comment on column analytics.coverage.not_shown is 'Of registered: classified only by a shadow or retired model.';
+comment on column analytics.coverage.waiting is 'Of registered: not classified yet.';
 
 create or replace view analytics.failure as
 select f.id, f.track_id, f.stage, f.error_class, f.reason, f.failed_at
 from public.ingest_failure f
 where f.resolved_at is null;
-comment on view analytics.failure is 'Jobs that ended without labels and have not been mended.';
-comment on column analytics.failure.id is 'The catalog''s own key.';
-comment on column analytics.failure.track_id is 'Null where the job does not even say.';
-comment on column analytics.failure.stage is 'Where it ended: validate, fetch, decode, tokenise, infer or commit.';
-comment on column analytics.failure.error_class is 'The error''s name, such as CorruptAudio.';
-comment on column analytics.failure.reason is 'One line for whoever has to mend it.';
-comment on column analytics.failure.failed_at is 'When the job ended.';
+comment on view analytics.failure is 'Jobs that failed, until a later job of the track is committed.';
+comment on column analytics.failure.id is 'Key of the failure.';
+comment on column analytics.failure.track_id is 'The platform''s id of the track; null = the message has none.';
+comment on column analytics.failure.stage is
+    'Stage that failed: validate, fetch, decode, tokenise, infer, commit or reconcile.';
+comment on column analytics.failure.error_class is 'Name of the error, such as CorruptAudio.';
+comment on column analytics.failure.reason is 'Message of the error, one line.';
+comment on column analytics.failure.failed_at is 'When the job failed.';
 
 -- Models ---------------------------------------------------------------------------------------------------
 
@@ -293,14 +310,15 @@ left join public.track_current cur on cur.track_id = c.track_id
 left join public.classification shown on shown.id = cur.classification_id
 group by c.model_id;
 create unique index if not exists model_coverage_key on analytics.model_coverage (model_id);
-comment on materialized view analytics.model_coverage is 'Tracks that each model has classified. Refreshed.';
-comment on column analytics.model_coverage.model_id is 'The catalog''s own key of the model.';
-comment on column analytics.model_coverage.tracks is 'Tracks that it has classified.';
+comment on materialized view analytics.model_coverage is
+    'Number of tracks that each model has classified. Materialised.';
+comment on column analytics.model_coverage.model_id is 'Key of the model.';
+comment on column analytics.model_coverage.tracks is 'Tracks that the model has classified.';
 comment on column analytics.model_coverage.shown_tracks is
-    'Of these, tracks that show what some model said of the same audio and lyrics, or of older ones.';
+    'Of tracks: those that show a result, by any model, of the same audio and lyrics, or of older ones.';
 
 create or replace view analytics.compared_track as
--- Of the same input; or of the same job, where the way from files to inputs has changed in between.
+-- Results of the same input hash; or of the same job, if the input hash has changed with the pipeline''s version.
 with current as (
     select id, rank from public.model where status = 'current'
 ), other as (
@@ -329,12 +347,15 @@ from theirs
 join other on other.id = theirs.model_id
 join mine on mine.track_id = theirs.track_id;
 comment on view analytics.compared_track is
-    'Inputs that both the current model and another have classified: each shadow, and the one before. Slow.';
-comment on column analytics.compared_track.from_model_id is 'Key of the model of the lower rank.';
-comment on column analytics.compared_track.to_model_id is 'Key of the model of the higher rank.';
-comment on column analytics.compared_track.track_id is 'The platform''s own id.';
-comment on column analytics.compared_track.from_classification_id is 'What the first model said of it.';
-comment on column analytics.compared_track.to_classification_id is 'What the second model said of it.';
+    'Tracks that the current model and another one classified from the same input: each shadow, and the previous '
+    'current model. Slow: label_change and model_comparison are materialised from it.';
+comment on column analytics.compared_track.from_model_id is 'Key of the model with the lower rank.';
+comment on column analytics.compared_track.to_model_id is 'Key of the model with the higher rank.';
+comment on column analytics.compared_track.track_id is 'The platform''s id of the track.';
+comment on column analytics.compared_track.from_classification_id is
+    'Key of the result of the model with the lower rank.';
+comment on column analytics.compared_track.to_classification_id is
+    'Key of the result of the model with the higher rank.';
 
 create materialized view analytics.label_change as
 with changed as (
@@ -364,23 +385,24 @@ create unique index if not exists label_change_key
 create index if not exists label_change_genre_idx
     on analytics.label_change (from_model, to_model, genre, change, score desc);
 comment on materialized view analytics.label_change is
-    'Labels on which the current model differs from each shadow, and from the one before it. Refreshed.';
-comment on column analytics.label_change.from_model is 'name:version of the lower rank.';
-comment on column analytics.label_change.to_model is 'name:version of the higher rank.';
-comment on column analytics.label_change.genre is 'Stable key, such as hip-hop.';
-comment on column analytics.label_change.change is 'gained = only to_model says it; lost = only from_model does.';
-comment on column analytics.label_change.score is 'Probability by the model that says it, 0 to 1.';
-comment on column analytics.label_change.track_id is 'The platform''s own id.';
+    'Labels on which the current model differs from each shadow, and from the previous current model. Materialised.';
+comment on column analytics.label_change.from_model is 'name:version of the model with the lower rank.';
+comment on column analytics.label_change.to_model is 'name:version of the model with the higher rank.';
+comment on column analytics.label_change.genre is 'Slug of the genre, such as hip-hop.';
+comment on column analytics.label_change.change is
+    'gained = only to_model accepts the genre; lost = only from_model does.';
+comment on column analytics.label_change.score is 'Score by the model that accepts the genre, 0 to 1.';
+comment on column analytics.label_change.track_id is 'The platform''s id of the track.';
 
 create materialized view analytics.model_comparison as
-with said as (
+with labelled as (
     select from_model_id, to_model_id, genre_id, count(*) as labels
     from analytics.compared_track
     join public.track_genre on classification_id = from_classification_id
     group by from_model_id, to_model_id, genre_id
 ), before as (
     select a.name || ':' || a.version as from_model, b.name || ':' || b.version as to_model, g.slug as genre, labels
-    from said
+    from labelled
     join public.model a on a.id = from_model_id
     join public.model b on b.id = to_model_id
     join public.genre g on g.id = genre_id
@@ -396,13 +418,13 @@ from before full join changed using (from_model, to_model, genre);
 create unique index if not exists model_comparison_key
     on analytics.model_comparison (from_model, to_model, genre);
 comment on materialized view analytics.model_comparison is
-    'Two models on the tracks that both have classified, genre by genre. Refreshed.';
-comment on column analytics.model_comparison.from_model is 'name:version of the lower rank.';
-comment on column analytics.model_comparison.to_model is 'name:version of the higher rank.';
-comment on column analytics.model_comparison.genre is 'Stable key, such as hip-hop.';
-comment on column analytics.model_comparison.kept is 'Tracks to which both give the genre.';
-comment on column analytics.model_comparison.gained is 'Tracks to which only to_model gives it.';
-comment on column analytics.model_comparison.lost is 'Tracks to which only from_model gives it.';
+    'Labels of two models on the tracks that both have classified, per genre. Materialised.';
+comment on column analytics.model_comparison.from_model is 'name:version of the model with the lower rank.';
+comment on column analytics.model_comparison.to_model is 'name:version of the model with the higher rank.';
+comment on column analytics.model_comparison.genre is 'Slug of the genre, such as hip-hop.';
+comment on column analytics.model_comparison.kept is 'Tracks for which both models accept the genre.';
+comment on column analytics.model_comparison.gained is 'Tracks for which only to_model accepts it.';
+comment on column analytics.model_comparison.lost is 'Tracks for which only from_model accepts it.';
 
 create or replace view analytics.model as
 select m.name || ':' || m.version as model, m.status, m.rank, m.registered_at,
@@ -416,36 +438,39 @@ from public.model m
 left join analytics.model_coverage seen on seen.model_id = m.id
 left join (select name || ':' || version as model from public.model where status = 'current') shown on true
 cross join analytics.coverage cov;
-comment on view analytics.model is 'The models, with counts as of the last refresh.';
+comment on view analytics.model is 'All models, with counts as of the last refresh.';
 comment on column analytics.model.model is 'name:version.';
-comment on column analytics.model.status is 'shadow = classifies, not shown; current = shown; retired = no longer used.';
-comment on column analytics.model.rank is 'The current model has the highest but for shadows that came later.';
-comment on column analytics.model.registered_at is 'When the catalog first heard of the model.';
-comment on column analytics.model.tracks is 'Tracks that it has classified.';
+comment on column analytics.model.status is
+    'shadow = classifies, labels not shown; current = labels shown; retired = no longer used.';
+comment on column analytics.model.rank is
+    'The current model has the highest rank, except for shadows registered after its promotion.';
+comment on column analytics.model.registered_at is 'When the model was registered.';
+comment on column analytics.model.tracks is 'Tracks that the model has classified.';
 comment on column analytics.model.coverage is
-    'Of all classified tracks, those of which it has classified what is shown: the coverage that promote asks for.';
+    'Share of all classified tracks whose shown input the model has classified, 0 to 1. `cogenre models promote` '
+    'requires a minimum.';
 comment on column analytics.model.agreement is
-    'With the current model, on tracks that both classified: labels in common of all labels, 0 to 1.';
+    'Agreement with the current model on the tracks that both classified: common labels / all labels, 0 to 1.';
 
 create or replace view analytics.throughput_hour as
 select date_bin('01:00:00'::interval, c.classified_at, '2000-01-01 00:00:00+00'::timestamptz) as hour,
        m.name || ':' || m.version as model, count(*) as tracks,
-       sum(c.heard_seconds) / 3600 as heard_hours,
+       sum(c.heard_seconds) / 3600 as analysed_hours,
        avg((c.timings ->> 'wait')::float8) / 1000 as mean_wait_seconds
 from public.classification c join public.model m on m.id = c.model_id
 group by hour, m.name, m.version;
-comment on view analytics.throughput_hour is 'Tracks classified, hour by hour and model by model.';
-comment on column analytics.throughput_hour.hour is 'Its beginning.';
+comment on view analytics.throughput_hour is 'Tracks classified per hour and model.';
+comment on column analytics.throughput_hour.hour is 'Start of the hour.';
 comment on column analytics.throughput_hour.model is 'name:version.';
 comment on column analytics.throughput_hour.tracks is 'Tracks classified in the hour.';
-comment on column analytics.throughput_hour.heard_hours is 'Hours of sound that the model heard.';
+comment on column analytics.throughput_hour.analysed_hours is 'Hours of audio that the model analysed.';
 comment on column analytics.throughput_hour.mean_wait_seconds is
-    'From the job being published, last, until its labels were ready to commit; null = not known.';
+    'Mean time from the last publication of the job until its labels were ready to commit; null = not known.';
 
 -- Feedback -------------------------------------------------------------------------------------------------
 
 create or replace view analytics.feedback as
-select f.track_id, g.slug as genre, f.is_right, f.given_by, f.given_at,
+select f.track_id, g.slug as genre, f.is_correct, f.given_by, f.given_at,
        c.scores[array_position(m.genre_ids, f.genre_id)] as score,
        l.classification_id is not null as labelled,
        m.name || ':' || m.version as model
@@ -455,36 +480,39 @@ left join public.track_current cur on cur.track_id = f.track_id
 left join public.classification c on c.id = cur.classification_id
 left join public.model m on m.id = c.model_id
 left join public.track_genre l on l.classification_id = cur.classification_id and l.genre_id = f.genre_id;
-comment on view analytics.feedback is 'What people said of a genre on a track, beside what the current model says.';
-comment on column analytics.feedback.track_id is 'The platform''s own id.';
-comment on column analytics.feedback.genre is 'Stable key, such as hip-hop.';
-comment on column analytics.feedback.is_right is 'Whether the track has the genre.';
-comment on column analytics.feedback.given_by is 'Who said it.';
-comment on column analytics.feedback.given_at is 'When.';
-comment on column analytics.feedback.score is 'Probability by the model; null = it does not know the genre.';
-comment on column analytics.feedback.labelled is 'Whether the model gives the genre to the track.';
-comment on column analytics.feedback.model is 'name:version of the model shown.';
+comment on view analytics.feedback is
+    'Feedback of people on a genre of a track, with the score of the model that is shown.';
+comment on column analytics.feedback.track_id is 'The platform''s id of the track.';
+comment on column analytics.feedback.genre is 'Slug of the genre, such as hip-hop.';
+comment on column analytics.feedback.is_correct is 'Whether the person says that the track has the genre.';
+comment on column analytics.feedback.given_by is 'Who gave the feedback.';
+comment on column analytics.feedback.given_at is 'When the feedback was given.';
+comment on column analytics.feedback.score is
+    'Score by the model, 0 to 1; null = the track is not classified, or the model does not have the genre.';
+comment on column analytics.feedback.labelled is 'Whether the model accepts the genre for the track.';
+comment on column analytics.feedback.model is 'name:version of the model whose labels are shown.';
 
 create or replace view analytics.calibration as
-select model, least(floor(score * 10), 9) / 10 as score_from, count(*) as verdicts,
-       avg(score) as mean_score, avg(is_right::int)::float8 as share_right
+select model, least(floor(score * 10), 9) / 10 as score_from, count(*) as votes,
+       avg(score) as mean_score, avg(is_correct::int)::float8 as share_correct
 from analytics.feedback
 where score is not null
 group by model, least(floor(score * 10), 9) / 10;
 comment on view analytics.calibration is
-    'How often people found a genre right, by the model''s score. A calibrated model: share_right = mean_score.';
-comment on column analytics.calibration.model is 'name:version of the model shown.';
-comment on column analytics.calibration.score_from is 'Lower bound of the scores counted here; each bin is 0.1 wide.';
-comment on column analytics.calibration.verdicts is 'What people said, counted.';
-comment on column analytics.calibration.mean_score is 'Mean probability by the model, 0 to 1.';
-comment on column analytics.calibration.share_right is 'Share of the verdicts that say right, 0 to 1.';
+    'Share of feedback that is correct, per bin of the model''s score. A calibrated model: share_correct = '
+    'mean_score.';
+comment on column analytics.calibration.model is 'name:version of the model whose labels are shown.';
+comment on column analytics.calibration.score_from is 'Lower bound of the bin of scores; each bin is 0.1 wide.';
+comment on column analytics.calibration.votes is 'Number of feedback entries in the bin.';
+comment on column analytics.calibration.mean_score is 'Mean score of these entries, 0 to 1.';
+comment on column analytics.calibration.share_correct is 'Share of these entries with is_correct, 0 to 1.';
 
 create materialized view analytics.refreshed as
 select 1 as id, now() as at;
 create unique index if not exists refreshed_key on analytics.refreshed (id);
-comment on materialized view analytics.refreshed is 'When the materialised views were last refreshed.';
-comment on column analytics.refreshed.id is 'Always 1: there is one row.';
-comment on column analytics.refreshed.at is 'When.';
+comment on materialized view analytics.refreshed is 'Time of the last refresh of the materialised views.';
+comment on column analytics.refreshed.id is 'Always 1: the view has one row.';
+comment on column analytics.refreshed.at is 'Time of the snapshot of the last refresh.';
 
 -- Growth ---------------------------------------------------------------------------------------------------
 
@@ -509,9 +537,12 @@ with this as (
 )
 select genre, before, lately, lately - before as change from share;
 comment on view analytics.genre_growth is
-    'Each genre in the last four whole weeks of ingest and in the four before, as of the last refresh.';
-comment on column analytics.genre_growth.genre is 'Stable key, such as hip-hop. Without tracks in the eight weeks: not here.';
+    'Share of each genre in the last four complete weeks of ingest and in the four weeks before, as of the last '
+    'refresh.';
+comment on column analytics.genre_growth.genre is
+    'Slug of the genre. A genre without tracks in the eight weeks has no row.';
 comment on column analytics.genre_growth.before is
-    'Its share of the tracks that were ingested in the four weeks before and are classified; null = there are none.';
-comment on column analytics.genre_growth.lately is 'Its share in the last four weeks; null = there are no tracks.';
-comment on column analytics.genre_growth.change is 'lately less before.';
+    'Share of the classified tracks ingested in the four weeks before; null = there are none.';
+comment on column analytics.genre_growth.lately is
+    'Share of the classified tracks ingested in the last four complete weeks; null = there are none.';
+comment on column analytics.genre_growth.change is 'lately - before.';

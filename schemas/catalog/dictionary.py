@@ -1,4 +1,4 @@
-"""The data dictionary: what the comments in a migrated catalog say of every table, view and column.
+"""The data dictionary: the comments of every table, view and column of a migrated catalog.
 
 `cogenre catalog dictionary` prints it; docs/data-dictionary.md is its output.
 """
@@ -23,22 +23,22 @@ KINDS = {"r": "table", "v": "view", "m": "materialised view"}
 HEAD = """\
 # Data dictionary
 
-Made from the comments in the database by `cogenre catalog dictionary`; do not edit. Analysts read schema
-`analytics`, described first; the tables in schema `public` are what workers write. Questions with their SQL:
-[analyse](analyse.md).
+Generated from the comments in the database by `cogenre catalog dictionary`; do not edit. Analysts read the
+views of schema `analytics`, which come first. Workers write the tables of schema `public`. Queries for common
+questions: [analyse](analyse.md).
 """
 
 
 def dictionary(connection: Connection) -> str:
-    """The dictionary of a migrated catalog, in Markdown."""
+    """Return the data dictionary of a migrated catalog, in Markdown."""
     parts = [HEAD]
-    last = None
+    previous = None
     for row in connection.execute(RELATIONS):
         relation = f"{row.schema}.{row.name}"
-        if relation != last:
+        if relation != previous:
             parts.append(f"\n## {relation}\n\n{KINDS[row.kind].capitalize()}. {row.comment}\n")
             parts.append("\n| column | type | meaning |\n|---|---|---|\n")
-            last = relation
+            previous = relation
         optional = "" if row.required or row.kind != "r" else ", or null"
         parts.append(f"| {row.column} | {row.type}{optional} | {row.column_comment} |\n")
     return "".join(parts)

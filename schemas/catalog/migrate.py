@@ -1,63 +1,51 @@
-"""Bring a catalog to this release's schema: `cogenre catalog migrate`.
+"""Migrate a catalog to the schema of this release: `cogenre catalog migrate`.
 
-Tables change by numbered Alembic revisions, while workers write. Views and grants, which hold no data, follow
-from `analytics.sql` and `access.py` after each migration.
+Numbered Alembic revisions change the tables while workers write. After them the views of `analytics.sql` are
+replaced and the groups of `access.py` get their privileges; neither holds data, so neither has revisions.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from schemas.catalog.access import grant_groups
+from schemas.catalog.revision import VERSIONS, current_revision, newest_revision
 from schemas.catalog.tables import Base
 from schemas.catalog.views import replace_views
 
-FOLDER = Path(__file__).parent
 ADVISORY_LOCK = 0x636F67656E7265
-"""Held while migrating, so that two deployments at once do not migrate twice."""
+"""Key of the advisory lock that is held during a migration: two deployments must not migrate at once."""
 
 
 @dataclass(frozen=True)
 class Migration:
-    """What `migrate` did."""
+    """The outcome of `migrate`."""
 
     before: str | None
-    """The revision found; None = never migrated."""
+    """Revision before the migration; None = never migrated."""
     after: str
     notes: tuple[str, ...] = ()
-    """What was left undone, and what to do about it."""
+    """Steps that failed for lack of privileges, each with the remedy."""
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(FOLDER / "migrations"))
+    config.set_main_option("script_location", str(VERSIONS.parent))
     config.attributes["connection"] = connection
     return config
 
 
-def newest_revision() -> str:
-    """The revision that this release expects."""
-    return str(ScriptDirectory.from_config(alembic_config()).get_current_head())
-
-
-def current_revision(connection: Connection) -> str | None:
-    """The catalog's own revision; None if it was never migrated."""
-    return MigrationContext.configure(connection).get_current_revision()
-
-
 def migrate(engine: Engine) -> Migration:
-    """Upgrade to the newest revision, views and grants included. Workers may write meanwhile, analysts read.
+    """Upgrade to the newest revision, and replace views and privileges. Workers and analysts may continue.
 
-    Raises ViewsInUse where people built views on those that have to be made anew.
+    Raises ViewsInUse if views that others created depend on views that must be replaced.
     """
     with _migration_lock(engine), engine.connect() as connection:
         before = current_revision(connection)
@@ -70,7 +58,7 @@ def migrate(engine: Engine) -> Migration:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Go back to an earlier revision.
+    """Downgrade to an earlier revision.
 
     A revision may drop the views: then `cogenre catalog migrate` of the earlier release creates its own.
     """
@@ -96,6 +84,6 @@ def _migration_lock(engine: Engine) -> Iterator[None]:
 
 
 def differences(connection: Connection) -> list[object]:
-    """What the database's tables differ in from `tables.py`; empty where they agree."""
+    """Return the differences between the database's tables and `tables.py`, as Alembic lists them."""
     context = MigrationContext.configure(connection, opts={"compare_type": True})
     return list(compare_metadata(context, Base.metadata))

@@ -1,4 +1,4 @@
-"""The catalog's tables. Every comment here is also a comment in the database.
+"""The catalog's tables. Their comments are stored in the database and make docs/data-dictionary.md.
 
 ```
 genre ◄── model_threshold, genre_correlation ──► model
@@ -8,11 +8,12 @@ track_genre ──► classification ──► track ◄── track_current ─
                                   feedback
 ```
 
-A classification is immutable in meaning: it is keyed by what went in (`input_hash`) and by the model, so
-that a new model or a new master of a recording adds a row and never overwrites. `track_current` points at
-the one that analysts see; it follows the higher (`model.rank`, `enqueued_at`) and so never moves backwards.
-`track_genre.current` repeats what the pointer says, label by label, and `track_genre.genre` the slug: that
-way one partial index answers "the surest jazz" without a join. Triggers keep `current` in step.
+A classification is keyed by the hash of its input (`input_hash`) and by the model: a new model, or a new
+master of a recording, adds a row and never overwrites one. `track_current` points at the classification that
+analysts see. It moves only to a higher (`model.rank`, `enqueued_at`), so never backwards.
+`track_genre.current` repeats for each label whether the pointer is at its classification, and
+`track_genre.genre` repeats the slug, so that one partial index finds the jazz labels with the highest scores
+without a join. Triggers keep `current` in step.
 """
 
 from datetime import datetime
@@ -43,7 +44,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 Timestamp = DateTime(timezone=True)
 
 CLASSIFIED_HOUR = "date_bin('01:00:00'::interval, classified_at, '2000-01-01 00:00:00+00'::timestamptz)"
-"""Full hour of a classification. Indexed, and so written alike wherever labels are counted by the hour."""
+"""SQL of the full hour of a classification. Queries that count by hour use this text, which is indexed."""
 
 
 class Base(DeclarativeBase):
@@ -59,21 +60,22 @@ class Base(DeclarativeBase):
 
 
 class Genre(Base):
-    """Genres of every model ever registered."""
+    """Genres of all registered models."""
 
     __tablename__ = "genre"
     __table_args__ = (
         UniqueConstraint("id", "slug"),
-        {"comment": "Genres of every model ever registered."},
+        {"comment": "Genres of all registered models."},
     )
 
     id: Mapped[int] = mapped_column(
-        SmallInteger, Identity(always=True), primary_key=True, comment="The catalog's own key."
+        SmallInteger, Identity(always=True), primary_key=True, comment="Primary key."
     )
-    slug: Mapped[str] = mapped_column(Text, unique=True, comment="Stable key, such as hip-hop.")
+    slug: Mapped[str] = mapped_column(Text, unique=True, comment="Stable name of the genre, such as hip-hop.")
     name: Mapped[str] = mapped_column(Text, comment="Display name, such as Hip-Hop.")
     parent_id: Mapped[int | None] = mapped_column(
-        ForeignKey("genre.id"), comment="A track that has this genre also has its parent."
+        ForeignKey("genre.id"),
+        comment="Parent genre; null = none. A track that has this genre also has its parent.",
     )
 
 
@@ -95,34 +97,39 @@ class Model(Base):
     )
 
     id: Mapped[int] = mapped_column(
-        SmallInteger, Identity(always=True), primary_key=True, comment="The catalog's own key."
+        SmallInteger, Identity(always=True), primary_key=True, comment="Primary key."
     )
     name: Mapped[str] = mapped_column(Text, comment="As in the bundle's manifest.")
     version: Mapped[str] = mapped_column(Text, comment="As in the bundle's manifest.")
     rank: Mapped[int] = mapped_column(
-        Integer, unique=True, comment="A higher rank is a newer model: its labels replace those of a lower."
+        Integer,
+        unique=True,
+        comment="Order of the models, highest = newest: its labels replace those of a lower rank.",
     )
     artefact_sha256: Mapped[str] = mapped_column(Text, comment="SHA-256 of the bundle's manifest, in hex.")
     status: Mapped[str] = mapped_column(
-        Text, comment="shadow = classifies, not shown; current = shown; retired = no longer used."
+        Text,
+        comment="shadow = classifies, labels not shown; current = labels shown; retired = no longer used.",
     )
     genre_ids: Mapped[list[int]] = mapped_column(
-        ARRAY(SmallInteger), comment="Genres in the order of classification.scores."
+        ARRAY(SmallInteger), comment="Keys of the genres, in the order of classification.scores."
     )
     registered_at: Mapped[datetime] = mapped_column(
-        Timestamp, server_default=func.now(), comment="When the catalog first heard of the model."
+        Timestamp, server_default=func.now(), comment="When the model was registered."
     )
     promoted_at: Mapped[datetime | None] = mapped_column(
-        Timestamp, comment="When it became the current model; null = never, or before it was noted."
+        Timestamp, comment="When the model last became current; null = never."
     )
     served_at: Mapped[datetime | None] = mapped_column(
-        Timestamp, comment="When a worker last had it loaded, to the minute; null = never."
+        Timestamp, comment="When a worker last had the model loaded, updated every 30 seconds; null = never."
     )
     genre_names: Mapped[list[str] | None] = mapped_column(
-        ARRAY(Text), comment="Display names of genre_ids, shown from its promotion on; null = not noted."
+        ARRAY(Text),
+        comment="Display names of genre_ids, shown once the model is current; null = not recorded.",
     )
     genre_parents: Mapped[list[int | None] | None] = mapped_column(
-        ARRAY(SmallInteger), comment="Parents of genre_ids, shown from its promotion on; null = not noted."
+        ARRAY(SmallInteger),
+        comment="Keys of the parents of genre_ids, used once the model is current; null = not recorded.",
     )
 
 
@@ -141,15 +148,23 @@ class ModelThreshold(Base):
 
 
 class GenreCorrelation(Base):
-    """What a model believes of genres that go together: its graph's A = ½(A¹ + A²)."""
+    """Learned correlation of genres: the off-diagonal elements of a model's A = ½(A¹ + A²)."""
 
     __tablename__ = "genre_correlation"
-    __table_args__ = ({"comment": "What a model believes of genres that go together: its graph's A."},)
+    __table_args__ = (
+        {"comment": "Learned correlation of genres, by model: the off-diagonal elements of A."},
+    )
 
     model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), primary_key=True, comment="The model.")
-    genre_a: Mapped[int] = mapped_column(ForeignKey("genre.id"), primary_key=True, comment="The speaker.")
-    genre_b: Mapped[int] = mapped_column(ForeignKey("genre.id"), primary_key=True, comment="Spoken for.")
-    weight: Mapped[float] = mapped_column(REAL, comment="How much genre_a speaks for genre_b.")
+    genre_a: Mapped[int] = mapped_column(
+        ForeignKey("genre.id"), primary_key=True, comment="Given genre i of A[i, j]."
+    )
+    genre_b: Mapped[int] = mapped_column(
+        ForeignKey("genre.id"), primary_key=True, comment="Predicted genre j of A[i, j]."
+    )
+    weight: Mapped[float] = mapped_column(
+        REAL, comment="A[i, j], i = genre_a, j = genre_b: -0.5 to 1, not a probability."
+    )
 
 
 class Track(Base):
@@ -164,30 +179,36 @@ class Track(Base):
         {"comment": "Tracks that a producer registered or a worker received."},
     )
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True, comment="The platform's own id.")
-    title: Mapped[str | None] = mapped_column(Text, comment="As the producer gave it; null = not given.")
-    artist: Mapped[str | None] = mapped_column(Text, comment="As the producer gave it; null = not given.")
-    album: Mapped[str | None] = mapped_column(Text, comment="As the producer gave it; null = not given.")
-    isrc: Mapped[str | None] = mapped_column(Text, comment="International Standard Recording Code.")
-    language: Mapped[str | None] = mapped_column(Text, comment="BCP 47 tag of the lyrics' language.")
-    job: Mapped[Any] = mapped_column(JSONB, comment="The newest job for this track: what to enqueue again.")
-    enqueued_at: Mapped[datetime] = mapped_column(Timestamp, comment="When that job was enqueued.")
+    id: Mapped[str] = mapped_column(Text, primary_key=True, comment="The platform's id of the track.")
+    title: Mapped[str | None] = mapped_column(Text, comment="From the job; null = not given.")
+    artist: Mapped[str | None] = mapped_column(Text, comment="From the job; null = not given.")
+    album: Mapped[str | None] = mapped_column(Text, comment="From the job; null = not given.")
+    isrc: Mapped[str | None] = mapped_column(
+        Text, comment="International Standard Recording Code; null = not given."
+    )
+    language: Mapped[str | None] = mapped_column(
+        Text, comment="BCP 47 tag of the lyrics' language; null = unknown."
+    )
+    job: Mapped[Any] = mapped_column(
+        JSONB, comment="The newest job of the track, which the reconciler enqueues again."
+    )
+    enqueued_at: Mapped[datetime] = mapped_column(Timestamp, comment="When the newest job was enqueued.")
     registered_at: Mapped[datetime] = mapped_column(
-        Timestamp, server_default=func.now(), comment="When the catalog first heard of the track."
+        Timestamp, server_default=func.now(), comment="When the track was registered."
     )
     attempts: Mapped[int] = mapped_column(
         SmallInteger,
         server_default=text("0"),
-        comment="Failed attempts since the last job of the track ended: worker died, S3 or catalog away.",
+        comment="Unfinished attempts since the last finished job: worker died, S3 or catalog unavailable.",
     )
     due_at: Mapped[datetime | None] = mapped_column(
         Timestamp,
-        comment="If it has not come to an end by then, the reconciler enqueues it again; null = it has.",
+        comment="When the reconciler enqueues the job again if it is not finished; null = finished.",
     )
 
 
 class Classification(Base):
-    """What one model said of one input of one track."""
+    """Results: one model on one input of one track."""
 
     __tablename__ = "classification"
     __table_args__ = (
@@ -195,36 +216,36 @@ class Classification(Base):
         CheckConstraint("lyrics in ('used', 'absent', 'instrumental', 'short', 'foreign')", name="lyrics"),
         Index("classification_hour_idx", text(CLASSIFIED_HOUR)),
         Index("classification_input_idx", "input_hash", "model_id"),
-        {"comment": "What one model said of one input of one track."},
+        {"comment": "Results: one model on one input of one track."},
     )
 
     id: Mapped[int] = mapped_column(
-        BigInteger, Identity(always=True), primary_key=True, comment="The catalog's own key."
+        BigInteger, Identity(always=True), primary_key=True, comment="Primary key."
     )
     track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), comment="The track.")
-    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="The model that said it.")
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="The model.")
     input_hash: Mapped[bytes] = mapped_column(
         LargeBinary, comment="SHA-256 of the pipeline's version and of the audio's and lyrics' identities."
     )
     scores: Mapped[list[float]] = mapped_column(
-        ARRAY(REAL), comment="Probability of every genre, in the order of model.genre_ids."
+        ARRAY(REAL), comment="Probability of every genre, 0 to 1, in the order of model.genre_ids."
     )
     embedding: Mapped[list[float]] = mapped_column(
-        ARRAY(REAL), comment="The fused vector, mean over windows, for similarity search."
+        ARRAY(REAL), comment="Embedding: the fused vector, mean over windows, for similarity search."
     )
-    provider: Mapped[str] = mapped_column(Text, comment="Where it ran: cpu, cuda or tensorrt.")
-    precision: Mapped[str] = mapped_column(Text, comment="fp32, fp16 or int8.")
-    track_seconds: Mapped[float] = mapped_column(REAL, comment="How long the track lasts, in seconds.")
+    provider: Mapped[str] = mapped_column(Text, comment="Execution provider: cpu, cuda or tensorrt.")
+    precision: Mapped[str] = mapped_column(Text, comment="Precision of the graph: fp32, fp16 or int8.")
+    track_seconds: Mapped[float] = mapped_column(REAL, comment="Duration of the track, in seconds.")
     heard_seconds: Mapped[float] = mapped_column(REAL, comment="How much of it the model heard, in seconds.")
     lyrics: Mapped[str] = mapped_column(
         Text,
-        comment="used; or why not: absent (none delivered), instrumental, short (too few words), "
-        "foreign (a language that the model does not know).",
+        comment="used, or the reason why not: absent (none delivered), instrumental, short (too few words), "
+        "foreign (a language that the model does not support).",
     )
     timings: Mapped[Any] = mapped_column(
         JSONB,
-        comment="Milliseconds a stage; wait: from the job being published until its labels were ready to "
-        "commit.",
+        comment="Milliseconds per stage; wait = from the publication of the job until its labels were ready "
+        "to commit.",
     )
     enqueued_at: Mapped[datetime] = mapped_column(
         Timestamp, comment="When the newest job with this input was enqueued."
@@ -235,7 +256,7 @@ class Classification(Base):
 
 
 class TrackGenre(Base):
-    """The accepted labels of a classification."""
+    """The accepted labels of a classification, parents included."""
 
     __tablename__ = "track_genre"
     __table_args__ = (
@@ -258,7 +279,7 @@ class TrackGenre(Base):
     score: Mapped[float] = mapped_column(
         REAL, comment="Probability, 0 to 1; a parent's is at least that of its accepted children."
     )
-    genre: Mapped[str] = mapped_column(Text, comment="The genre's slug, so that an index can be by it.")
+    genre: Mapped[str] = mapped_column(Text, comment="Slug of the genre, repeated here for the index.")
     current: Mapped[bool] = mapped_column(
         Boolean, comment="Whether track_current points at the classification."
     )
@@ -272,60 +293,67 @@ class TrackCurrent(Base):
 
     track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), primary_key=True, comment="The track.")
     classification_id: Mapped[int] = mapped_column(
-        ForeignKey("classification.id"), unique=True, comment="What is shown of it."
+        ForeignKey("classification.id"), unique=True, comment="The classification that is shown."
     )
-    rank: Mapped[int] = mapped_column(Integer, comment="The model's rank when the pointer moved.")
+    rank: Mapped[int] = mapped_column(Integer, comment="Rank of the model when the pointer moved.")
     enqueued_at: Mapped[datetime] = mapped_column(
-        Timestamp, comment="The job's; the newer wins at equal rank."
+        Timestamp, comment="When the job was enqueued; at equal rank the newer job is shown."
     )
 
 
 class Feedback(Base):
-    """What people said of a label. Kept apart from what models said, and never overwritten by it."""
+    """Feedback of people on labels. Models never change it."""
 
     __tablename__ = "feedback"
     __table_args__ = (
         Index(None, "genre_id"),
         Index(None, "given_at"),
-        {"comment": "What people said of a label, apart from what models said."},
+        {"comment": "Feedback of people on labels. Models never change it."},
     )
 
     track_id: Mapped[str] = mapped_column(ForeignKey("track.id"), primary_key=True, comment="The track.")
     genre_id: Mapped[int] = mapped_column(ForeignKey("genre.id"), primary_key=True, comment="The genre.")
     given_by: Mapped[str] = mapped_column(
-        Text, primary_key=True, comment="Who said it. Of one person the last word counts."
+        Text,
+        primary_key=True,
+        comment="Who gave the feedback. A person's later feedback on the same label replaces the earlier.",
     )
-    is_right: Mapped[bool] = mapped_column(Boolean, comment="Whether the track has the genre.")
+    is_correct: Mapped[bool] = mapped_column(
+        Boolean, comment="Whether the person says that the track has the genre."
+    )
     given_at: Mapped[datetime] = mapped_column(
-        Timestamp, server_default=func.now(), comment="When it was said."
+        Timestamp, server_default=func.now(), comment="When the feedback was given."
     )
 
 
 class IngestFailure(Base):
-    """Jobs that ended without labels, each with what is needed to replay it."""
+    """Failed jobs, each with its message, so that it can be replayed."""
 
     __tablename__ = "ingest_failure"
     __table_args__ = (
         Index("ingest_failure_open_idx", "track_id", postgresql_where=text("resolved_at is null")),
-        {"comment": "Jobs that ended without labels, each with what is needed to replay it."},
+        {"comment": "Failed jobs, each with its message, so that it can be replayed."},
     )
 
     id: Mapped[int] = mapped_column(
-        BigInteger, Identity(always=True), primary_key=True, comment="The catalog's own key."
+        BigInteger, Identity(always=True), primary_key=True, comment="Primary key."
     )
-    track_id: Mapped[str | None] = mapped_column(Text, comment="Null where the job does not even say.")
+    track_id: Mapped[str | None] = mapped_column(
+        Text, comment="The platform's id of the track; null = the message has none."
+    )
     stage: Mapped[str] = mapped_column(
-        Text, comment="Where it ended: validate, fetch, decode, tokenise, infer or commit."
+        Text,
+        comment="Stage that failed: validate, fetch, decode, tokenise, infer, commit or reconcile.",
     )
-    error_class: Mapped[str] = mapped_column(Text, comment="The error's name, such as CorruptAudio.")
-    reason: Mapped[str] = mapped_column(Text, comment="One line for whoever has to mend it.")
-    payload: Mapped[str] = mapped_column(Text, comment="The job as it was received, JSON.")
+    error_class: Mapped[str] = mapped_column(Text, comment="Name of the error, such as CorruptAudio.")
+    reason: Mapped[str] = mapped_column(Text, comment="Message of the error, one line.")
+    payload: Mapped[str] = mapped_column(Text, comment="The message as received, JSON.")
     enqueued_at: Mapped[datetime | None] = mapped_column(
-        Timestamp, comment="When the job was enqueued; null = the message was no job."
+        Timestamp, comment="When the job was enqueued; null = the message is not a valid job."
     )
     failed_at: Mapped[datetime] = mapped_column(
-        Timestamp, server_default=func.now(), comment="When the job ended."
+        Timestamp, server_default=func.now(), comment="When the job failed."
     )
     resolved_at: Mapped[datetime | None] = mapped_column(
-        Timestamp, comment="When the track was labelled after all; null = still open."
+        Timestamp, comment="When a later result or failure of the track was committed; null = open."
     )

@@ -78,10 +78,10 @@ def belief(pairs: Sequence[Row]) -> str:
 
     Places, since belief is no probability. Pairs are named in the table below: names in here would overlap.
     """
-    known = [pair for pair in pairs if pair["belief"] is not None]
+    known = [pair for pair in pairs if pair["learned_correlation"] is not None]
     figure, axes = new_figure(7, 5)
     axes.scatter(
-        [pair["belief_rank"] for pair in known],
+        [pair["learned_rank"] for pair in known],
         [pair["observed_rank"] for pair in known],
         s=14,
         color=ACCENT,
@@ -102,11 +102,11 @@ def calibration(bins: Sequence[Row]) -> str:
     for colour, model in zip(cycle(SERIES), sorted({row["model"] for row in bins})):
         own = sorted((row for row in bins if row["model"] == model), key=lambda row: row["mean_score"])
         scores = [row["mean_score"] for row in own]
-        axes.plot(scores, [row["share_right"] for row in own], color=colour, marker="o", label=model)
+        axes.plot(scores, [row["share_correct"] for row in own], color=colour, marker="o", label=model)
         for row in own:
             axes.annotate(
-                f"{row['verdicts']:,}",
-                (row["mean_score"], row["share_right"]),
+                f"{row['votes']:,}",
+                (row["mean_score"], row["share_correct"]),
                 xytext=(5, -10),
                 textcoords="offset points",
                 fontsize=7,

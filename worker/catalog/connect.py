@@ -6,7 +6,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from schemas.catalog.migrate import current_revision, newest_revision
+from schemas.catalog.revision import current_revision, newest_revision
 from schemas.errors import ConfigError
 from worker.settings import CatalogSettings
 

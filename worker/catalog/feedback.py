@@ -16,10 +16,10 @@ GENRES_FILE = "genres.json"
 """Beside the manifest, as `cogenre-train fit` wants it."""
 
 ADD = text("""
-    insert into feedback (track_id, genre_id, given_by, is_right)
-    values (:track, :genre, :given_by, :is_right)
+    insert into feedback (track_id, genre_id, given_by, is_correct)
+    values (:track, :genre, :given_by, :is_correct)
     on conflict (track_id, genre_id, given_by) do update
-    set is_right = excluded.is_right, given_at = now()
+    set is_correct = excluded.is_correct, given_at = now()
 """)
 
 # Where as many people say right as wrong, the model's own word stands.
@@ -34,7 +34,7 @@ JUDGED = text("""
                array_agg(genre) filter (where votes > 0) as accepted,
                array_agg(genre) filter (where votes < 0) as rejected
         from (
-            select f.track_id, g.slug as genre, sum(case when f.is_right then 1 else -1 end) as votes
+            select f.track_id, g.slug as genre, sum(case when f.is_correct then 1 else -1 end) as votes
             from feedback f join genre g on g.id = f.genre_id
             group by f.track_id, g.slug
         ) counted
@@ -52,7 +52,7 @@ GENRES = text("""
 """)
 
 
-def add_feedback(engine: Engine, track_id: str, genre: str, is_right: bool, given_by: str) -> None:
+def add_feedback(engine: Engine, track_id: str, genre: str, is_correct: bool, given_by: str) -> None:
     """Keep what a person says; of one person the last word counts.
 
     Raises ConfigError where the catalog does not know the track or the genre.
@@ -65,7 +65,7 @@ def add_feedback(engine: Engine, track_id: str, genre: str, is_right: bool, give
         if not connection.scalar(text("select true from track where id = :track"), {"track": track_id}):
             raise ConfigError(f"the catalog knows no track {track_id}")
         connection.execute(
-            ADD, {"track": track_id, "genre": genre_id, "given_by": given_by, "is_right": is_right}
+            ADD, {"track": track_id, "genre": genre_id, "given_by": given_by, "is_correct": is_correct}
         )
 
 

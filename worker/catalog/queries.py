@@ -18,16 +18,17 @@ GENRES = text(
 )
 
 NEIGHBOURS = text("""
-    select genre_b as genre, n as tracks, b_given_a as share, lift, phi, belief, belief_rank, observed_rank
-    from analytics.belief_and_observation
+    select genre_b as genre, n as tracks, b_given_a as share, lift, phi,
+           learned_correlation, learned_rank, observed_rank
+    from analytics.learned_and_observed
     where genre_a = :genre
     order by phi desc nulls last, genre_b
     limit :limit
 """)
 
 PAIRS = text("""
-    select genre_a, genre_b, n as tracks, lift, phi, belief
-    from analytics.belief_and_observation
+    select genre_a, genre_b, n as tracks, lift, phi, learned_correlation
+    from analytics.learned_and_observed
     where genre_a < genre_b and n > 0
     order by n desc, genre_a, genre_b
     limit :limit

@@ -17,13 +17,13 @@ QUESTIONS = {
     "coverage": "select * from analytics.coverage",
     "weeks": "select * from analytics.coverage_week order by week",
     "genres": "select genre, tracks from analytics.genre where tracks > 0 order by tracks desc, genre",
-    "pairs": "select * from analytics.belief_and_observation order by n desc, genre_a, genre_b",
+    "pairs": "select * from analytics.learned_and_observed order by n desc, genre_a, genre_b",
     "surprises": """
-        select genre_a, genre_b, trim_scale(belief_rank::numeric) as belief_rank,
-               trim_scale(observed_rank::numeric) as observed_rank, belief, b_given_a, n
-        from analytics.belief_and_observation k
-        where belief is not null
-        order by abs(k.belief_rank - k.observed_rank) desc, n desc, genre_a, genre_b limit 10
+        select genre_a, genre_b, trim_scale(learned_rank::numeric) as learned_rank,
+               trim_scale(observed_rank::numeric) as observed_rank, learned_correlation, b_given_a, n
+        from analytics.learned_and_observed k
+        where learned_correlation is not null
+        order by abs(k.learned_rank - k.observed_rank) desc, n desc, genre_a, genre_b limit 10
     """,
     # The catalog's first week and the one under way are not whole; a genre that a week lacks has 0 of it.
     "drift": """
@@ -99,7 +99,7 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
                 ),
             ),
         ]
-    if any(pair["belief"] is not None for pair in pairs):
+    if any(pair["learned_correlation"] is not None for pair in pairs):
         parts.append(
             section(
                 "What the model believes, and what the catalog shows",
@@ -110,7 +110,15 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
                 charts.belief(pairs),
                 _table(
                     answers["surprises"],
-                    ["genre_a", "genre_b", "belief_rank", "observed_rank", "belief", "b_given_a", "n"],
+                    [
+                        "genre_a",
+                        "genre_b",
+                        "learned_rank",
+                        "observed_rank",
+                        "learned_correlation",
+                        "b_given_a",
+                        "n",
+                    ],
                 ),
             )
         )
@@ -157,7 +165,7 @@ def _calibration(bins: Sequence[Row]) -> str:
         return section(title, "Nobody has judged a label yet: `cogenre feedback add`.")
     return section(
         title,
-        "On the line, a score of 0.8 is right eight times of ten. The numbers are verdicts.",
+        "On the line, a score of 0.8 is right eight times of ten. The numbers count the feedback.",
         charts.calibration(bins),
     )
 

@@ -74,11 +74,12 @@ def correlations(
     limit: Limit = 20,
     as_json: Json = False,
 ) -> None:
-    """Which genres go together: in the catalog, and in the current model's belief. As of the last refresh.
+    """Genres that occur together, in the catalog and in the current model, as of the last refresh.
 
-    share: of the genre's tracks, those that carry the neighbour too; lift: how much more often than if the
-    two were independent; phi: their correlation, -1 to 1; belief: the weight in the model's genre graph, no
-    probability; belief_rank and observed_rank: the neighbour's place by belief and by share, 1 = the first.
+    share: share of the genre's tracks that also have the neighbour; lift: observed over expected
+    co-occurrence if the two were independent; phi: correlation of the two labels, -1 to 1;
+    learned_correlation: the weight in the model's genre graph, not a probability; learned_rank and
+    observed_rank: rank of the neighbour by learned_correlation and by share, 1 = highest.
     """
     from worker.catalog.queries import correlations
 

@@ -18,15 +18,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-import schemas.catalog.migrate as migrate_module
-from schemas.catalog.migrate import (
-    alembic_config,
-    current_revision,
-    differences,
-    downgrade,
-    migrate,
-    newest_revision,
-)
+from schemas.catalog import migrate as migrate_module
+from schemas.catalog import revision as revision_module
+from schemas.catalog.migrate import alembic_config, differences, downgrade, migrate
+from schemas.catalog.revision import current_revision, newest_revision
 from tests.worker.catalog.labels import model, rows, shown
 from tests.worker.processes import wait_until
 
@@ -73,9 +68,11 @@ values ('small', '1', 1, '', 'current', '{1}', now());
 @pytest.fixture
 def next_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The migrations of a next release: those of this one and `example_revision.py`."""
-    shutil.copytree(migrate_module.FOLDER / "migrations", tmp_path / "migrations")
-    shutil.copy(EXAMPLE, tmp_path / "migrations" / "versions" / "0002_example.py")
-    monkeypatch.setattr(migrate_module, "FOLDER", tmp_path)
+    versions = tmp_path / "migrations" / "versions"
+    shutil.copytree(revision_module.VERSIONS.parent, versions.parent)
+    shutil.copy(EXAMPLE, versions / "0002_example.py")
+    for module in (migrate_module, revision_module):
+        monkeypatch.setattr(module, "VERSIONS", versions)
 
 
 @pytest.fixture
@@ -129,6 +126,10 @@ def shape(engine: Engine) -> dict[str, list[Any]]:
 def test_the_tables_are_those_of_the_models(catalog: Engine) -> None:
     with catalog.connect() as connection:
         assert differences(connection) == []
+
+
+def test_the_newest_revision_is_alembics_head() -> None:
+    assert newest_revision() == ScriptDirectory.from_config(alembic_config()).get_current_head()
 
 
 def test_migrating_again_changes_nothing_and_locks_no_view(catalog: Engine) -> None:
@@ -325,7 +326,7 @@ def test_a_view_whose_column_changes_its_type_is_created_again(empty: Engine, ne
             text("""
                 create view analytics.throughput_hour as
                 select date_bin('1 hour', classified_at, '2000-01-01Z') as hour, provider as model,
-                       1::bigint as tracks, 1::float8 as heard_hours, 1::numeric as mean_wait_seconds
+                       1::bigint as tracks, 1::float8 as analysed_hours, 1::numeric as mean_wait_seconds
                 from classification
             """)
         )
@@ -392,7 +393,7 @@ def test_an_interrupted_migration_continues(empty: Engine, next_release: None) -
         "update model set rank = 0",
         "update model set status = 'best'",
         "update model_threshold set threshold = 2",
-        "insert into feedback (track_id, genre_id, given_by, is_right) values ('none', 1, 'me', true)",
+        "insert into feedback (track_id, genre_id, given_by, is_correct) values ('none', 1, 'me', true)",
     ],
 )
 def test_rows_that_make_no_sense_are_refused(catalog: Engine, statement: str) -> None:

@@ -70,8 +70,8 @@ def test_cooccurrence_is_what_the_formulas_say(catalog: Engine) -> None:
     ) == [(0, 0.0)]
 
 
-def test_belief_stands_beside_observation_by_its_order(catalog: Engine) -> None:
-    """Rock's neighbours: pop on three tracks, metal on two, jazz on none and believed the most."""
+def test_learned_and_observed_correlation_are_ranked(catalog: Engine) -> None:
+    """Rock's neighbours: pop on three tracks, metal on two, jazz on none, but with the highest weight."""
     said = model(catalog)
     model(catalog, "2", ("rock", "pop", "polka"))
     for at in range(3):
@@ -84,7 +84,7 @@ def test_belief_stands_beside_observation_by_its_order(catalog: Engine) -> None:
                 where a.id = genre_a and b.id = genre_b and a.slug = 'rock' and b.slug = 'jazz'
             """)
         )
-        # A genre that the current model does not know.
+        # A genre that the current model does not have.
         connection.execute(
             text("""
                 insert into track_genre (classification_id, genre_id, score, genre, current)
@@ -95,7 +95,8 @@ def test_belief_stands_beside_observation_by_its_order(catalog: Engine) -> None:
     refresh(catalog)
     assert rows(
         catalog,
-        "select genre_b, belief, n, belief_rank, observed_rank from analytics.belief_and_observation "
+        "select genre_b, learned_correlation, n, learned_rank, observed_rank "
+        "from analytics.learned_and_observed "
         "where genre_a = 'rock' order by observed_rank, genre_b",
     ) == [
         ("pop", 0.25, 3, 2.5, 1.0),
@@ -105,7 +106,7 @@ def test_belief_stands_beside_observation_by_its_order(catalog: Engine) -> None:
     ]
     assert rows(
         catalog,
-        "select distinct observed_rank from analytics.belief_and_observation "
+        "select distinct observed_rank from analytics.learned_and_observed "
         "where genre_a = 'jazz' and genre_b <> 'polka'",
     ) == [(2.0,)], "all three on none of its tracks"
 
@@ -157,7 +158,7 @@ def test_a_materialised_view_is_made_anew_when_its_definition_changes(catalog: E
     renew(catalog)
     support = "select support from analytics.genre_cooccurrence where genre_a = 'rock' and genre_b = 'pop'"
     assert rows(catalog, support) == [(2.0,)]
-    assert rows(catalog, "select count(*) from analytics.belief_and_observation") == [(2,)]
+    assert rows(catalog, "select count(*) from analytics.learned_and_observed") == [(2,)]
     assert rows(catalog, "select to_regnamespace('analytics_next')") == [(None,)]
     refresh(catalog)
 

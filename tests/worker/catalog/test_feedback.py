@@ -44,7 +44,7 @@ def test_feedback_is_shown_beside_the_labels_and_does_not_change_them(
     ) == [("pop", -2), ("rock", None)]
     assert rows(
         catalog,
-        "select genre, is_right, given_by, round(score::numeric, 2)::text, labelled, model "
+        "select genre, is_correct, given_by, round(score::numeric, 2)::text, labelled, model "
         "from analytics.feedback order by given_by, genre",
     ) == [
         ("jazz", True, "ann", "0.10", False, "small:1"),
@@ -57,7 +57,7 @@ def test_a_persons_last_word_counts_and_outlives_new_labels(catalog: Engine, sai
     add_feedback(catalog, "t1", "pop", False, "ann")
     add_feedback(catalog, "t1", "pop", True, "ann")
     said.label("t1", day=1, rock=0.9)
-    assert rows(catalog, "select is_right, labelled from analytics.feedback") == [(True, False)]
+    assert rows(catalog, "select is_correct, labelled from analytics.feedback") == [(True, False)]
 
 
 def test_the_manifest_has_labels_as_people_corrected_them(
@@ -143,14 +143,14 @@ def test_a_track_without_any_genre_left_is_no_example(
     assert exported(catalog, tmp_path) == {}
 
 
-def test_calibration_compares_scores_with_verdicts(catalog: Engine, said: Labelling) -> None:
+def test_calibration_compares_scores_with_feedback(catalog: Engine, said: Labelling) -> None:
     for track, genre, verdict in (("t1", "rock", True), ("t2", "metal", True), ("t3", "jazz", False)):
         add_feedback(catalog, track, genre, verdict, "ann")
-    ((model_label, score_from, verdicts, mean_score, share_right),) = rows(
+    ((model_label, score_from, votes, mean_score, share_correct),) = rows(
         catalog, "select * from analytics.calibration"
     )
-    assert (model_label, verdicts) == ("small:1", 3)
-    assert (float(score_from), mean_score, share_right) == pytest.approx((0.9, 0.9, 2 / 3), abs=0.11)
+    assert (model_label, votes) == ("small:1", 3)
+    assert (float(score_from), mean_score, share_correct) == pytest.approx((0.9, 0.9, 2 / 3), abs=0.11)
 
 
 def test_unknown_tracks_and_genres_are_refused(catalog: Engine, said: Labelling) -> None:

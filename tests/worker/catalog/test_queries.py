@@ -64,7 +64,7 @@ def test_a_genres_neighbours(catalog: Engine, said: Labelling) -> None:
         "rock": 5, "pop": 3, "jazz": 1, "metal": 1,
     }  # fmt: skip
     first, *_ = correlations(catalog, "pop", 10)
-    assert (first["genre"], first["tracks"], first["belief"]) == ("jazz", 1, 0.25)
+    assert (first["genre"], first["tracks"], first["learned_correlation"]) == ("jazz", 1, 0.25)
     commonest, *_ = correlations(catalog, None, 10)
     assert (commonest["genre_a"], commonest["genre_b"], commonest["tracks"]) == ("pop", "rock", 3)
 

@@ -99,7 +99,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, chart: Callable[[], str]) -> list[Axe
 
 def test_calibration_has_a_line_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     bins = [
-        {"model": model, "mean_score": score, "share_right": score / 2, "verdicts": 3}
+        {"model": model, "mean_score": score, "share_correct": score / 2, "votes": 3}
         for score in (0.9, 0.5)
         for model in ("b:1", "a:1")
     ]
@@ -151,8 +151,8 @@ def test_surprises_are_by_places(page: Path) -> None:
 
 def test_belief_is_drawn_by_places(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs: list[dict[str, Any]] = [
-        {"belief": 0.4, "belief_rank": 1.0, "observed_rank": 2.0},
-        {"belief": None, "belief_rank": None, "observed_rank": None},
+        {"learned_correlation": 0.4, "learned_rank": 1.0, "observed_rank": 2.0},
+        {"learned_correlation": None, "learned_rank": None, "observed_rank": None},
     ]
     (axes,) = drawn(monkeypatch, lambda: charts.belief(pairs))
     assert np.asarray(axes.collections[0].get_offsets()).tolist() == [[1.0, 2.0]]

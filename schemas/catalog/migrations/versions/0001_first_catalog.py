@@ -47,65 +47,62 @@ for each statement execute function follow_track_current();
 def upgrade() -> None:
     op.create_table(
         "genre",
-        sa.Column(
-            "id",
-            sa.SmallInteger(),
-            sa.Identity(always=True),
-            nullable=False,
-            comment="The catalog's own key.",
-        ),
-        sa.Column("slug", sa.Text(), nullable=False, comment="Stable key, such as hip-hop."),
+        sa.Column("id", sa.SmallInteger(), sa.Identity(always=True), nullable=False, comment="Primary key."),
+        sa.Column("slug", sa.Text(), nullable=False, comment="Stable name of the genre, such as hip-hop."),
         sa.Column("name", sa.Text(), nullable=False, comment="Display name, such as Hip-Hop."),
         sa.Column(
             "parent_id",
             sa.SmallInteger(),
             nullable=True,
-            comment="A track that has this genre also has its parent.",
+            comment="Parent genre; null = none. A track that has this genre also has its parent.",
         ),
         sa.ForeignKeyConstraint(["parent_id"], ["genre.id"], name=op.f("genre_parent_id_fkey")),
         sa.PrimaryKeyConstraint("id", name=op.f("genre_pkey")),
         sa.UniqueConstraint("id", "slug", name=op.f("genre_id_slug_key")),
         sa.UniqueConstraint("slug", name=op.f("genre_slug_key")),
-        comment="Genres of every model ever registered.",
+        comment="Genres of all registered models.",
     )
     op.create_table(
         "ingest_failure",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="Primary key."),
         sa.Column(
-            "id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="The catalog's own key."
+            "track_id",
+            sa.Text(),
+            nullable=True,
+            comment="The platform's id of the track; null = the message has none.",
         ),
-        sa.Column("track_id", sa.Text(), nullable=True, comment="Null where the job does not even say."),
         sa.Column(
             "stage",
             sa.Text(),
             nullable=False,
-            comment="Where it ended: validate, fetch, decode, tokenise, infer or commit.",
+            comment="Stage that failed: validate, fetch, decode, tokenise, infer, commit or reconcile.",
         ),
         sa.Column(
-            "error_class", sa.Text(), nullable=False, comment="The error's name, such as CorruptAudio."
+            "error_class", sa.Text(), nullable=False, comment="Name of the error, such as CorruptAudio."
         ),
-        sa.Column("reason", sa.Text(), nullable=False, comment="One line for whoever has to mend it."),
-        sa.Column("payload", sa.Text(), nullable=False, comment="The job as it was received, JSON."),
+        sa.Column("reason", sa.Text(), nullable=False, comment="Message of the error, one line."),
+        sa.Column("payload", sa.Text(), nullable=False, comment="The message as received, JSON."),
         sa.Column(
             "enqueued_at",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="When the job was enqueued; null = the message was no job.",
+            comment="When the job was enqueued; null = the message is not a valid job.",
         ),
         sa.Column(
             "failed_at",
             sa.DateTime(timezone=True),
             server_default=sa.text("now()"),
             nullable=False,
-            comment="When the job ended.",
+            comment="When the job failed.",
         ),
         sa.Column(
             "resolved_at",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="When the track was labelled after all; null = still open.",
+            comment="When a later result or failure of the track was committed; null = open.",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("ingest_failure_pkey")),
-        comment="Jobs that ended without labels, each with what is needed to replay it.",
+        comment="Failed jobs, each with its message, so that it can be replayed.",
     )
     op.create_index(
         "ingest_failure_open_idx",
@@ -116,20 +113,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "model",
-        sa.Column(
-            "id",
-            sa.SmallInteger(),
-            sa.Identity(always=True),
-            nullable=False,
-            comment="The catalog's own key.",
-        ),
+        sa.Column("id", sa.SmallInteger(), sa.Identity(always=True), nullable=False, comment="Primary key."),
         sa.Column("name", sa.Text(), nullable=False, comment="As in the bundle's manifest."),
         sa.Column("version", sa.Text(), nullable=False, comment="As in the bundle's manifest."),
         sa.Column(
             "rank",
             sa.Integer(),
             nullable=False,
-            comment="A higher rank is a newer model: its labels replace those of a lower.",
+            comment="Order of the models, highest = newest: its labels replace those of a lower rank.",
         ),
         sa.Column(
             "artefact_sha256", sa.Text(), nullable=False, comment="SHA-256 of the bundle's manifest, in hex."
@@ -138,44 +129,45 @@ def upgrade() -> None:
             "status",
             sa.Text(),
             nullable=False,
-            comment="shadow = classifies, not shown; current = shown; retired = no longer used.",
+            comment="shadow = classifies, labels not shown; current = labels shown; retired = no longer "
+            "used.",
         ),
         sa.Column(
             "genre_ids",
             sa.ARRAY(sa.SmallInteger()),
             nullable=False,
-            comment="Genres in the order of classification.scores.",
+            comment="Keys of the genres, in the order of classification.scores.",
         ),
         sa.Column(
             "registered_at",
             sa.DateTime(timezone=True),
             server_default=sa.text("now()"),
             nullable=False,
-            comment="When the catalog first heard of the model.",
+            comment="When the model was registered.",
         ),
         sa.Column(
             "promoted_at",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="When it became the current model; null = never, or before it was noted.",
+            comment="When the model last became current; null = never.",
         ),
         sa.Column(
             "served_at",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="When a worker last had it loaded, to the minute; null = never.",
+            comment="When a worker last had the model loaded, updated every 30 seconds; null = never.",
         ),
         sa.Column(
             "genre_names",
             sa.ARRAY(sa.Text()),
             nullable=True,
-            comment="Display names of genre_ids, shown from its promotion on; null = not noted.",
+            comment="Display names of genre_ids, shown once the model is current; null = not recorded.",
         ),
         sa.Column(
             "genre_parents",
             sa.ARRAY(sa.SmallInteger()),
             nullable=True,
-            comment="Parents of genre_ids, shown from its promotion on; null = not noted.",
+            comment="Keys of the parents of genre_ids, used once the model is current; null = not recorded.",
         ),
         sa.CheckConstraint("status in ('shadow', 'current', 'retired')", name=op.f("model_status_check")),
         sa.CheckConstraint("rank > 0", name=op.f("model_rank_check")),
@@ -193,40 +185,54 @@ def upgrade() -> None:
     )
     op.create_table(
         "track",
-        sa.Column("id", sa.Text(), nullable=False, comment="The platform's own id."),
-        sa.Column("title", sa.Text(), nullable=True, comment="As the producer gave it; null = not given."),
-        sa.Column("artist", sa.Text(), nullable=True, comment="As the producer gave it; null = not given."),
-        sa.Column("album", sa.Text(), nullable=True, comment="As the producer gave it; null = not given."),
-        sa.Column("isrc", sa.Text(), nullable=True, comment="International Standard Recording Code."),
-        sa.Column("language", sa.Text(), nullable=True, comment="BCP 47 tag of the lyrics' language."),
+        sa.Column("id", sa.Text(), nullable=False, comment="The platform's id of the track."),
+        sa.Column("title", sa.Text(), nullable=True, comment="From the job; null = not given."),
+        sa.Column("artist", sa.Text(), nullable=True, comment="From the job; null = not given."),
+        sa.Column("album", sa.Text(), nullable=True, comment="From the job; null = not given."),
+        sa.Column(
+            "isrc",
+            sa.Text(),
+            nullable=True,
+            comment="International Standard Recording Code; null = not given.",
+        ),
+        sa.Column(
+            "language",
+            sa.Text(),
+            nullable=True,
+            comment="BCP 47 tag of the lyrics' language; null = unknown.",
+        ),
         sa.Column(
             "job",
             postgresql.JSONB(),
             nullable=False,
-            comment="The newest job for this track: what to enqueue again.",
+            comment="The newest job of the track, which the reconciler enqueues again.",
         ),
         sa.Column(
-            "enqueued_at", sa.DateTime(timezone=True), nullable=False, comment="When that job was enqueued."
+            "enqueued_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="When the newest job was enqueued.",
         ),
         sa.Column(
             "registered_at",
             sa.DateTime(timezone=True),
             server_default=sa.text("now()"),
             nullable=False,
-            comment="When the catalog first heard of the track.",
+            comment="When the track was registered.",
         ),
         sa.Column(
             "attempts",
             sa.SmallInteger(),
             server_default=sa.text("0"),
             nullable=False,
-            comment="Failed attempts since the last job of the track ended: worker died, S3 or catalog away.",
+            comment="Unfinished attempts since the last finished job: worker died, S3 or catalog "
+            "unavailable.",
         ),
         sa.Column(
             "due_at",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="If it has not come to an end by then, the reconciler enqueues it again; null = it has.",
+            comment="When the reconciler enqueues the job again if it is not finished; null = finished.",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("track_pkey")),
         comment="Tracks that a producer registered or a worker received.",
@@ -243,11 +249,9 @@ def upgrade() -> None:
     op.create_index(op.f("track_registered_at_idx"), "track", ["registered_at"], unique=False)
     op.create_table(
         "classification",
-        sa.Column(
-            "id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="The catalog's own key."
-        ),
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="Primary key."),
         sa.Column("track_id", sa.Text(), nullable=False, comment="The track."),
-        sa.Column("model_id", sa.SmallInteger(), nullable=False, comment="The model that said it."),
+        sa.Column("model_id", sa.SmallInteger(), nullable=False, comment="The model."),
         sa.Column(
             "input_hash",
             sa.LargeBinary(),
@@ -258,19 +262,21 @@ def upgrade() -> None:
             "scores",
             sa.ARRAY(sa.REAL()),
             nullable=False,
-            comment="Probability of every genre, in the order of model.genre_ids.",
+            comment="Probability of every genre, 0 to 1, in the order of model.genre_ids.",
         ),
         sa.Column(
             "embedding",
             sa.ARRAY(sa.REAL()),
             nullable=False,
-            comment="The fused vector, mean over windows, for similarity search.",
+            comment="Embedding: the fused vector, mean over windows, for similarity search.",
         ),
-        sa.Column("provider", sa.Text(), nullable=False, comment="Where it ran: cpu, cuda or tensorrt."),
-        sa.Column("precision", sa.Text(), nullable=False, comment="fp32, fp16 or int8."),
         sa.Column(
-            "track_seconds", sa.REAL(), nullable=False, comment="How long the track lasts, in seconds."
+            "provider", sa.Text(), nullable=False, comment="Execution provider: cpu, cuda or tensorrt."
         ),
+        sa.Column(
+            "precision", sa.Text(), nullable=False, comment="Precision of the graph: fp32, fp16 or int8."
+        ),
+        sa.Column("track_seconds", sa.REAL(), nullable=False, comment="Duration of the track, in seconds."),
         sa.Column(
             "heard_seconds", sa.REAL(), nullable=False, comment="How much of it the model heard, in seconds."
         ),
@@ -278,15 +284,15 @@ def upgrade() -> None:
             "lyrics",
             sa.Text(),
             nullable=False,
-            comment="used; or why not: absent (none delivered), instrumental, short (too few words), foreign "
-            "(a language that the model does not know).",
+            comment="used, or the reason why not: absent (none delivered), instrumental, short (too few "
+            "words), foreign (a language that the model does not support).",
         ),
         sa.Column(
             "timings",
             postgresql.JSONB(),
             nullable=False,
-            comment="Milliseconds a stage; wait: from the job being published until its labels were ready to "
-            "commit.",
+            comment="Milliseconds per stage; wait = from the publication of the job until its labels "
+            "were ready to commit.",
         ),
         sa.Column(
             "enqueued_at",
@@ -311,7 +317,7 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "track_id", "model_id", "input_hash", name=op.f("classification_track_id_model_id_input_hash_key")
         ),
-        comment="What one model said of one input of one track.",
+        comment="Results: one model on one input of one track.",
     )
     op.create_index(
         "classification_hour_idx",
@@ -329,34 +335,48 @@ def upgrade() -> None:
         sa.Column("track_id", sa.Text(), nullable=False, comment="The track."),
         sa.Column("genre_id", sa.SmallInteger(), nullable=False, comment="The genre."),
         sa.Column(
-            "given_by", sa.Text(), nullable=False, comment="Who said it. Of one person the last word counts."
+            "given_by",
+            sa.Text(),
+            nullable=False,
+            comment="Who gave the feedback. A person's later feedback on the same label replaces the "
+            "earlier.",
         ),
-        sa.Column("is_right", sa.Boolean(), nullable=False, comment="Whether the track has the genre."),
+        sa.Column(
+            "is_correct",
+            sa.Boolean(),
+            nullable=False,
+            comment="Whether the person says that the track has the genre.",
+        ),
         sa.Column(
             "given_at",
             sa.DateTime(timezone=True),
             server_default=sa.text("now()"),
             nullable=False,
-            comment="When it was said.",
+            comment="When the feedback was given.",
         ),
         sa.ForeignKeyConstraint(["genre_id"], ["genre.id"], name=op.f("feedback_genre_id_fkey")),
         sa.ForeignKeyConstraint(["track_id"], ["track.id"], name=op.f("feedback_track_id_fkey")),
         sa.PrimaryKeyConstraint("track_id", "genre_id", "given_by", name=op.f("feedback_pkey")),
-        comment="What people said of a label, apart from what models said.",
+        comment="Feedback of people on labels. Models never change it.",
     )
     op.create_index(op.f("feedback_genre_id_idx"), "feedback", ["genre_id"], unique=False)
     op.create_index(op.f("feedback_given_at_idx"), "feedback", ["given_at"], unique=False)
     op.create_table(
         "genre_correlation",
         sa.Column("model_id", sa.SmallInteger(), nullable=False, comment="The model."),
-        sa.Column("genre_a", sa.SmallInteger(), nullable=False, comment="The speaker."),
-        sa.Column("genre_b", sa.SmallInteger(), nullable=False, comment="Spoken for."),
-        sa.Column("weight", sa.REAL(), nullable=False, comment="How much genre_a speaks for genre_b."),
+        sa.Column("genre_a", sa.SmallInteger(), nullable=False, comment="Given genre i of A[i, j]."),
+        sa.Column("genre_b", sa.SmallInteger(), nullable=False, comment="Predicted genre j of A[i, j]."),
+        sa.Column(
+            "weight",
+            sa.REAL(),
+            nullable=False,
+            comment="A[i, j], i = genre_a, j = genre_b: -0.5 to 1, not a probability.",
+        ),
         sa.ForeignKeyConstraint(["genre_a"], ["genre.id"], name=op.f("genre_correlation_genre_a_fkey")),
         sa.ForeignKeyConstraint(["genre_b"], ["genre.id"], name=op.f("genre_correlation_genre_b_fkey")),
         sa.ForeignKeyConstraint(["model_id"], ["model.id"], name=op.f("genre_correlation_model_id_fkey")),
         sa.PrimaryKeyConstraint("model_id", "genre_a", "genre_b", name=op.f("genre_correlation_pkey")),
-        comment="What a model believes of genres that go together: its graph's A.",
+        comment="Learned correlation of genres, by model: the off-diagonal elements of A.",
     )
     op.create_table(
         "model_threshold",
@@ -372,13 +392,15 @@ def upgrade() -> None:
     op.create_table(
         "track_current",
         sa.Column("track_id", sa.Text(), nullable=False, comment="The track."),
-        sa.Column("classification_id", sa.BigInteger(), nullable=False, comment="What is shown of it."),
-        sa.Column("rank", sa.Integer(), nullable=False, comment="The model's rank when the pointer moved."),
+        sa.Column(
+            "classification_id", sa.BigInteger(), nullable=False, comment="The classification that is shown."
+        ),
+        sa.Column("rank", sa.Integer(), nullable=False, comment="Rank of the model when the pointer moved."),
         sa.Column(
             "enqueued_at",
             sa.DateTime(timezone=True),
             nullable=False,
-            comment="The job's; the newer wins at equal rank.",
+            comment="When the job was enqueued; at equal rank the newer job is shown.",
         ),
         sa.ForeignKeyConstraint(
             ["classification_id"], ["classification.id"], name=op.f("track_current_classification_id_fkey")
@@ -399,7 +421,7 @@ def upgrade() -> None:
             comment="Probability, 0 to 1; a parent's is at least that of its accepted children.",
         ),
         sa.Column(
-            "genre", sa.Text(), nullable=False, comment="The genre's slug, so that an index can be by it."
+            "genre", sa.Text(), nullable=False, comment="Slug of the genre, repeated here for the index."
         ),
         sa.Column(
             "current",
