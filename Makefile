@@ -1,7 +1,7 @@
-# Every target sets up what it needs in .venv, once: a stamp is written when a step has ended, and
-# is older than its inputs when they change. A step that was interrupted leaves no stamp and is done over.
+# Every target installs what it needs into .venv, once. Each step writes a stamp file when it is complete. A step runs
+# again if its inputs are newer than its stamp, or if it was interrupted and left no stamp.
 
-# The first of these that is Python 3.11 or newer and can make an environment.
+# The first of these that is Python 3.11 or newer and has the modules venv and ensurepip is used.
 PYTHON ?= python3.11 python3.12 python3.13 python3
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
@@ -23,26 +23,26 @@ SBOM    = PYTHONWARNINGS=ignore $(UV) tool run --quiet --from cyclonedx-bom==7.5
 .SILENT:
 .PHONY: help demo test test-slow lint lock audit sbom schema docs demo-data clean
 
-help: ## this list
+help: ## print this list
 	sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: $(LOCAL) ## the whole path on an embedded stack; AUDIO=dir adds the audio files of a folder
+demo: $(LOCAL) ## label 32 tracks end to end on embedded servers; AUDIO=dir adds the audio files of a folder
 	$(BIN)/cogenre demo $(if $(AUDIO),--audio "$(AUDIO)")
 
-# Three processes share the CPUs: torch's own threads would only wait for each other.
-test: lint ## lint, then every test but the slow ones
+# Three processes share the CPUs, so more than one torch thread in each would be slower.
+test: lint ## run lint, then every test that is not marked slow
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 3 --dist loadfile
 
-test-slow: $(DEV) ## the tests that take minutes
+test-slow: $(DEV) ## run the tests that take minutes
 	$(BIN)/pytest -m slow
 
-lint: $(DEV) ## ruff, mypy --strict, the walls between the packages
+lint: $(DEV) ## run ruff, mypy --strict and the import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lock: $(TOOLS) ## requirements/*.txt from pyproject.toml; keeps the pins that still hold, UPGRADE=1 takes the newest
+lock: $(TOOLS) ## write requirements/*.txt from pyproject.toml; UPGRADE=1 selects the newest versions
 	$(COMPILE) pyproject.toml --extra analyse --extra local --extra otel --extra train --group dev --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra local --constraints requirements/dev.txt --output-file requirements/local.txt
 	$(COMPILE) pyproject.toml --constraints requirements/dev.txt --output-file requirements/worker.txt
@@ -50,45 +50,45 @@ lock: $(TOOLS) ## requirements/*.txt from pyproject.toml; keeps the pins that st
 		--constraints requirements/dev.txt --output-file requirements/worker-gpu.txt
 	$(COMPILE) --group build --constraints requirements/dev.txt --output-file requirements/build.txt
 
-audit: $(TOOLS) ## known vulnerabilities of what a worker installs; says so where it cannot reach the data
+audit: $(TOOLS) ## list known vulnerabilities in the packages of a worker
 	UV_SYSTEM_CERTS=1 $(BIN)/python deploy/audit.py requirements/worker.txt requirements/worker-gpu.txt
 
-sbom: $(TOOLS) ## dist/sbom.json and dist/sbom-gpu.json: what a worker installs, as CycloneDX
+sbom: $(TOOLS) ## write dist/sbom.json and dist/sbom-gpu.json: the packages of a worker, as CycloneDX
 	mkdir -p dist
 	$(call SBOM,worker,sbom)
 	$(call SBOM,worker-gpu,sbom-gpu)
 
-schema: $(LOCAL) ## the JSON Schema of the job, from schemas/jobs.py
+schema: $(LOCAL) ## write the JSON Schema of the job from schemas/jobs.py
 	$(BIN)/python -m schemas.jobs
 
-docs: $(LOCAL) ## docs/metrics.md and docs/settings.md, from worker/observe/metrics.py and worker/settings.py
+docs: $(LOCAL) ## write docs/metrics.md and docs/settings.md from worker/observe/metrics.py and the settings classes
 	$(BIN)/python -m worker.observe.reference
 
-demo-data: $(DEV) ## the demo bundle and the demo tracks, trained and synthesised anew
+demo-data: $(DEV) ## synthesize the demo tracks and train the demo bundle again
 	$(BIN)/python deploy/demo/make_data.py
 
-clean: ## remove .venv and every cache
+clean: ## remove .venv and all caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment and its installer. Without a stamp whatever lies there is unfinished: start over.
+# The environment and its installer. Without a stamp an existing environment is incomplete, so it is cleared.
 $(TOOLS): requirements/build.txt
 	for candidate in $(PYTHON); do \
 		if $$candidate -c '$(USABLE)' 2>/dev/null; then python=$$candidate; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
-		echo "cogenre needs Python 3.11 or newer with its venv module; none of these is: $(PYTHON)." \
+		echo "cogenre needs Python 3.11 or newer with its venv module; none of these has it: $(PYTHON)." \
 			"Install one, or name yours: make PYTHON=/path/to/python3" >&2; \
 		exit 1; \
 	fi; \
-	echo "making $(VENV) with $$($$python --version)"; \
+	echo "creating $(VENV) with $$($$python --version)"; \
 	if [ -e $@ ]; then rm $@; clear=; else clear=--clear; fi; \
 	$$python -m venv $$clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
 	touch $@
 
-# $(call install,requirements file): its pins and, editable, this project. Packages of an unfinished
-# installation look installed without being whole, hence --reinstall.
+# $(call install,requirements file) installs its pins and, editable, this project. After an interrupted installation
+# a package can look installed although files are missing, hence --reinstall.
 define install
 	echo "installing $(1)"
 	reinstall=; [ -e $(LOCAL) ] || reinstall=--reinstall; \
@@ -101,7 +101,7 @@ endef
 $(LOCAL): $(TOOLS) requirements/local.txt pyproject.toml
 	$(call install,requirements/local.txt)
 
-# dev.txt holds all of local.txt.
+# dev.txt contains all pins of local.txt.
 $(DEV): $(TOOLS) requirements/dev.txt pyproject.toml
 	$(call install,requirements/dev.txt)
 	touch $@

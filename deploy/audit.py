@@ -1,7 +1,7 @@
-"""Known vulnerabilities of what is pinned: `make audit`.
+"""List known vulnerabilities of the pinned packages: `make audit`.
 
-pip-audit asks PyPI about every pin. Where PyPI does not answer, or a mirror without that data does, it finds
-nothing and ends well. That is not the same as nothing being known, so here it is said.
+pip-audit looks up every pin on PyPI. If PyPI is unreachable, or a mirror without vulnerability data answers,
+pip-audit reports no vulnerabilities. Then this script prints that nothing was audited.
 """
 
 import json
@@ -14,7 +14,7 @@ PIP_AUDIT = "pip-audit==2.10.1"
 
 
 def audit(requirements: str) -> dict[str, Any] | None:
-    """pip-audit's report on a file of hashed pins; None where it could not make one."""
+    """Return the report of pip-audit on a file of hashed pins; None if pip-audit failed."""
     uv = Path(sys.executable).with_name("uv")
     options = ["--disable-pip", "--require-hashes", "--progress-spinner", "off", "--format", "json"]
     done = subprocess.run(
@@ -31,28 +31,28 @@ def audit(requirements: str) -> dict[str, Any] | None:
     return report
 
 
-def verdict(requirements: str, report: dict[str, Any] | None) -> tuple[bool, list[str]]:
-    """Whether nothing is known against the pins, and lines that say what was looked at."""
+def summarize(requirements: str, report: dict[str, Any] | None) -> tuple[bool, list[str]]:
+    """Return whether no vulnerability is known, and the lines to print."""
     pins = report["dependencies"] if report else []
     audited = [pin for pin in pins if "skip_reason" not in pin]
     if not audited:
         return True, [f"{requirements}: NOT AUDITED: no vulnerability data can be reached from here"]
     lines = [f"{requirements}: {len(audited)} of {len(pins)} pins audited"]
     lines += [f"  not audited: {pin['name']}: {pin['skip_reason']}" for pin in pins if "skip_reason" in pin]
-    flaws = [(pin, flaw) for pin in audited for flaw in pin["vulns"]]
+    vulnerabilities = [(pin, found) for pin in audited for found in pin["vulns"]]
     lines += [
-        f"  {pin['name']} {pin['version']}: {flaw['id']}, mended in "
-        f"{', '.join(flaw['fix_versions']) or 'no release yet'}"
-        for pin, flaw in flaws
+        f"  {pin['name']} {pin['version']}: {found['id']}, fixed in "
+        f"{', '.join(found['fix_versions']) or 'no release yet'}"
+        for pin, found in vulnerabilities
     ]
-    return not flaws, lines
+    return not vulnerabilities, lines
 
 
 def main() -> None:
-    verdicts = [verdict(requirements, audit(requirements)) for requirements in sys.argv[1:]]
-    for _, lines in verdicts:
+    results = [summarize(requirements, audit(requirements)) for requirements in sys.argv[1:]]
+    for _, lines in results:
         print(*lines, sep="\n")
-    sys.exit(0 if all(good for good, _ in verdicts) else 1)
+    sys.exit(0 if all(passed for passed, _ in results) else 1)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Upload a folder's files to the bucket `music` of the S3 server that the environment names.
+"""Upload the files of a folder to the bucket `music` of the S3 server that the environment names.
 
     python deploy/compose/upload.py deploy/demo/tracks
 
-The bucket is made where it is missing.
+Creates the bucket if it does not exist.
 """
 
 import sys

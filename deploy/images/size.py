@@ -1,8 +1,8 @@
-"""How large the images get: installs what the Dockerfile installs, into an empty environment, and sums it.
+"""Measure the size of the images: install what the Dockerfile installs into an empty environment, and sum the files.
 
     .venv/bin/python deploy/images/size.py [--requirements requirements/worker-gpu.txt]
 
-Without a Docker engine this is the image less its base: python:3.12-slim-bookworm or NVIDIA's.
+The result is the size that an image adds to its base (python:3.12-slim-bookworm, or NVIDIA's). Needs no Docker.
 """
 
 import argparse
@@ -20,7 +20,7 @@ LARGEST = 8
 
 
 def install(requirements: Path, folder: Path) -> Path:
-    """The environment of an image, by the Dockerfile's own steps; returns its site-packages."""
+    """Create the environment of an image with the steps of the Dockerfile; return its site-packages."""
     uv = str(Path(sys.executable).with_name("uv"))
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
     pip = [uv, "pip", "install", "--quiet", "--python", str(folder)]
@@ -30,7 +30,7 @@ def install(requirements: Path, folder: Path) -> Path:
 
 
 def megabytes(folder: Path) -> float:
-    """Of all files under a folder, each once."""
+    """Return the size of all files under a folder, without symbolic links."""
     return (
         sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
         / 1e6
@@ -38,7 +38,7 @@ def megabytes(folder: Path) -> float:
 
 
 def by_package(site_packages: Path) -> Counter[str]:
-    """Megabytes of each distribution."""
+    """Return the bytes of each distribution."""
     sizes: Counter[str] = Counter()
     for distribution in metadata.distributions(path=[str(site_packages)]):
         for file in distribution.files or []:

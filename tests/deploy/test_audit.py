@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy.audit import verdict
+from deploy.audit import summarize
 from tests.conftest import ROOT
 from tests.test_requirements import pins
 
@@ -18,21 +18,21 @@ FLAWED = {"name": "av", "version": "14", "vulns": [{"id": "CVE-2026-8461", "fix_
 
 @pytest.mark.parametrize("report", [None, {"dependencies": []}, {"dependencies": [SKIPPED]}])
 def test_no_data_is_said_and_stops_nobody(report: dict[str, Any] | None) -> None:
-    good, lines = verdict("worker.txt", report)
+    good, lines = summarize("worker.txt", report)
     assert good
     assert "NOT AUDITED" in lines[0]
 
 
 def test_a_flaw_is_named_with_what_mends_it() -> None:
-    good, lines = verdict("worker.txt", {"dependencies": [CLEAN, SKIPPED, FLAWED]})
+    good, lines = summarize("worker.txt", {"dependencies": [CLEAN, SKIPPED, FLAWED]})
     assert not good
     assert lines[0] == "worker.txt: 2 of 3 pins audited"
     assert "  not audited: numpy: not found" in lines
-    assert "  av 14: CVE-2026-8461, mended in 17" in lines
+    assert "  av 14: CVE-2026-8461, fixed in 17" in lines
 
 
 def test_pins_without_a_flaw_are_good() -> None:
-    assert verdict("worker.txt", {"dependencies": [CLEAN]}) == (True, ["worker.txt: 1 of 1 pins audited"])
+    assert summarize("worker.txt", {"dependencies": [CLEAN]}) == (True, ["worker.txt: 1 of 1 pins audited"])
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
