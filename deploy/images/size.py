@@ -1,8 +1,8 @@
-"""Measure the size of the images: install what the Dockerfile installs into an empty environment, and sum the files.
+"""Measure the size of the images: install what the Dockerfile installs, and sum the sizes of the files.
 
     .venv/bin/python deploy/images/size.py [--requirements requirements/worker-gpu.txt]
 
-The result is the size that an image adds to its base (python:3.12-slim-bookworm, or NVIDIA's). Needs no Docker.
+The result is what an image adds to its base (python:3.12-slim-bookworm, or NVIDIA's). Needs no Docker.
 """
 
 import argparse
