@@ -70,7 +70,7 @@ class Bench:
     def of(cls, manifest: Path, config: TrainingConfig, folder: Path) -> "Bench":
         library = read_library(manifest)
         tracks = library.in_split("train")
-        texts = [text for track in tracks if (text := library.lyrics(track))]
+        texts = [text for track in tracks if (text := library.load_lyrics(track))]
         assert isinstance(config.network.lyrics_model, LittleBert)
         model = train_little_bert(config.network.lyrics_model, texts, config.network.max_tokens, seed=0)
         model.tokenizer.save(str(folder / "tokenizer.json"))
@@ -102,12 +102,12 @@ class Bench:
     def computed_anew(self, tracks: list[Track]) -> Example:
         """A batch from the files: one window of each track, as many decoded at once as there are CPUs."""
         with ThreadPoolExecutor(available_cpus()) as pool:
-            encoded = pool.map(self.library.audio, tracks)
+            encoded = pool.map(self.library.load_audio, tracks)
             clips = list(pool.map(lambda one: decode_windows(one, self.config.network.audio), encoded))
         windows = torch.stack(
             [torch.from_numpy(clip.windows[int(torch.randint(len(clip.windows), ()))]) for clip in clips]
         )
-        rows = [self.tokenizer.encode(self.library.lyrics(track)) for track in tracks]
+        rows = [self.tokenizer.encode(self.library.load_lyrics(track)) for track in tracks]
         ids, mask = map(torch.from_numpy, pad_tokens(rows, self.config.network.max_tokens))
         log_mel: Tensor = self.network.frontend(windows)
         return log_mel, self.network.encode_lyrics(ids, mask), mask.bool(), self.library.labels(tracks)

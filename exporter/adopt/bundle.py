@@ -107,4 +107,4 @@ def _recordings(library: Library, audio: AudioInput) -> Iterator[Windows]:
     with decoder_pool(1) as decoders:
         for track in library.tracks[:COMPARED]:
             with suppress(MediaError, UnreadableFile):
-                yield decoders.decode(BytesSource(library.audio(track)), audio).windows
+                yield decoders.decode(BytesSource(library.load_audio(track)), audio).windows

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from exporter.errors import TaxonomyError
 from schemas.bundle import Genre
-from trainer.data.genres import slug_of
+from trainer.data.genres import genre_slug
 from trainer.errors import ManifestError
 
 
@@ -126,6 +126,6 @@ def mapped(labels: Sequence[str], taxonomy: Taxonomy) -> Mapping:
 
 def _slug(name: str, label: str) -> str:
     try:
-        return slug_of(name)
+        return genre_slug(name)
     except ManifestError:
         raise TaxonomyError(f"label {label!r} has no Latin letters: rename it in the taxonomy") from None

@@ -36,7 +36,7 @@ def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> Fitted:
     with decoder_pool(1) as decoders:
         for track in progress(tracks, description="Listening", transient=True):
             try:
-                windows = decoders.decode(BytesSource(library.audio(track)), audio).windows
+                windows = decoders.decode(BytesSource(library.load_audio(track)), audio).windows
             except (MediaError, UnreadableFile) as error:
                 log.warning("track %s is left out: %s", track.track_id, error)
                 continue

@@ -111,8 +111,8 @@ def _feeds(checkpoint: Checkpoint, library: Library, tracks: list[Track]) -> Ite
     with decoder_pool(1) as decoders:
         for track in tracks:
             try:
-                windows = decoders.decode(BytesSource(library.audio(track)), config.audio).windows
-                words = library.lyrics(track, LyricsFilter(languages=config.languages))
+                windows = decoders.decode(BytesSource(library.load_audio(track)), config.audio).windows
+                words = library.load_lyrics(track, LyricsFilter(languages=config.languages))
             except (MediaError, UnreadableFile) as error:
                 log.warning("track %s is left out: %s", track.track_id, error)
                 continue

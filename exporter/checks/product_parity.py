@@ -94,8 +94,8 @@ def _trainers(
 ) -> NDArray[np.float64] | None:
     """(genres,) by the trainer's reading of a track; None where it refuses the file."""
     try:
-        windows = decode_windows(library.audio(track), manifest.audio).windows
-        ids, mask = pad_tokens([tokenizer.encode(library.lyrics(track))], manifest.lyrics.max_tokens)
+        windows = decode_windows(library.load_audio(track), manifest.audio).windows
+        ids, mask = pad_tokens([tokenizer.encode(library.load_lyrics(track))], manifest.lyrics.max_tokens)
     except MediaError:
         return None
     rows = (windows, ids.repeat(len(windows), axis=0), mask.repeat(len(windows), axis=0))

@@ -1,1 +1,1 @@
-"""Labelled tracks: manifests, public data sets, genres, splits, and the files that they name."""
+"""Labelled tracks: manifests, public data sets, genres, splits, and the files of the tracks."""

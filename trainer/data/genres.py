@@ -1,6 +1,7 @@
-"""The genres of a library: listed in `genres.json`, or those that its tracks have.
+"""The genres of a library: those listed in `genres.json` or, without that file, all that the tracks have.
 
-`genres.json` is a list of `{"slug", "name", "parent"}` in the order of the network's outputs.
+`genres.json` is a list of `{"slug", "name", "parent"}` in the order of the network's outputs. `parent` is the
+slug of a more general genre, or null.
 """
 
 import re
@@ -16,26 +17,32 @@ from trainer.errors import ManifestError
 GENRES_FILE = "genres.json"
 
 
-def slug_of(name: str) -> str:
-    """`Hip Hop` to `hip-hop`. Raises ManifestError where no Latin letter or digit is left."""
+def genre_slug(name: str) -> str:
+    """Return the slug of a genre name, such as `hip-hop` for `Hip Hop`.
+
+    Raises ManifestError if the name has no Latin letter and no digit.
+    """
     latin = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", "-", latin.lower()).strip("-")
     if not slug:
-        raise ManifestError(f"genre {name!r} has no Latin letters: call it by its slug in {GENRES_FILE}")
+        raise ManifestError(f"genre {name!r} has no Latin letters: use the slug that {GENRES_FILE} gives it")
     return slug
 
 
-def named(names: Mapping[str, str]) -> tuple[Genre, ...]:
-    """Genres without parents, of slugs and names. Raises ManifestError where a slug is too long for one."""
+def genres_from_names(names: Mapping[str, str]) -> tuple[Genre, ...]:
+    """Return genres without parents, sorted by slug, from names by slug.
+
+    Raises ManifestError if a slug is too long.
+    """
     try:
         return tuple(Genre(slug=slug, name=names[slug]) for slug in sorted(names))
     except ValidationError as error:
         longest = names[max(names, key=len)]
-        raise ManifestError(f"genre {longest!r} is too long: are these several? Join them by |") from error
+        raise ManifestError(f"genre {longest!r} is too long: separate several genres by |") from error
 
 
 def read_genres(path: Path) -> tuple[Genre, ...]:
-    """Raises ManifestError, naming the genre that is wrong."""
+    """Return the genres of a `genres.json`. Raises ManifestError, which names the wrong genre."""
     try:
         genres = TypeAdapter(tuple[Genre, ...]).validate_json(path.read_bytes())
     except OSError as error:
@@ -46,7 +53,7 @@ def read_genres(path: Path) -> tuple[Genre, ...]:
         raise ManifestError(f"{path}: {where}: {first['msg']}") from error
     parents = {genre.slug: genre.parent for genre in genres}
     if not genres or len(parents) != len(genres):
-        raise ManifestError(f"{path}: one genre is needed at least, and each only once")
+        raise ManifestError(f"{path}: list at least one genre, and each genre only once")
     for genre in genres:
         ancestors = {genre.slug}
         parent = genre.parent

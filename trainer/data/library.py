@@ -1,4 +1,4 @@
-"""Labelled tracks, and what the network gets of each."""
+"""A library: labelled tracks, their label matrix, and access to their audio and lyrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,30 +15,32 @@ from trainer.data.track import Split, Track
 from trainer.errors import UnreadableFile
 
 NO_FILTER = LyricsFilter()
-"""Reads lyrics of any length and language."""
+"""Accepts lyrics of any length and language."""
 
 LYRICS_FILES = (".txt", ".lrc")
-"""What ends like this is the path of the lyrics; what does not is the lyrics themselves."""
+"""Endings of lyrics files. A manifest's `lyrics` with another ending are the lyrics themselves."""
 
 
 @dataclass(frozen=True)
 class Library:
-    """Tracks and their genres. Every track has a split, artists are in one split only."""
+    """Labelled tracks and their genres. `read_library` gives each track a split, and each artist only one."""
 
     folder: Path
+    """Folder that the paths of the tracks are relative to."""
     genres: tuple[Genre, ...]
+    """In the order of the columns of `labels`, and of the network's outputs."""
     tracks: tuple[Track, ...]
     assigned: bool = False
     """Whether `trainer.data.splits` assigned the splits; False if the manifest lists them."""
 
     @property
     def name(self) -> str:
-        """That of its folder."""
+        """Name of the folder."""
         return self.folder.resolve().name
 
     @property
     def identity(self) -> str:
-        """Of its tracks, their splits and their genres."""
+        """Digest of the genres and of the tracks with their splits."""
         return content_digest(*(part.model_dump_json() for part in (*self.genres, *self.tracks)))
 
     def in_split(self, split: Split) -> list[Track]:
@@ -46,7 +48,10 @@ class Library:
         return [track for track in self.tracks if track.split == split]
 
     def labels(self, tracks: Sequence[Track]) -> Tensor:
-        """(tracks, genres) of 0 and 1. A track that has a genre also has its parents."""
+        """Return the labels (tracks, genres) of 0 and 1 of `tracks`.
+
+        A track that has a genre also has all ancestors of the genre.
+        """
         column = {genre.slug: number for number, genre in enumerate(self.genres)}
         labels = torch.zeros(len(tracks), len(self.genres))
         for row, track in enumerate(tracks):
@@ -57,10 +62,10 @@ class Library:
                     ancestor = self.genres[column[ancestor]].parent
         return labels
 
-    def lyrics(self, track: Track, lyrics_filter: LyricsFilter = NO_FILTER) -> str:
+    def load_lyrics(self, track: Track, lyrics_filter: LyricsFilter = NO_FILTER) -> str:
         """Return the cleaned lyrics of a track; empty if it has none, or if `lyrics_filter` excludes them.
 
-        Raises UnreadableFile, UnreadableLyrics.
+        Raises UnreadableFile, UnreadableLyrics, StorageError.
         """
         if track.lyrics is None or not lyrics_filter.accepts_language(track.language):
             return ""
@@ -72,13 +77,18 @@ class Library:
         if is_url(lyrics) or lyrics.lower().endswith(LYRICS_FILES):
             return read_lyrics(read_bytes(self.folder, lyrics))
         if "/" in lyrics and len(lyrics.split()) == 1:
-            raise UnreadableFile(f"lyrics {lyrics} look like a path: name a .txt or .lrc file")
+            raise UnreadableFile(
+                f"lyrics {lyrics} look like a path: a lyrics file must end with .txt or .lrc"
+            )
         return lyrics
 
-    def audio(self, track: Track) -> bytes:
-        """The encoded file. Raises UnreadableFile."""
+    def load_audio(self, track: Track) -> bytes:
+        """Return the content of a track's audio file. Raises UnreadableFile, StorageError."""
         return read_bytes(self.folder, track.audio)
 
     def audio_version(self, track: Track) -> str | None:
-        """What changes with the file, known without reading it; None on disk. Raises UnreadableFile."""
+        """Return a digest that changes when the audio file in S3 changes, without reading the file.
+
+        None for a file on disk. Raises UnreadableFile, StorageError.
+        """
         return version_of(track.audio)

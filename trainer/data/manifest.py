@@ -1,6 +1,7 @@
-"""A manifest: a row a track, as CSV, JSON lines or Parquet.
+"""Read a manifest: one row for each track, as CSV, JSON lines or Parquet.
 
-Where `genres.json` lies beside it, tracks may have those genres only; else the genres are those they have.
+If a `genres.json` is in the same folder, tracks may have only those genres. Otherwise the genres of the
+library are all genres of its tracks.
 """
 
 import csv
@@ -14,60 +15,65 @@ from pyarrow import parquet
 from pydantic import ValidationError
 
 from schemas.bundle import Genre
-from trainer.data.genres import GENRES_FILE, named, read_genres, slug_of
+from trainer.data.genres import GENRES_FILE, genre_slug, genres_from_names, read_genres
 from trainer.data.library import Library
 from trainer.data.track import Track
 from trainer.errors import ManifestError
 
 REQUIRED = [name for name in Track.model_fields if name != "split"]
 
-FAULTS_SHOWN = 20
-"""Of the wrong rows of a manifest."""
+MAX_LOGGED_ERRORS = 20
+"""Maximum number of wrong rows that are logged."""
 
 log = logging.getLogger(__name__)
 
 Row = str | Mapping[str, Any] | ManifestError
-"""A line of JSON, or cells by column."""
+"""A line of JSON, cells by column, or the reason why the row cannot be read."""
 
 
 def read_manifest(path: Path, genres: tuple[Genre, ...] | None = None) -> Library:
-    """Tracks as the manifest has them, split or not; `genres` go before those of `genres.json`.
+    """Return the tracks of a manifest, with the splits that it lists.
 
-    Raises ManifestError, naming the row.
+    `genres`, if given, are used instead of `genres.json`. Raises ManifestError, which names the first wrong
+    row; the others are logged.
     """
     beside = path.parent / GENRES_FILE
-    listing = "the checkpoint: leave it out, or train with it"
+    allowed = "the checkpoint: remove it, or train with it"
     if genres is None and beside.exists():
-        genres, listing = read_genres(beside), f"{GENRES_FILE}: leave it out, or list it"
+        genres, allowed = read_genres(beside), f"{GENRES_FILE}: remove it, or add it there"
     listed = None if genres is None else {genre.slug for genre in genres}
     names: dict[str, str] = {}
     tracks: dict[str, Track] = {}
     columns = set[str]()
-    faults: list[str] = []
-    for where, row in _rows(path):
+    errors: list[str] = []
+    for where, row in _read_rows(path):
         try:
-            track = _track(row)
-            slugs = {slug_of(name): name for name in track.genres}
+            track = _parse_row(row)
+            slugs = {genre_slug(name): name for name in track.genres}
             unknown = [] if listed is None else [slug for slug in slugs if slug not in listed]
             if unknown:
-                raise ManifestError(f"{unknown[0]} is not a genre of {listing}")
+                raise ManifestError(f"{unknown[0]} is not a genre of {allowed}")
             if track.track_id in tracks:
-                raise ManifestError(f"track_id {track.track_id} came before")
+                raise ManifestError(
+                    f"track_id {track.track_id} is used by an earlier row: give each track its own"
+                )
         except ManifestError as error:
-            faults.append(f"{where}: {error}")
+            errors.append(f"{where}: {error}")
             continue
         for slug, name in slugs.items():
             names.setdefault(slug, name)
         columns |= track.model_fields_set
         tracks[track.track_id] = track.model_copy(update={"genres": tuple(slugs)})
-    _refuse(path, faults)
+    _raise_first(path, errors)
     if tracks:
-        # JSON lines may lack what is null.
+        # A line of JSON may leave out a column that is null, but some line must have it.
         _require_columns(path, columns)
-    return Library(path.parent, named(names) if genres is None else genres, tuple(tracks.values()))
+    return Library(
+        path.parent, genres_from_names(names) if genres is None else genres, tuple(tracks.values())
+    )
 
 
-def _track(row: Row) -> Track:
+def _parse_row(row: Row) -> Track:
     if isinstance(row, ManifestError):
         raise row
     try:
@@ -78,17 +84,22 @@ def _track(row: Row) -> Track:
         raise ManifestError(f"{where}: {first['msg']}" if where else str(first["msg"])) from error
 
 
-def _refuse(path: Path, faults: Sequence[str]) -> None:
-    """Whoever mends the manifest wants to know all of them at once: the first ones are logged."""
-    if len(faults) > 1:
-        log.warning("%s", "\n".join(faults[:FAULTS_SHOWN]))
-        raise ManifestError(f"{path}, {faults[0]}; {len(faults) - 1} other rows are wrong too, see above")
-    if faults:
-        raise ManifestError(f"{path}, {faults[0]}")
+def _raise_first(path: Path, errors: Sequence[str]) -> None:
+    """Raise the first of `errors`, if there is one, and log up to `MAX_LOGGED_ERRORS`.
+
+    Several are logged so that they can be corrected together.
+    """
+    if len(errors) > 1:
+        log.warning("%s", "\n".join(errors[:MAX_LOGGED_ERRORS]))
+        raise ManifestError(
+            f"{path}, {errors[0]}; {len(errors) - 1} other rows are wrong too, see the warnings above"
+        )
+    if errors:
+        raise ManifestError(f"{path}, {errors[0]}")
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Each row with where it stands."""
+def _read_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Yield each row with its position, such as `line 2`. Raises ManifestError if the file is not a table."""
     try:
         match path.suffix.lower():
             case ".csv":
@@ -100,14 +111,14 @@ def _rows(path: Path) -> Iterator[tuple[str, Row]]:
             case _:
                 raise ManifestError(f"cannot read {path}: a manifest is .csv, .jsonl or .parquet")
     except pa.ArrowInvalid as error:
-        raise ManifestError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from error
+        raise ManifestError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from error
     except OSError as error:
         raise ManifestError(f"cannot read {path} ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path} is not UTF-8 text") from error
 
 
-# Spreadsheets begin a file with a byte order mark, hence utf-8-sig.
+# Encoding utf-8-sig, because spreadsheets write a byte order mark at the start of a file.
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -124,8 +135,13 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
             _require_columns(path, reader.fieldnames or ())
             for row in reader:
                 where = f"line {reader.line_num}"
-                whole = None not in row and None not in row.values()
-                yield where, row if whole else ManifestError("has other columns than the first line")
+                is_complete = None not in row and None not in row.values()
+                yield (
+                    where,
+                    row
+                    if is_complete
+                    else ManifestError("has a different number of cells than the first line"),
+                )
         except csv.Error as error:
             raise ManifestError(f"{path}, line {reader.line_num}: {error}") from error
 
@@ -142,6 +158,6 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _require_columns(path: Path, columns: Iterable[str]) -> None:
-    lacking = [name for name in REQUIRED if name not in set(columns)]
-    if lacking:
-        raise ManifestError(f"{path} lacks the column {lacking[0]}; it needs {', '.join(REQUIRED)}")
+    missing = [name for name in REQUIRED if name not in set(columns)]
+    if missing:
+        raise ManifestError(f"{path} has no column {missing[0]}; required are {', '.join(REQUIRED)}")

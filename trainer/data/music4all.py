@@ -1,13 +1,13 @@
-"""Music4All (Santana et al., 2020) in its official layout, filtered as the paper filters it.
+"""Read Music4All (Santana et al., 2020) in its official layout, filtered as in the paper.
 
 ```
 id_information.csv    id, artist, song, album_name: tab-separated, with a header, as are the others
 id_genres.csv         id, genres: joined by commas
-id_lang.csv           id, lang: `en`; `INTRUMENTAL` is spelt so
-id_metadata.csv       id, and what is not read here
+id_lang.csv           id, lang: `en` and so on; `INTRUMENTAL` (sic) without lyrics
+id_metadata.csv       id, and columns that are not used here
 audios/<id>.mp3
 lyrics/<id>.txt
-genres.json           not official: where it lies here, other genres are left out
+genres.json           not part of Music4All; optional: only these genres are used
 ```
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from schemas.bundle import Genre
-from trainer.data.genres import GENRES_FILE, named, read_genres, slug_of
+from trainer.data.genres import GENRES_FILE, genre_slug, genres_from_names, read_genres
 from trainer.data.library import Library
 from trainer.data.track import Track
 from trainer.errors import ManifestError
@@ -28,8 +28,9 @@ INFORMATION, GENRES, LANGUAGES, METADATA = (
 )
 
 MIN_TRACKS = 10
-"""Chosen, because a genre of fewer tracks cannot be shared out 70/10/20. The paper's 87 genres are not
-published; who knows them lists them in `genres.json`."""
+"""Minimum number of tracks of a genre, unless `genres.json` lists the genres. Chosen: fewer tracks cannot be
+split 70/10/20. The paper does not publish its list of 87 genres; if you have it, write it to
+`genres.json`."""
 
 log = logging.getLogger(__name__)
 
@@ -37,34 +38,35 @@ Cells = Mapping[str, str]
 
 
 def read_music4all(folder: Path, genres: tuple[Genre, ...] | None = None) -> Library:
-    """Tracks with whole information and English lyrics, not split; `genres` go before those of `genres.json`.
+    """Return the tracks with complete information and English lyrics, without splits.
 
-    How many tracks each step leaves is logged. Raises ManifestError.
+    `genres`, if given, are used instead of `genres.json`. The number of tracks left after each filter is
+    logged. Raises ManifestError.
     """
     information, labels, languages, metadata = (
-        _table(folder / name) for name in (INFORMATION, GENRES, LANGUAGES, METADATA)
+        _read_table(folder / name) for name in (INFORMATION, GENRES, LANGUAGES, METADATA)
     )
-    clips, texts = (_names(folder / name) for name in ("audios", "lyrics"))
+    clips, texts = (_file_names(folder / name) for name in ("audios", "lyrics"))
     kept = list(information)
     log.info("%s: %d tracks", folder, len(kept))
-    steps: dict[str, Callable[[str], bool]] = {
+    filters: dict[str, Callable[[str], bool]] = {
         "artist, song and metadata": lambda key: (
             bool(information[key].get("artist") and information[key].get("song")) and key in metadata
         ),
-        "genres": lambda key: bool(_split(labels.get(key))),
+        "genres": lambda key: bool(_split_genres(labels.get(key))),
         "a clip": lambda key: f"{key}.mp3" in clips,
         "lyrics": lambda key: f"{key}.txt" in texts,
         "lyrics in English": lambda key: languages.get(key, {}).get("lang") == "en",
     }
-    for step, passes in steps.items():
+    for name, passes in filters.items():
         kept = [key for key in kept if passes(key)]
-        log.info("with %s: %d tracks", step, len(kept))
+        log.info("with %s: %d tracks", name, len(kept))
     tracks = [
         Track(
             track_id=key,
             audio=f"audios/{key}.mp3",
             lyrics=f"lyrics/{key}.txt",
-            genres=tuple(dict.fromkeys(slug_of(name) for name in _split(labels[key]))),
+            genres=tuple(dict.fromkeys(genre_slug(name) for name in _split_genres(labels[key]))),
             artist=information[key]["artist"],
             language="en",
         )
@@ -72,7 +74,7 @@ def read_music4all(folder: Path, genres: tuple[Genre, ...] | None = None) -> Lib
     ]
     beside = folder / GENRES_FILE
     if genres is None:
-        genres = read_genres(beside) if beside.exists() else _common(tracks, labels)
+        genres = read_genres(beside) if beside.exists() else _common_genres(tracks, labels)
     allowed = {genre.slug for genre in genres}
     tracks = [
         track.model_copy(update={"genres": own})
@@ -83,20 +85,20 @@ def read_music4all(folder: Path, genres: tuple[Genre, ...] | None = None) -> Lib
     return Library(folder, genres, tuple(tracks))
 
 
-def _common(tracks: list[Track], labels: Mapping[str, Cells]) -> tuple[Genre, ...]:
-    """Genres of at least `MIN_TRACKS` tracks."""
+def _common_genres(tracks: list[Track], labels: Mapping[str, Cells]) -> tuple[Genre, ...]:
+    """Return the genres that at least `MIN_TRACKS` tracks have."""
     counts = Counter(slug for track in tracks for slug in track.genres)
-    names = {slug_of(name): name for track in tracks for name in _split(labels[track.track_id])}
-    return named({slug: names[slug] for slug, count in counts.items() if count >= MIN_TRACKS})
+    names = {genre_slug(name): name for track in tracks for name in _split_genres(labels[track.track_id])}
+    return genres_from_names({slug: names[slug] for slug, count in counts.items() if count >= MIN_TRACKS})
 
 
-def _table(path: Path) -> dict[str, Cells]:
-    """Rows by id."""
+def _read_table(path: Path) -> dict[str, Cells]:
+    """Return the rows of a table by id. Raises ManifestError."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
             if "id" not in (reader.fieldnames or ()):
-                raise ManifestError(f"{path} lacks the column id: it is tab-separated, with a header")
+                raise ManifestError(f"{path} has no column id: the file must be tab-separated, with a header")
             return {row["id"]: row for row in reader}
     except csv.Error as error:
         raise ManifestError(f"{path}: {error}") from error
@@ -106,12 +108,13 @@ def _table(path: Path) -> dict[str, Cells]:
         raise ManifestError(f"{path} is not UTF-8 text") from error
 
 
-def _names(folder: Path) -> set[str]:
-    """Names of the files that are not empty."""
+def _file_names(folder: Path) -> set[str]:
+    """Return the names of the files in `folder` that are not empty. Raises ManifestError."""
     if not folder.is_dir():
-        raise ManifestError(f"{folder} is no folder: Music4All's clips and lyrics lie beside its tables")
+        raise ManifestError(f"{folder} is not a folder: put Music4All's audios and lyrics beside its tables")
     return {file.name for file in folder.iterdir() if file.stat().st_size}
 
 
-def _split(row: Cells | None) -> list[str]:
+def _split_genres(row: Cells | None) -> list[str]:
+    """Return the genre names of a row of `id_genres.csv`; empty if there is no row."""
     return [name.strip() for name in ((row or {}).get("genres") or "").split(",") if name.strip()]

@@ -10,7 +10,7 @@ from schemas.bundle import Genre
 from trainer.data.library import Library
 from trainer.data.manifest import read_manifest
 from trainer.data.music4all import read_music4all
-from trainer.data.splits import with_splits
+from trainer.data.splits import assign_splits
 from trainer.data.track import SPLITS
 from trainer.errors import ManifestError
 
@@ -25,7 +25,7 @@ def read_library(source: Path, genres: tuple[Genre, ...] | None = None) -> Libra
     """
     listed = read_listed(source, genres)
     assigned = not any(track.split for track in listed.tracks)
-    library = Library(listed.folder, listed.genres, tuple(with_splits(listed.tracks)), assigned)
+    library = Library(listed.folder, listed.genres, tuple(assign_splits(listed.tracks)), assigned)
     log.info(
         "%d tracks of %d genres: %s",
         *(len(library.tracks), len(library.genres)),
@@ -40,22 +40,20 @@ def read_listed(source: Path, genres: tuple[Genre, ...] | None = None) -> Librar
 
 
 def require_examples(library: Library) -> None:
-    """Raises ManifestError where there is too little to train, to validate or to test on."""
+    """Raise ManifestError if a split has fewer than two tracks, or a genre has no training track."""
     for split in SPLITS:
         if len(library.in_split(split)) < 2:
             raise ManifestError(
-                f"split {split} needs two tracks at least; there are {len(library.tracks)} tracks in all"
+                f"split {split} needs at least two tracks; there are {len(library.tracks)} tracks in all"
             )
     missing = genres_without_tracks(library.genres, library.labels(library.in_split("train")))
     if missing:
-        others = (
-            f" ({len(missing) - 1} other genres are as bad: {', '.join(missing[1:])})" if missing[1:] else ""
-        )
+        others = f" ({len(missing) - 1} other genres too: {', '.join(missing[1:])})" if missing[1:] else ""
         raise ManifestError(
-            f"no track of split train has the genre {missing[0]}: add some, or leave it out{others}"
+            f"no track of split train has the genre {missing[0]}: add tracks, or remove the genre{others}"
         )
 
 
 def genres_without_tracks(genres: Sequence[Genre], labels: Tensor) -> list[str]:
-    """Genres that no track of `labels` (tracks, genres) has."""
+    """Return the slugs of the genres whose column of `labels` (tracks, genres) is all 0."""
     return [genre.slug for genre, count in zip(genres, labels.sum(0).tolist(), strict=True) if not count]

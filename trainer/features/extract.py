@@ -234,7 +234,7 @@ class Extractor:
             if log_mels is None:
                 windows = self.decoders.decode(BytesSource(encoded), self.network.config.audio).windows
             config = self.network.config
-            words = library.lyrics(track, config.lyrics_filter)
+            words = library.load_lyrics(track, config.lyrics_filter)
             return _Input(digest, log_mels, windows, self.tokenizer.encode(words))
         except (MediaError, UnreadableFile, TrainedOn) as error:
             return error
@@ -248,7 +248,7 @@ class Extractor:
             log_mels = self.cache.get(LOG_MELS, content_digest(self.hearing, digest))
             if log_mels is not None:
                 return digest, log_mels, b""
-        encoded = library.audio(track)
+        encoded = library.load_audio(track)
         hashed = hashlib.sha256(encoded)
         if version:
             self.cache.put(DIGESTS, version, np.frombuffer(hashed.digest(), np.uint8))

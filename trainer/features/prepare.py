@@ -22,7 +22,7 @@ from trainer.checkpoint import TOKENIZER_FILE
 from trainer.config import NetworkConfig, TrainingConfig
 from trainer.data.library import Library
 from trainer.data.read import genres_without_tracks
-from trainer.data.splits import refuse_shared_audio
+from trainer.data.splits import check_shared_audio
 from trainer.data.track import SPLITS, Split, Track
 from trainer.errors import LeakError, ManifestError, UnreadableFile
 from trainer.features.cache import Cache
@@ -85,7 +85,7 @@ def _lyrics(library: Library, lyrics_filter: LyricsFilter) -> list[str]:
     def read(track: Track) -> str:
         # Tracks that cannot be read are reported where they are left out.
         with contextlib.suppress(MediaError, UnreadableFile):
-            return library.lyrics(track, lyrics_filter)
+            return library.load_lyrics(track, lyrics_filter)
         return ""
 
     tracks = library.in_split("train")
@@ -118,7 +118,7 @@ def prepare(
                 seen = {digest for earlier in features.values() for digest in earlier.digests}
                 without = seen if library.assigned else ()
                 features[split] = extractor.extract(library, split, folder, without)
-        refuse_shared_audio(
+        check_shared_audio(
             heard
             for split in SPLITS
             for heard in zip(features[split].tracks, features[split].digests, strict=True)

@@ -1,4 +1,4 @@
-"""What the network gets of a track."""
+"""Labels, lyrics and audio of a library's tracks."""
 
 import json
 import shutil
@@ -26,20 +26,20 @@ def test_labels_include_parents(manifest: Path) -> None:
     ]
 
 
-def test_lyrics_of_a_file_are_clean(manifest: Path) -> None:
+def test_lyrics_from_a_file_are_cleaned(manifest: Path) -> None:
     library = read_library(manifest)
-    assert library.lyrics(library.tracks[0]) == ""
-    assert library.lyrics(library.tracks[1]) == "\n".join(["love heart kiss forever darling"] * 2)
+    assert library.load_lyrics(library.tracks[0]) == ""
+    assert library.load_lyrics(library.tracks[1]) == "\n".join(["love heart kiss forever darling"] * 2)
 
 
-def test_lyrics_are_a_path_or_the_words(tmp_path: Path) -> None:
+def test_lyrics_are_a_path_or_the_text_itself(tmp_path: Path) -> None:
     (tmp_path / "1.txt").write_text("from a file")
     texts = ["1.txt", "[Chorus]\nla la", "", "none.txt"]
     rows = [{"track_id": str(number), "lyrics": lyrics} for number, lyrics in enumerate(texts)]
     library = read_manifest(write_rows(tmp_path / "tracks.csv", rows))
-    assert [library.lyrics(track) for track in library.tracks[:3]] == ["from a file", "la la", ""]
+    assert [library.load_lyrics(track) for track in library.tracks[:3]] == ["from a file", "la la", ""]
     with pytest.raises(UnreadableFile, match=r"cannot read none\.txt"):
-        library.lyrics(library.tracks[3])
+        library.load_lyrics(library.tracks[3])
 
 
 def test_files_in_s3(tmp_path: Path, s3: Any, bucket: str, stored_in_s3: None) -> None:
@@ -48,26 +48,28 @@ def test_files_in_s3(tmp_path: Path, s3: Any, bucket: str, stored_in_s3: None) -
         {"track_id": "1", "audio": f"s3://{bucket}/songs/none.mp3", "lyrics": f"s3://{bucket}/songs/1.txt"}
     ]
     library = read_manifest(write_rows(tmp_path / "tracks.csv", rows))
-    assert library.lyrics(library.tracks[0]) == "la la"
+    assert library.load_lyrics(library.tracks[0]) == "la la"
     with pytest.raises(UnreadableFile, match=r"cannot read s3://.*none\.mp3: .*404"):
-        library.audio(library.tracks[0])
+        library.load_audio(library.tracks[0])
 
 
-def test_other_genres_are_another_library(manifest: Path) -> None:
+def test_the_order_of_genres_changes_the_identity(manifest: Path) -> None:
     library = read_library(manifest)
-    turned = Library(library.folder, library.genres[::-1], library.tracks)
-    assert turned.identity != library.identity == read_library(manifest).identity
+    reversed_genres = Library(library.folder, library.genres[::-1], library.tracks)
+    assert reversed_genres.identity != library.identity == read_library(manifest).identity
 
 
-def test_what_looks_like_a_path_is_sung_by_nobody(tmp_path: Path) -> None:
+def test_lyrics_that_look_like_a_path_without_its_ending_are_refused(tmp_path: Path) -> None:
     (tmp_path / "1.TXT").write_text("from a file")
     rows = [
         {"track_id": str(number), "lyrics": lyrics} for number, lyrics in enumerate(["1.TXT", "lyrics/1"])
     ]
     library = read_manifest(write_rows(tmp_path / "tracks.csv", rows))
-    assert library.lyrics(library.tracks[0]) == "from a file"
-    with pytest.raises(UnreadableFile, match=r"lyrics lyrics/1 look like a path: name a \.txt or \.lrc file"):
-        library.lyrics(library.tracks[1])
+    assert library.load_lyrics(library.tracks[0]) == "from a file"
+    with pytest.raises(
+        UnreadableFile, match=r"lyrics lyrics/1 look like a path: a lyrics file must end with \.txt or \.lrc"
+    ):
+        library.load_lyrics(library.tracks[1])
 
 
 def test_training_reads_the_same_lyrics_as_serving(tmp_path: Path) -> None:
@@ -87,6 +89,6 @@ def test_training_reads_the_same_lyrics_as_serving(tmp_path: Path) -> None:
     used = []
     for row, track in zip(rows, library.tracks, strict=True):
         ids, use = model.read(row["lyrics"], row["language"])
-        assert bool(library.lyrics(track, model.manifest.lyrics)) == (use == "used") == bool(ids), row
+        assert bool(library.load_lyrics(track, model.manifest.lyrics)) == (use == "used") == bool(ids), row
         used.append(use)
     assert set(used) == {"used", "absent", "instrumental", "foreign"}

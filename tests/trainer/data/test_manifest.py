@@ -1,4 +1,4 @@
-"""Manifests: what is read, and one line for each that is wrong."""
+"""Reading manifests, and the one-line errors of wrong ones."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("name", ["tracks.csv", "tracks.jsonl", "tracks.parquet"])
-def test_every_format_says_the_same(tmp_path: Path, name: str) -> None:
+def test_all_formats_give_the_same_tracks(tmp_path: Path, name: str) -> None:
     library = read_manifest(write_rows(tmp_path / name, ROWS))
     assert library.genres == (Genre(slug="hip-hop", name="Hip Hop"), Genre(slug="soul", name="Soul"))
     one, two = library.tracks
@@ -29,19 +29,21 @@ def test_every_format_says_the_same(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("genres", ["Hip Hop|Soul", "Hip Hop | Soul|", '["Hip Hop", "Soul"]'])
-def test_genres_of_a_table_are_one_cell(tmp_path: Path, genres: str) -> None:
+def test_a_cell_may_hold_several_genres(tmp_path: Path, genres: str) -> None:
     library = read_manifest(write_rows(tmp_path / "tracks.csv", [{**ROWS[0], "genres": genres}]))
     assert library.tracks[0].genres == ("hip-hop", "soul")
 
 
 @pytest.mark.parametrize("name", ["tracks.csv", "tracks.parquet"])
-def test_a_column_that_lacks_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ManifestError, match=r"tracks\.\w+ lacks the column lyrics; it needs track_id, audio"):
+def test_a_missing_column_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        ManifestError, match=r"tracks\.\w+ has no column lyrics; required are track_id, audio"
+    ):
         read_manifest(write_rows(tmp_path / name, ROWS, without=("lyrics",)))
 
 
 @pytest.mark.parametrize("genres", ["", "|", "[]"])
-def test_no_genre_at_all(tmp_path: Path, genres: str) -> None:
+def test_a_track_without_genres_is_refused(tmp_path: Path, genres: str) -> None:
     with pytest.raises(ManifestError, match="line 2: genres"):
         read_manifest(write_rows(tmp_path / "tracks.csv", [{**ROWS[0], "genres": genres}]))
 
@@ -50,24 +52,26 @@ def test_no_genre_at_all(tmp_path: Path, genres: str) -> None:
     ("name", "content", "complaint"),
     [
         ("tracks.txt", b"", "a manifest is .csv, .jsonl or .parquet"),
-        ("tracks.parquet", b"nonsense", "is no Parquet file"),
+        ("tracks.parquet", b"nonsense", "is not a Parquet file"),
         ("tracks.csv", b"\xff\xfe", "is not UTF-8"),
         (
             "tracks.csv",
             b"track_id,audio,lyrics,genres,artist,language\n1,a.mp3\n",
-            "line 2: has other columns",
+            "line 2: has a different number of cells",
         ),
         ("tracks.csv", b'track_id,audio,lyrics,genres,artist,language\n1,"a', "line 1: unexpected end"),
     ],
 )
-def test_files_that_are_no_tables(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
+def test_files_that_are_not_tables_are_refused(
+    tmp_path: Path, name: str, content: bytes, complaint: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ManifestError, match=complaint) as raised:
         read_manifest(tmp_path / name)
     assert "\n" not in str(raised.value)
 
 
-def test_a_checkpoints_genres_are_all_there_are(tmp_path: Path) -> None:
+def test_only_genres_of_the_checkpoint_are_allowed(tmp_path: Path) -> None:
     genres = (Genre(slug="soul", name="Soul Music"), Genre(slug="hip-hop", name="Hip Hop"))
     path = write_rows(tmp_path / "tracks.csv", ROWS)
     assert read_manifest(path, genres).genres == genres
@@ -95,7 +99,7 @@ def change_line(manifest: Path, number: int, changes: dict[str, Any]) -> None:
         ({"split": "dev"}, "line 3: split"),
         ({"audio": ""}, "line 3: audio"),
         ({"lyrics": 5}, "line 3: lyrics"),
-        ({"track_id": "track-0"}, "line 3: track_id track-0 came before"),
+        ({"track_id": "track-0"}, "line 3: track_id track-0 is used by an earlier row"),
     ],
 )
 def test_wrong_lines_are_named(copy: Path, changes: dict[str, Any], complaint: str) -> None:
@@ -105,23 +109,25 @@ def test_wrong_lines_are_named(copy: Path, changes: dict[str, Any], complaint: s
     assert "\n" not in str(raised.value)
 
 
-def test_all_wrong_lines_are_named_at_once(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_all_wrong_lines_are_logged(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
     for number in (3, 9, 11):
         change_line(copy, number, {"split": "dev"})
-    with pytest.raises(ManifestError, match=r"line 3: split.*; 2 other rows are wrong too, see above"):
+    with pytest.raises(
+        ManifestError, match=r"line 3: split.*; 2 other rows are wrong too, see the warnings above"
+    ):
         read_manifest(copy)
     assert "line 9: split" in caplog.text
     assert "line 11: split" in caplog.text
 
 
-def test_tracks_may_be_numbered(tmp_path: Path) -> None:
+def test_track_ids_may_be_numbers(tmp_path: Path) -> None:
     for name in ("tracks.jsonl", "tracks.parquet"):
         path = write_rows(tmp_path / name, [{**ROWS[0], "track_id": 17}])
         assert read_manifest(path).tracks[0].track_id == "17"
 
 
 @pytest.mark.parametrize("name", ["tracks.csv", "tracks.jsonl"])
-def test_a_byte_order_mark_is_passed_over(tmp_path: Path, name: str) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path, name: str) -> None:
     path = write_rows(tmp_path / name, ROWS)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert [track.track_id for track in read_manifest(path).tracks] == ["1", "2"]
@@ -141,12 +147,12 @@ def test_a_line_that_is_not_json_is_named(copy: Path) -> None:
         read_manifest(copy)
 
 
-def test_no_manifest(tmp_path: Path) -> None:
+def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="cannot read"):
         read_manifest(tmp_path / "manifest.jsonl")
 
 
-def test_lines_of_json_may_lack_what_is_null(tmp_path: Path) -> None:
+def test_lines_of_json_may_leave_out_null_columns(tmp_path: Path) -> None:
     whole = {**ROWS[0], "language": "en"}
     manifest = tmp_path / "tracks.jsonl"
     manifest.write_text(
@@ -154,19 +160,21 @@ def test_lines_of_json_may_lack_what_is_null(tmp_path: Path) -> None:
     )
     track = read_manifest(manifest).tracks[1]
     assert (track.lyrics, track.artist, track.language) == (None, None, None)
-    # But a name that is never there is misspelt.
+    # A column that no line has is refused: it may be misspelt.
     manifest.write_text(json.dumps(whole).replace("artist", "artists"))
-    with pytest.raises(ManifestError, match=r"tracks\.jsonl lacks the column artist"):
+    with pytest.raises(ManifestError, match=r"tracks\.jsonl has no column artist"):
         read_manifest(manifest)
 
 
-def test_a_genre_that_is_many(tmp_path: Path) -> None:
+def test_a_genre_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
     many = ", ".join(f"Genre {number}" for number in range(20))
-    with pytest.raises(ManifestError, match=r"genre 'Genre 0, .* is too long: are these several"):
+    with pytest.raises(ManifestError, match=r"genre 'Genre 0, .* is too long: separate several genres"):
         read_manifest(write_rows(tmp_path / "tracks.csv", [{**ROWS[0], "genres": many}]))
 
 
-def test_short_rows_are_named_with_all_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_with_missing_or_extra_cells_are_logged_with_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [
         "track_id,audio,lyrics,genres,artist,language",
         "1,a.mp3",
@@ -174,7 +182,9 @@ def test_short_rows_are_named_with_all_others(tmp_path: Path, caplog: pytest.Log
         "3,c.mp3,,soul,,,more",
     ]
     (tmp_path / "tracks.csv").write_text("\n".join(rows))
-    with pytest.raises(ManifestError, match=r"line 2: has other columns .*; 2 other rows are wrong too"):
+    with pytest.raises(
+        ManifestError, match=r"line 2: has a different number of cells .*; 2 other rows are wrong too"
+    ):
         read_manifest(tmp_path / "tracks.csv")
     assert "line 3: track_id" in caplog.text
-    assert "line 4: has other columns" in caplog.text
+    assert "line 4: has a different number of cells" in caplog.text

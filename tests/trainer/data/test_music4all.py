@@ -1,4 +1,4 @@
-"""Music4All's layout, in the exact formats of its files."""
+"""Reading Music4All, in the exact formats of its files."""
 
 import logging
 import shutil
@@ -20,7 +20,7 @@ TABLES = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Twenty good tracks of ten artists, and one for each reason to leave a track out."""
+    """A folder with twenty valid tracks of ten artists, and one track for each reason to exclude a track."""
     rows: dict[str, list[tuple[str, ...]]] = {name: [] for name in TABLES}
     (tmp_path / "audios").mkdir()
     (tmp_path / "lyrics").mkdir()
@@ -61,7 +61,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_filter_reports_every_step(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_number_of_tracks_after_each_filter_is_logged(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, logger="trainer"):
         library = read_music4all(folder)
     assert [message.rpartition(": ")[2] for message in caplog.messages] == [
@@ -77,47 +79,47 @@ def test_the_filter_reports_every_step(folder: Path, caplog: pytest.LogCaptureFi
     assert all(track.track_id.startswith("good") for track in library.tracks)
 
 
-def test_tracks_are_those_of_the_tables(folder: Path) -> None:
+def test_tracks_have_the_data_of_the_tables(folder: Path) -> None:
     track = read_music4all(folder).tracks[1]
     assert track.artist == 'The "0'
     assert track.genres == ("rock", "alternative-rock")
     assert track.language == "en"
-    assert read_music4all(folder).lyrics(track) == "la la la"
-    assert read_music4all(folder).audio(track) == b"ID3"
+    assert read_music4all(folder).load_lyrics(track) == "la la la"
+    assert read_music4all(folder).load_audio(track) == b"ID3"
 
 
-def test_genres_of_few_tracks_are_left_out(folder: Path) -> None:
+def test_genres_with_few_tracks_are_excluded(folder: Path) -> None:
     assert [(genre.slug, genre.name) for genre in read_music4all(folder).genres] == [
         ("alternative-rock", "alternative rock"),
         ("rock", "rock"),
     ]
 
 
-def test_listed_genres_are_kept_alone(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_only_genres_of_genres_json_are_used(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "genres.json").write_text('[{"slug": "polka", "name": "Polka"}]')
     library = read_music4all(folder)
     assert [track.genres for track in library.tracks] == [("polka",)]
 
 
-def test_a_folder_is_read_as_any_source(folder: Path) -> None:
+def test_tracks_of_the_folder_are_assigned_to_splits(folder: Path) -> None:
     library = read_library(folder)
     assert [len(library.in_split(split)) for split in ("train", "valid", "test")] == [14, 2, 4]
 
 
 @pytest.mark.parametrize("name", [*TABLES, "audios", "lyrics"])
-def test_what_lacks_is_named(folder: Path, name: str) -> None:
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     path = folder / name
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(ManifestError, match=name):
         read_music4all(folder)
 
 
-def test_a_folder_that_is_none(tmp_path: Path) -> None:
+def test_a_folder_without_tables_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"cannot read .*id_information\.csv"):
         read_library(tmp_path)
 
 
-def test_another_separator(folder: Path) -> None:
+def test_a_table_with_another_separator_is_refused(folder: Path) -> None:
     (folder / "id_lang.csv").write_text("id,lang\n")
-    with pytest.raises(ManifestError, match="lacks the column id: it is tab-separated"):
+    with pytest.raises(ManifestError, match="has no column id: the file must be tab-separated"):
         read_music4all(folder)

@@ -1,4 +1,4 @@
-"""Labelled tracks as they are trained on."""
+"""Reading a library: splits from the manifest, or assigned."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,7 @@ from trainer.data.read import read_library
 from trainer.errors import LeakError
 
 
-def test_splits_are_the_manifests(manifest: Path) -> None:
+def test_splits_of_the_manifest_are_kept(manifest: Path) -> None:
     library = read_library(manifest)
     assert {split: len(library.in_split(split)) for split in ("train", "valid", "test")} == {
         "train": 24,
@@ -19,7 +19,7 @@ def test_splits_are_the_manifests(manifest: Path) -> None:
     }
 
 
-def test_without_splits_artists_are_kept_apart(tmp_path: Path) -> None:
+def test_splits_are_assigned_if_the_manifest_has_none(tmp_path: Path) -> None:
     manifest = write_rows(
         tmp_path / "tracks.csv",
         [{"track_id": f"t{n}", "artist": f"a{n // 2}", "genres": "Rock|Pop"} for n in range(40)],
@@ -30,7 +30,7 @@ def test_without_splits_artists_are_kept_apart(tmp_path: Path) -> None:
     assert read_library(manifest) == library
 
 
-def test_the_splits_are_said(manifest: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_sizes_of_the_splits_are_logged(manifest: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="trainer"):
         assert not read_library(manifest).assigned
     assert "48 tracks of 4 genres: 24 train, 12 valid, 12 test" in caplog.text

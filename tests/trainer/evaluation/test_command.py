@@ -174,7 +174,7 @@ def test_a_column_that_lacks(
 ) -> None:
     source = write_rows(tmp_path / "m.csv", rows, without=("lyrics",))
     assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
-    assert "lacks the column lyrics" in complaint(capfd)
+    assert "has no column lyrics" in complaint(capfd)
 
 
 def test_nothing_that_can_be_read(

@@ -52,7 +52,7 @@ def test_features_are_what_the_network_gets_when_served(
     windows = iter(Windows(features))
     for track in library.in_split("test"):
         clip = decode_windows((manifest.parent / track.audio).read_bytes(), network.config.audio)
-        rows = [tokenizer.encode(library.lyrics(track))]
+        rows = [tokenizer.encode(library.load_lyrics(track))]
         ids, mask = map(torch.from_numpy, pad_tokens(rows, network.config.max_tokens))
         for waveform in torch.from_numpy(clip.windows):
             with torch.no_grad():

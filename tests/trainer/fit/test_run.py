@@ -45,7 +45,7 @@ def test_says_what_it_was_trained_on(checkpoint: Checkpoint, manifest: Path) -> 
     assert description.data_set.synthetic
     library = read_library(manifest)
     known = [track for track in library.tracks if track.split != "test"]
-    recordings = {sha256(library.audio(track)).hexdigest() for track in known}
+    recordings = {sha256(library.load_audio(track)).hexdigest() for track in known}
     artists = {artist_digest(track) for track in known}
     assert checkpoint.trained_on == recordings | artists
     assert len(checkpoint.trained_on) == 2 * len(known)

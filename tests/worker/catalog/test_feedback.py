@@ -96,7 +96,9 @@ def test_inline_lyrics_are_in_the_manifest_as_the_trainer_reads_them(
         "t2": "s3://masters/lyrics/t2.txt",
     }
     library = read_manifest(tmp_path / "manifest.jsonl")
-    assert [library.lyrics(track) for track in library.tracks if track.track_id == "t1"] == ["hello words"]
+    assert [library.load_lyrics(track) for track in library.tracks if track.track_id == "t1"] == [
+        "hello words"
+    ]
 
 
 def test_a_track_without_a_job_is_left_out_and_counted(
