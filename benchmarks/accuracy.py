@@ -22,7 +22,7 @@ from storage.client import s3_client
 from worker.catalog.connect import connect
 from worker.local.demo import running_worker, wait_for
 from worker.local.stack import BUCKET, local_stack
-from worker.queue.broker import celery_app
+from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
 from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
 

@@ -36,7 +36,7 @@ from tests.faulty_s3 import FaultyS3
 from worker.catalog.connect import connect
 from worker.local.demo import running_worker, wait_for
 from worker.local.stack import BUCKET, HOST, LocalStack, free_port, local_stack
-from worker.queue.broker import celery_app
+from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
 from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
 

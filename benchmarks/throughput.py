@@ -37,7 +37,7 @@ from worker.catalog.connect import connect
 from worker.local.demo import running_worker, wait_for
 from worker.local.stack import BUCKET, local_stack
 from worker.models.model import Model, ModelInput
-from worker.queue.broker import celery_app
+from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
 from worker.settings import BrokerSettings, CatalogSettings, ModelSettings
 

@@ -32,14 +32,8 @@ from worker.observe.health import Health
 from worker.observe.metrics import DEAD_LETTERS, LEASE_RENEWALS, RETURNED_TO_QUEUE
 from worker.pipeline import Labeller
 from worker.queue import event_loop
-from worker.queue.broker import (
-    QUEUES,
-    WORKER_TIMEOUT_SECONDS,
-    celery_app,
-    check_broker,
-    redis_client,
-    unacked_index_key,
-)
+from worker.queue.broker import QUEUES, WORKER_TIMEOUT_SECONDS, check_broker, redis_client, unacked_index_key
+from worker.queue.celery_app import celery_app
 from worker.queue.dead_letters import install_validation
 from worker.queue.delivery import observe_delivery
 from worker.queue.gauges import overdue_gauge, update_queue_gauges

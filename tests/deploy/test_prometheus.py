@@ -23,7 +23,7 @@ from tests.faulty_s3 import FaultyS3
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
 from worker.local.stack import HOST, LocalStack, free_port
-from worker.queue.broker import celery_app
+from worker.queue.celery_app import celery_app
 from worker.settings import BrokerSettings
 
 pytestmark = pytest.mark.skipif(

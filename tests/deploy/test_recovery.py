@@ -17,7 +17,7 @@ from tests.test_docs import BLOCK
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
 from worker.local.stack import BUCKET, LocalStack
-from worker.queue.broker import celery_app
+from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
 from worker.queue.job_sources import job_from_fields
 from worker.settings import BrokerSettings

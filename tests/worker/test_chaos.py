@@ -19,7 +19,7 @@ from tests.faulty_s3 import FaultyS3
 from tests.worker.jobs import job, put_audio
 from tests.worker.processes import WorkerProcess, wait_until
 from worker.local.stack import LocalStack, local_stack
-from worker.queue.broker import celery_app
+from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
 from worker.queue.job_sources import job_from_fields
 from worker.queue.reconcile import reconcile

@@ -18,7 +18,7 @@ from tests.sounds import encode, tone
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
 from worker.models.model import open_bundle
-from worker.queue.broker import celery_app
+from worker.queue.celery_app import celery_app
 from worker.queue.reconcile import reconcile
 from worker.queue.status import QueueMonitor
 from worker.settings import BrokerSettings

@@ -31,7 +31,8 @@ from tests.conftest import ROOT
 from tests.worker.jobs import count, job, put_audio
 from tests.worker.processes import wait_until
 from worker.local.stack import HOST, LocalStack
-from worker.queue.broker import QUEUES, celery_app, unacked_key
+from worker.queue.broker import QUEUES, unacked_key
+from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
 from worker.queue.job_sources import job_from_fields
 from worker.queue.reconcile import reconcile

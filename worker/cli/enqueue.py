@@ -56,7 +56,8 @@ def enqueue(
 
     from schemas.errors import ConfigError
     from worker.catalog.connect import connect_migrated
-    from worker.queue.broker import celery_app, check_broker
+    from worker.queue.broker import check_broker
+    from worker.queue.celery_app import celery_app
     from worker.queue.enqueue import enqueue
     from worker.settings import BrokerSettings, CatalogSettings
 
@@ -179,7 +180,8 @@ def _opened(source: str) -> Iterator[TextIO]:
 def _read_events(events: str, pattern: str | None, progress: _Progress) -> None:
     from storage.client import s3_client
     from worker.catalog.connect import connect_migrated
-    from worker.queue.broker import COMMAND_TIMEOUT_SECONDS, celery_app, check_broker, redis_client
+    from worker.queue.broker import COMMAND_TIMEOUT_SECONDS, check_broker, redis_client
+    from worker.queue.celery_app import celery_app
     from worker.queue.job_sources import DEFAULT_PATTERN, compile_pattern
     from worker.queue.s3_events import consume_events
     from worker.settings import BrokerSettings, CatalogSettings

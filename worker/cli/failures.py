@@ -97,7 +97,7 @@ def replay(
     from schemas.errors import ConfigError
     from worker.catalog.connect import connect_migrated
     from worker.catalog.failures import open_failures
-    from worker.queue.broker import celery_app
+    from worker.queue.celery_app import celery_app
     from worker.queue.dead_letters import requeue_dead_letters
     from worker.queue.enqueue import enqueue, parse_failed_jobs
     from worker.settings import BrokerSettings, CatalogSettings

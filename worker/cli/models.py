@@ -110,7 +110,8 @@ def backfill(
     from worker.catalog.connect import connect_migrated
     from worker.catalog.models import check_served
     from worker.queue.backfill import Backfill
-    from worker.queue.broker import celery_app, check_broker
+    from worker.queue.broker import check_broker
+    from worker.queue.celery_app import celery_app
     from worker.queue.status import QueueMonitor
     from worker.settings import BrokerSettings, CatalogSettings
 

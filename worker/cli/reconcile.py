@@ -26,7 +26,8 @@ def reconcile(
 
     from schemas.errors import ConfigError
     from worker.catalog.connect import connect_migrated
-    from worker.queue.broker import celery_app, check_broker
+    from worker.queue.broker import check_broker
+    from worker.queue.celery_app import celery_app
     from worker.queue.reconcile import count_overdue, reconcile
     from worker.queue.status import QueueMonitor
     from worker.settings import BrokerSettings, CatalogSettings

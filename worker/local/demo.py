@@ -28,7 +28,7 @@ from worker.catalog.connect import connect
 from worker.catalog.queries import correlations
 from worker.catalog.refresh import refresh
 from worker.local.stack import BUCKET, forget_other_servers, local_stack
-from worker.queue.broker import celery_app
+from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
 from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
 

@@ -9,14 +9,17 @@ so an interrupted run can be started again; with `after` it also skips the pages
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from celery import Celery
 from pydantic import ValidationError
 from sqlalchemy import Engine, text
 
 from schemas.jobs import QUEUE_BACKFILL, TrackJob
 from worker.catalog.lifecycle import SEES_WHAT_IS_SHOWN, model_id
 from worker.queue.enqueue import PAGE_SIZE, publish_jobs
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 UNCLASSIFIED = f"""
     from track t
@@ -41,7 +44,7 @@ POLL_SECONDS = 0.5
 class Backfill:
     """The backfill of one model."""
 
-    def __init__(self, engine: Engine, app: Celery, label: str, after: str = "") -> None:
+    def __init__(self, engine: Engine, app: "Celery", label: str, after: str = "") -> None:
         """`label`: NAME:VERSION. Raises ConfigError if the model is not in the catalog or is retired."""
         self._engine = engine
         self._app = app

@@ -4,10 +4,9 @@ A job is registered in the catalog before it is published, so that the reconcile
 """
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import redis
-from celery import Celery
-from kombu.exceptions import OperationalError
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
@@ -15,6 +14,9 @@ from schemas.jobs import QUEUE_TRACKS, TrackJob
 from worker.catalog.failures import OpenFailure
 from worker.catalog.jobs import expect, upsert_tracks
 from worker.queue.envelope import encode_envelope
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 PAGE_SIZE = 500
 """Jobs that are registered in one transaction and then published."""
@@ -34,7 +36,7 @@ def parse_failed_jobs(failures: Iterable[OpenFailure]) -> tuple[list[TrackJob], 
 
 def enqueue(
     engine: Engine,
-    app: Celery,
+    app: "Celery",
     jobs: Iterable[TrackJob],
     on_published: Callable[[int], None] = lambda _: None,
 ) -> int:
@@ -67,12 +69,14 @@ def enqueue(
     return total
 
 
-def publish_jobs(app: Celery, jobs: Iterable[TrackJob], queue: str) -> None:
+def publish_jobs(app: "Celery", jobs: Iterable[TrackJob], queue: str) -> None:
     """Push registered jobs to `queue` in one command: all of them or none.
 
     Celery's own `send_task` pushes each job in a command of its own and takes twice as long. Raises
     redis.RedisError.
     """
+    from kombu.exceptions import OperationalError
+
     envelopes = [encode_envelope(job, queue) for job in jobs]
     if envelopes:
         try:

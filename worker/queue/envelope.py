@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from kombu.utils.json import loads
-
 from schemas.jobs import TASK_NAME, TrackJob
 
 PUBLISHED_AT = "published_at"
@@ -122,6 +120,8 @@ def _check_body(body: object, encoding: object) -> None:
 
 def _parse_json(text: bytes, what: str) -> Any:
     """Parse as kombu does, which converts marked values to objects. What kombu cannot convert is invalid."""
+    from kombu.utils.json import loads  # not at the top: most commands only encode envelopes
+
     try:
         return loads(text)
     except Exception as error:  # the constructor of a marked type may raise any exception

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 
 from schemas.errors import ConfigError
 from schemas.jobs import ObjectRef, TrackJob
-from storage.client import S3_ERRORS, s3_error_kind
 from worker.errors import BucketUnlisted
 
 DEFAULT_PATTERN = r"(?P<track_id>[^/]+)\.(?:wav|flac|mp3|ogg|oga|opus|aac|m4a|mp4)$"
@@ -123,6 +122,8 @@ def jobs_from_event(s3: Any, notification: bytes, pattern: re.Pattern[str]) -> I
 
 def _list_pages(bucket: str, pages: Iterable[Any]) -> Iterator[Any]:
     """Yield the pages of a listing. Raises BucketUnlisted or ConfigError, as `jobs_from_prefix` does."""
+    from storage.client import S3_ERRORS, s3_error_kind  # not at the top: files of jobs need no S3
+
     try:
         yield from pages
     except S3_ERRORS as error:

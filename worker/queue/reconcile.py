@@ -4,7 +4,8 @@ It recovers two kinds of jobs. Redis pops a message before it records the messag
 that dies in between loses the message. And a job that was postponed during an outage is due again later.
 """
 
-from celery import Celery
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Engine
 
 from schemas.jobs import QUEUE_TRACKS
@@ -12,8 +13,11 @@ from worker.catalog.jobs import count_due, take_due
 from worker.queue.enqueue import PAGE_SIZE, publish_jobs
 from worker.queue.status import QueueMonitor
 
+if TYPE_CHECKING:
+    from celery import Celery
 
-def reconcile(engine: Engine, app: Celery, monitor: QueueMonitor) -> int:
+
+def reconcile(engine: Engine, app: "Celery", monitor: QueueMonitor) -> int:
     """Enqueue the tracks that are due. Return how many were enqueued.
 
     While jobs wait in the queue, a due track is enqueued only if it is older than the next job in the queue:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from schemas.errors import ConfigError
 from tests.sounds import encode, tone
 from worker.local.demo import demo_tracks, running_worker, upload, wait_for
-from worker.queue.broker import celery_app
+from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
 from worker.settings import BrokerSettings
 

@@ -19,7 +19,7 @@ from worker.local.stack import LocalStack
 from worker.observe.health import Health
 from worker.observe.logs import TRACE_ID, TRACK_ID
 from worker.queue import event_loop
-from worker.queue.broker import celery_app
+from worker.queue.celery_app import celery_app
 from worker.queue.delivery import (
     QUEUE,
     observe_delivery,

@@ -14,7 +14,7 @@ from tests.worker.catalog.labels import Labelling, job, model
 from worker.catalog.jobs import Failure, JobCatalog
 from worker.catalog.lifecycle import retire
 from worker.queue.backfill import Backfill
-from worker.queue.broker import celery_app
+from worker.queue.celery_app import celery_app
 from worker.settings import BrokerSettings
 
 TRACKS = [f"t{at:02}" for at in range(30)]

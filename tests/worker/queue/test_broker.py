@@ -3,7 +3,7 @@ import redis
 
 from schemas.jobs import QUEUE_TRACKS, TrackJob
 from tests.worker.jobs import job
-from worker.queue.broker import FixedQueueOrder, celery_app
+from worker.queue.celery_app import FixedQueueOrder, celery_app
 from worker.queue.enqueue import publish_jobs
 from worker.settings import BrokerSettings
 

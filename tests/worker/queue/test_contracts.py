@@ -9,7 +9,8 @@ from kombu import Connection
 
 from schemas.jobs import TASK_NAME
 from tests.worker.jobs import push
-from worker.queue.broker import celery_app, unacked_index_key, unacked_key
+from worker.queue.broker import unacked_index_key, unacked_key
+from worker.queue.celery_app import celery_app
 from worker.settings import BrokerSettings
 
 

@@ -13,7 +13,7 @@ from schemas.jobs import ObjectRef, TrackJob
 from tests.worker.jobs import push
 from worker.cli import main
 from worker.local.stack import LocalStack
-from worker.queue.broker import celery_app
+from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
 from worker.queue.reconcile import count_overdue, reconcile
 from worker.queue.status import QueueMonitor
