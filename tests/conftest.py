@@ -1,4 +1,4 @@
-"""What tests share: real servers, a catalog of their own, and the demo's bundle."""
+"""Fixtures of all tests: real servers, and an empty catalog for each test. The option --fast."""
 
 import logging
 import os
@@ -14,6 +14,8 @@ import redis
 from sqlalchemy import Engine, create_engine, text
 
 from schemas.catalog.migrate import migrate
+from tests.fast.heavy_imports import block_heavy_imports
+from tests.fast.selection import HEAVY_FIXTURES, is_heavy
 from worker.local.stack import BUCKET, LocalStack, local_stack
 
 ROOT = Path(__file__).parents[1]
@@ -21,14 +23,43 @@ DEMO_BUNDLE = ROOT / "deploy" / "demo" / "bundle"
 SHARED = ROOT.parent / "shared"
 
 
-def pytest_configure() -> None:
-    # Started in the background, tests ignore Ctrl-C, and the commands that they start would too.
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="run only tests that need neither servers nor torch")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts background jobs with SIGINT ignored, and child processes inherit that. Some tests
+    # interrupt the commands that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.getoption("fast"):
+        block_heavy_imports()
+        os.environ["PYTHONPATH"] = str(ROOT / "tests" / "fast")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files that import torch before they are loaded."""
+    is_test = collection_path.is_dir() or collection_path.name.startswith("test_")
+    return True if config.getoption("fast") and is_test and is_heavy(collection_path) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --fast, deselect tests that use servers, and those marked `slow` or `heavy`."""
+    if not config.getoption("fast"):
+        return
+    heavy = [
+        item
+        for item in items
+        if HEAVY_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+        or item.get_closest_marker("slow")
+        or item.get_closest_marker("heavy")
+    ]
+    config.hook.pytest_deselected(items=heavy)
+    items[:] = [item for item in items if item not in heavy]
 
 
 @pytest.fixture(autouse=True)
 def _root_logger() -> Iterator[None]:
-    """A command sets up logging to a stream that is gone with its test."""
+    """Remove the log handlers that a test adds: they write to a stream that is closed after the test."""
     before = logging.root.handlers[:]
     yield
     logging.root.handlers[:] = before
@@ -36,12 +67,12 @@ def _root_logger() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
-    """PostgreSQL, Redis and S3, running for the whole session."""
+    """PostgreSQL, Redis and S3 servers of the session. The template database `migrated` is migrated."""
     with local_stack() as running:
         engine = _engine(running.catalog_url)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("create database migrated"))
-        template = _engine(_named(running.catalog_url, "migrated"))
+        template = _engine(_with_database(running.catalog_url, "migrated"))
         migrate(template)
         template.dispose()
         engine.dispose()
@@ -50,14 +81,14 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.fixture
 def environment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """Settings of an empty, migrated catalog and an empty broker, set for this process and its children."""
+    """Settings of an empty catalog and an empty broker, set in this process's environment."""
     name = f"test_{uuid.uuid4().hex}"
     admin = _engine(stack.catalog_url)
     with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"create database {name} template migrated"))
     redis.Redis.from_url(stack.broker_url).flushall()
     settings = stack.environment() | {
-        "COGENRE_CATALOG_URL": _named(stack.catalog_url, name),
+        "COGENRE_CATALOG_URL": _with_database(stack.catalog_url, name),
         "COGENRE_BUNDLE": str(DEMO_BUNDLE),
     }
     for variable in [key for key in os.environ if key.startswith("COGENRE_")]:
@@ -72,7 +103,7 @@ def environment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 @pytest.fixture
 def catalog(environment: dict[str, str]) -> Iterator[Engine]:
-    """The catalog of `environment`."""
+    """Engine of the catalog of `environment`."""
     engine = _engine(environment["COGENRE_CATALOG_URL"])
     yield engine
     engine.dispose()
@@ -80,7 +111,7 @@ def catalog(environment: dict[str, str]) -> Iterator[Engine]:
 
 @pytest.fixture
 def s3(environment: dict[str, str]) -> Any:
-    """A client of the local S3 server; its bucket is `BUCKET`."""
+    """Client of the local S3 server, which has the bucket `BUCKET`."""
     return boto3.client("s3", endpoint_url=environment["COGENRE_S3_ENDPOINT_URL"])
 
 
@@ -93,5 +124,5 @@ def _engine(url: str) -> Engine:
     return create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1))
 
 
-def _named(url: str, database: str) -> str:
+def _with_database(url: str, database: str) -> str:
     return f"{url.rsplit('/', 1)[0]}/{database}"
