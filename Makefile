@@ -21,7 +21,7 @@ SBOM    = PYTHONWARNINGS=ignore $(UV) tool run --quiet --from cyclonedx-bom==7.5
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SILENT:
-.PHONY: help demo test test-slow lint lock audit sbom schema docs demo-data clean
+.PHONY: help demo test test-fast test-slow lint lock audit sbom schema docs demo-data clean
 
 help: ## print this list
 	sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,6 +32,9 @@ demo: $(LOCAL) ## label 32 tracks end to end on embedded servers; AUDIO=dir adds
 # Three processes share the CPUs, so more than one torch thread in each would be slower.
 test: lint ## run lint, then every test that is not marked slow
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 3 --dist loadfile
+
+test-fast: $(DEV) ## run the tests that need neither servers nor torch, in under a minute
+	OMP_NUM_THREADS=1 $(BIN)/pytest --fast -n 2 --dist worksteal
 
 test-slow: $(DEV) ## run the tests that take minutes
 	$(BIN)/pytest -m slow

@@ -35,6 +35,7 @@ def test_pins_without_a_flaw_are_good() -> None:
     assert summarize("worker.txt", {"dependencies": [CLEAN]}) == (True, ["worker.txt: 1 of 1 pins audited"])
 
 
+@pytest.mark.heavy  # downloads the generator
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_the_bill_of_materials_lists_every_pin() -> None:
     done = subprocess.run(["make", "sbom"], cwd=ROOT, capture_output=True, text=True, check=False)

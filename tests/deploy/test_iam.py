@@ -30,6 +30,8 @@ from worker.settings import ModelSettings
 PAGE = (ROOT / "docs" / "security.md").read_text()
 KEY = "track.flac"
 
+pytestmark = pytest.mark.heavy
+
 
 def policy() -> dict[str, Any]:
     found = re.search(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

@@ -25,9 +25,9 @@ sandbox.enter(64 << 20)
 try:
     {attempt}
 except (PermissionError, ValueError) as error:
-    sys.exit(7)
+    os._exit(7)
 except MemoryError:
-    sys.exit(8)
+    os._exit(8)
 os._exit(0)  # Python would unset the handler of a timer that is still running
 """
 

@@ -3,15 +3,17 @@
 import json
 import wave
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from schemas.bundle import AudioInput
-from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.config import FitConfig, LittleBert, NetworkConfig, TrainingConfig
 from trainer.data.files import client
-from trainer.fit.run import fit
+
+if TYPE_CHECKING:
+    from trainer.checkpoint import Checkpoint
 
 GENRES = [
     {"slug": "tone", "name": "Tone", "parent": None},
@@ -92,13 +94,17 @@ def tiny() -> TrainingConfig:
 
 @pytest.fixture(scope="session")
 def checkpoint_folder(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from trainer.fit.run import fit  # imports torch
+
     folder = tmp_path_factory.mktemp("fit") / "checkpoint"
     fit(manifest, TINY, folder, "tones", synthetic=True)
     return folder
 
 
 @pytest.fixture(scope="session")
-def checkpoint(checkpoint_folder: Path) -> Checkpoint:
+def checkpoint(checkpoint_folder: Path) -> "Checkpoint":
+    from trainer.checkpoint import load_checkpoint  # imports torch
+
     return load_checkpoint(checkpoint_folder)
 
 

@@ -30,6 +30,7 @@ OTHER_SERVERS = {
 }
 
 
+@pytest.mark.heavy
 def test_the_demo_labels_its_tracks_and_ones_own_whatever_the_shell_is_set_up_for(tmp_path: Path) -> None:
     (tmp_path / f"{'long ' * 45}.flac").write_bytes(encode(tone(3), 22_050))
     (tmp_path / os.fsdecode(b"latin \xe9.wav")).write_bytes(

@@ -13,6 +13,8 @@ import redis
 from tests.worker.processes import wait_until
 from worker.local.stack import LocalStack, local_stack
 
+pytestmark = pytest.mark.heavy
+
 HOLD = """
 import time
 from worker.local.stack import local_stack
