@@ -17,6 +17,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
     return exit_.value.code or 0
 
 
+@pytest.mark.heavy
 def test_fit_writes_a_checkpoint(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
