@@ -34,8 +34,8 @@ from worker.catalog.refresh import refresh
 from worker.catalog.similarity import probes
 from worker.catalog.tracks import Classified, TrackCatalog
 from worker.local.stack import local_stack
-from worker.models.model import Prediction, Verdict
 from worker.models.serving import COMMIT_GROUP
+from worker.results import Prediction, TrackResult
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "analyse.md"
@@ -243,9 +243,9 @@ class Writer:
                     artist="An artist",
                     enqueued_at=datetime.now(UTC),
                 )
-                verdict = Verdict(Prediction(scores, embedding), "used", 200.0, 30.0)
+                result = TrackResult(Prediction(scores, embedding), "used", 200.0, 30.0)
                 timings = {"open": 9.8, "fetch": 81.2, "decode": 210.4, "tokenise": 1.1, "infer": 95.7}
-                yield Classified(job, np.random.bytes(32), verdict, self._rule.select_labels(scores), timings)
+                yield Classified(job, np.random.bytes(32), result, self._rule.select_labels(scores), timings)
             seed += 1_000_003
 
 

@@ -238,7 +238,7 @@ def _copy_classifications(
             "provider": np.full(count, b"cpu"),
             "precision": np.full(count, b"int8"),
             "track_seconds": random.uniform(90, 400, count).astype(np.float32),
-            "heard_seconds": np.full(count, 30, np.float32),
+            "analysed_seconds": np.full(count, 30, np.float32),
             "lyrics": np.full(count, b"used"),
             "timings": np.full(count, b"\x01" + timings.encode()),
             "enqueued_at": chunk.registered[of],

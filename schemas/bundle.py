@@ -64,7 +64,7 @@ class AudioInput(_Part):
         return round(self.window_seconds * self.sample_rate)
 
 
-LyricsUse = Literal["used", "absent", "instrumental", "short", "foreign"]
+LyricsUse = Literal["used", "absent", "instrumental", "too_short", "unsupported_language"]
 """What became of a track's lyrics: used, or the reason why the model got none."""
 
 
@@ -94,12 +94,12 @@ class LyricsFilter(_Part):
         `language`: BCP 47 tag; None if unknown.
         """
         if self.languages == ():
-            return "foreign"
+            return "unsupported_language"
         if not words:
             return "instrumental"
         if len(words.split()) < self.min_words:
-            return "short"
-        return "used" if self.accepts_language(language) else "foreign"
+            return "too_short"
+        return "used" if self.accepts_language(language) else "unsupported_language"
 
 
 class LyricsInput(LyricsFilter):

@@ -35,13 +35,13 @@ from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
 from schemas.labels import Label
 from storage.objects import ObjectStore, StoredObject
 from worker.catalog.jobs import Failure, JobCatalog
-from worker.catalog.retry import patiently
+from worker.catalog.retry import with_retries
 from worker.catalog.tracks import Classified, Known
 from worker.errors import JobInvalid, TrackError, TryLater, WorkerDied
-from worker.models.model import Verdict
 from worker.models.serving import ServedModel, ServedModels
 from worker.observe.metrics import FAILURES, TRACKS
 from worker.queue import delivery
+from worker.results import TrackResult
 from worker.single_flight import SingleFlight
 from worker.stages import Stopwatch, TimedSource, stage
 
@@ -50,14 +50,14 @@ log = logging.getLogger(__name__)
 Outcome = Literal["catalogued", "skipped", "failed", "postponed"]
 Result = TypeVar("Result")
 Lyrics = StoredObject | InlineLyrics | None
-Verdicts = dict[ServedModel, Verdict]
+Results = dict[ServedModel, TrackResult]
 
 AHEAD = timedelta(days=1)
 """What clocks may differ by. A time far ahead would be newer than every later job of the track."""
 
 
-class Labeller:
-    """Labels many tracks at once: many threads call `label`."""
+class TrackPipeline:
+    """Labels many tracks at once: many threads call `process`."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Labeller:
         *,
         max_audio_bytes: int,
         max_attempts: int,
-        patience: float,
+        retry_seconds: float,
         track_seconds: float,
         windows: int | None,
     ) -> None:
@@ -78,12 +78,12 @@ class Labeller:
         self._catalog = catalog
         self._max_audio_bytes = max_audio_bytes
         self._max_attempts = max_attempts
-        self._patience = patience
+        self._retry_seconds = retry_seconds
         self._track_seconds = track_seconds
         self._windows = windows
-        self._same_input: SingleFlight[Verdicts] = SingleFlight()
+        self._same_input: SingleFlight[Results] = SingleFlight()
 
-    def label(self, message: Mapping[str, Any], redelivered: bool = False) -> Outcome:
+    def process(self, message: Mapping[str, Any], redelivered: bool = False) -> Outcome:
         """Take the job in `message` to its end.
 
         `redelivered`: a worker took it before and did not bring it to an end. Raises TryLater where the
@@ -102,7 +102,7 @@ class Labeller:
             log.warning("failed: %s", error)
             FAILURES.labels(error.stage, error.error_class).inc()
             failure = _failure(message, job, error)
-            self._patiently(lambda: self._catalog.record_failure(failure))
+            self._with_retries(lambda: self._catalog.record_failure(failure))
             outcome = "failed"
         TRACKS.labels(outcome).inc()
         return outcome
@@ -120,7 +120,7 @@ class Labeller:
     def _count_attempt(self, job: TrackJob, cause: BaseException) -> None:
         """Raises TrackError where the track was tried often enough."""
         log.warning("tried in vain: %s", cause)
-        if self._patiently(lambda: self._catalog.give_up(job)) >= self._max_attempts:
+        if self._with_retries(lambda: self._catalog.give_up(job)) >= self._max_attempts:
             raise TrackError("deliver", cause)
 
     def _label(self, job: TrackJob, models: Sequence[ServedModel]) -> Outcome:
@@ -133,16 +133,16 @@ class Labeller:
                 else job.lyrics
             )
             input_hash = self._input_hash(job, audio, lyrics)
-        with self._said(models, input_hash, job, audio, lyrics, clock) as verdicts:
-            if not verdicts:
-                self._patiently(lambda: self._catalog.settle(job))
+        with self._said(models, input_hash, job, audio, lyrics, clock) as results:
+            if not results:
+                self._with_retries(lambda: self._catalog.settle(job))
                 return "skipped"
             waited = delivery.seconds_since_published(job.enqueued_at)
             timings = clock.milliseconds() | {"wait": round(waited * 1000, 3)}
             with clock.stage("commit"):
                 commits = [
-                    model.commit(Classified(job, input_hash, verdict, _labels(model, verdict), timings))
-                    for model, verdict in verdicts.items()
+                    model.commit(Classified(job, input_hash, result, _labels(model, result), timings))
+                    for model, result in results.items()
                 ]
                 for commit in commits:
                     commit.result()
@@ -158,7 +158,7 @@ class Labeller:
         audio: StoredObject,
         lyrics: Lyrics,
         clock: Stopwatch,
-    ) -> Iterator[Verdicts]:
+    ) -> Iterator[Results]:
         """What the models say of the track, where the catalog does not hold it of this very track already.
 
         Tracks of the same input share it, unless forced: those that come at once through `SingleFlight`,
@@ -170,16 +170,16 @@ class Labeller:
         known = self._known(models, job, input_hash)
         for model, before in known.items():
             if before.own:
-                self._patiently(partial(model.catalog.confirm, job, input_hash))
-        others = {model: said.verdict for model, said in known.items() if not said.own}
+                self._with_retries(partial(model.catalog.confirm, job, input_hash))
+        others = {model: said.result for model, said in known.items() if not said.own}
         unknown = [model for model in models if model not in known]
         if not unknown:
             yield others
             return
 
-        def say() -> Verdicts:
+        def say() -> Results:
             # Once more: the track that was under way at the first look may be committed by now.
-            found = {model: said.verdict for model, said in self._known(unknown, job, input_hash).items()}
+            found = {model: said.result for model, said in self._known(unknown, job, input_hash).items()}
             left = [model for model in unknown if model not in found]
             return found | (self._classify(left, job, audio, lyrics, clock) if left else {})
 
@@ -191,7 +191,7 @@ class Labeller:
         self, models: Sequence[ServedModel], job: TrackJob, input_hash: bytes
     ) -> dict[ServedModel, Known]:
         look_up = (partial(model.catalog.known, job.track_id, input_hash) for model in models)
-        known = (self._patiently(call) for call in look_up)
+        known = (self._with_retries(call) for call in look_up)
         return {model: said for model, said in zip(models, known, strict=True) if said}
 
     def _classify(
@@ -201,7 +201,7 @@ class Labeller:
         audio: StoredObject,
         lyrics: Lyrics,
         clock: Stopwatch,
-    ) -> Verdicts:
+    ) -> Results:
         """Decoded once for all models that hear the same windows."""
         with clock.stage("decode"):
             deadline = self._deadline(clock)
@@ -216,14 +216,16 @@ class Labeller:
             read = {model: model.model.read(text, job.language) for model in models}
         with clock.stage("infer"):
             running = {model: model.predict(clips[model.audio], read[model][0], deadline) for model in models}
-            verdicts = {}
+            results = {}
             for model, prediction in running.items():
                 clip = clips[model.audio]
                 said = prediction.result()
                 if not np.isfinite(said.scores).all():
                     raise ValueError(f"the scores of {model.label} are not numbers")
-                verdicts[model] = Verdict(said, read[model][1], clip.seconds, model.model.heard_seconds(clip))
-            return verdicts
+                results[model] = TrackResult(
+                    said, read[model][1], clip.seconds, model.model.analysed_seconds(clip)
+                )
+            return results
 
     def _input_hash(self, job: TrackJob, audio: StoredObject, lyrics: Lyrics) -> bytes:
         """What goes into the models: how it is cut, the audio's identity, the lyrics' and their language."""
@@ -250,12 +252,12 @@ class Labeller:
         """Of time.monotonic(): by then the track is at the model, or goes back."""
         return clock.started + self._track_seconds
 
-    def _patiently(self, call: Callable[[], Result]) -> Result:
-        return patiently(call, self._patience)
+    def _with_retries(self, call: Callable[[], Result]) -> Result:
+        return with_retries(call, self._retry_seconds)
 
 
-def _labels(model: ServedModel, verdict: Verdict) -> list[Label]:
-    return model.model.rule.select_labels(verdict.prediction.scores)
+def _labels(model: ServedModel, result: TrackResult) -> list[Label]:
+    return model.model.rule.select_labels(result.prediction.scores)
 
 
 def _validated(message: Mapping[str, Any]) -> TrackJob:

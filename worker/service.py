@@ -30,7 +30,7 @@ from worker.models.serving import ServedModels
 from worker.observe import endpoint, logs, tracing
 from worker.observe.health import Health
 from worker.observe.metrics import DEAD_LETTERS, LEASE_RENEWALS, RETURNED_TO_QUEUE
-from worker.pipeline import Labeller
+from worker.pipeline import TrackPipeline
 from worker.queue import event_loop
 from worker.queue.broker import QUEUES, WORKER_TIMEOUT_SECONDS, check_broker, redis_client, unacked_index_key
 from worker.queue.celery_app import celery_app
@@ -62,14 +62,14 @@ def run_worker(settings: WorkerSettings) -> int:
     app = celery_app(settings)
     with (
         endpoint.serve_http(settings.http_port, health, lambda: update_queue_gauges(monitor)),
-        open_labeller(settings, health) as labeller,
+        open_pipeline(settings, health) as pipeline,
         open_leases(settings) as leases,
     ):
         health.set_warm()
         bound_draining(settings.drain_seconds)
         if settings.max_memory_bytes:
             bound_memory(settings.max_memory_bytes)
-        _register_task(app, labeller, leases)
+        _register_task(app, pipeline, leases)
         event_loop.attach_health(app, health)
         app.conf.worker_disable_prefetch = True
         # Not by its command line, which says nothing of how the worker ended.
@@ -88,14 +88,14 @@ def run_worker(settings: WorkerSettings) -> int:
         return int(worker.exitcode or 0)
 
 
-def _register_task(app: Celery, labeller: Labeller, leases: LeaseRenewer) -> None:
+def _register_task(app: Celery, pipeline: TrackPipeline, leases: LeaseRenewer) -> None:
     @app.task(name=TASK_NAME, bind=True)
     def classify_track(task: "Task[Any, Any]", /, *args: Any, **message: Any) -> None:
         request: Any = task.request
         received = {"args": args, **message} if args else message
         try:
             with observe_delivery(request, received), leases.hold(request.properties["delivery_tag"]):
-                labeller.label(received, bool((request.delivery_info or {}).get("redelivered")))
+                pipeline.process(received, bool((request.delivery_info or {}).get("redelivered")))
         except TryLater as error:
             log.warning("back to the queue: %s", error)
             RETURNED_TO_QUEUE.inc()
@@ -123,7 +123,7 @@ def bound_draining(seconds: float) -> None:
 
 
 @contextmanager
-def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller]:
+def open_pipeline(settings: WorkerSettings, health: Health) -> Iterator[TrackPipeline]:
     """Warm models, connected to S3, the decoders and the catalog. Raises ConfigError, BundleError."""
     with ExitStack() as stack:
         engine = connect_migrated(settings, connections=settings.concurrency + 1, bounded=True)
@@ -148,14 +148,14 @@ def open_labeller(settings: WorkerSettings, health: Health) -> Iterator[Labeller
         bundles.load()
         follower = Follower(bundles.load)
         stack.callback(follower.close)
-        yield Labeller(
+        yield TrackPipeline(
             models,
             store,
             decoders,
             JobCatalog(engine),
             max_audio_bytes=settings.max_audio_bytes,
             max_attempts=settings.max_attempts,
-            patience=settings.transient_seconds,
+            retry_seconds=settings.transient_seconds,
             track_seconds=settings.track_seconds,
             windows=settings.windows,
         )

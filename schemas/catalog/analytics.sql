@@ -32,7 +32,7 @@ comment on column analytics.track_label.score is 'Score of the genre, 0 to 1.';
 comment on column analytics.track_label.model is 'Name of the model.';
 comment on column analytics.track_label.model_version is 'Version of the model.';
 comment on column analytics.track_label.lyrics is
-    'used, or the reason why not: absent (none delivered), instrumental, short (too few words), foreign (a language '
+    'used, or the reason why not: absent (none delivered), instrumental, too_short (too few words), unsupported_language (a language '
     'that the model does not support).';
 comment on column analytics.track_label.classified_at is 'When the label was committed.';
 comment on column analytics.track_label.registered_at is 'When the track was registered: its ingest.';
@@ -455,7 +455,7 @@ comment on column analytics.model.agreement is
 create or replace view analytics.throughput_hour as
 select date_bin('01:00:00'::interval, c.classified_at, '2000-01-01 00:00:00+00'::timestamptz) as hour,
        m.name || ':' || m.version as model, count(*) as tracks,
-       sum(c.heard_seconds) / 3600 as analysed_hours,
+       sum(c.analysed_seconds) / 3600 as analysed_hours,
        avg((c.timings ->> 'wait')::float8) / 1000 as mean_wait_seconds
 from public.classification c join public.model m on m.id = c.model_id
 group by hour, m.name, m.version;

@@ -213,7 +213,9 @@ class Classification(Base):
     __tablename__ = "classification"
     __table_args__ = (
         UniqueConstraint("track_id", "model_id", "input_hash"),
-        CheckConstraint("lyrics in ('used', 'absent', 'instrumental', 'short', 'foreign')", name="lyrics"),
+        CheckConstraint(
+            "lyrics in ('used', 'absent', 'instrumental', 'too_short', 'unsupported_language')", name="lyrics"
+        ),
         Index("classification_hour_idx", text(CLASSIFIED_HOUR)),
         Index("classification_input_idx", "input_hash", "model_id"),
         {"comment": "Results: one model on one input of one track."},
@@ -236,11 +238,14 @@ class Classification(Base):
     provider: Mapped[str] = mapped_column(Text, comment="Execution provider: cpu, cuda or tensorrt.")
     precision: Mapped[str] = mapped_column(Text, comment="Precision of the graph: fp32, fp16 or int8.")
     track_seconds: Mapped[float] = mapped_column(REAL, comment="Duration of the track, in seconds.")
-    heard_seconds: Mapped[float] = mapped_column(REAL, comment="How much of it the model heard, in seconds.")
+    analysed_seconds: Mapped[float] = mapped_column(
+        REAL, comment="Duration of the analysed windows, in seconds."
+    )
     lyrics: Mapped[str] = mapped_column(
         Text,
-        comment="used, or the reason why not: absent (none delivered), instrumental, short (too few words), "
-        "foreign (a language that the model does not support).",
+        comment="used, or the reason why not: absent (none delivered), instrumental, "
+        "too_short (too few words), "
+        "unsupported_language (a language that the model does not support).",
     )
     timings: Mapped[Any] = mapped_column(
         JSONB,

@@ -102,9 +102,9 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
     [
         ("", "en", "instrumental"),
         ("", "de", "instrumental"),
-        ("love me", "en", "short"),
-        ("love me", "de", "short"),
-        ("love me tender", "de-AT", "foreign"),
+        ("love me", "en", "too_short"),
+        ("love me", "de", "too_short"),
+        ("love me tender", "de-AT", "unsupported_language"),
         ("love me tender", "EN-gb", "used"),
         ("love me tender", None, "used"),
     ],
@@ -116,5 +116,5 @@ def test_lyrics_are_filtered_by_length_and_language(words: str, language: str | 
 @pytest.mark.parametrize("language", ["xx", None])
 def test_a_filter_without_languages_accepts_all_or_none(language: str | None) -> None:
     assert LyricsFilter(languages=None).lyrics_use("la", language) == "used"
-    assert LyricsFilter(languages=()).lyrics_use("la", language) == "foreign"
-    assert LyricsFilter(languages=()).lyrics_use("", language) == "foreign"
+    assert LyricsFilter(languages=()).lyrics_use("la", language) == "unsupported_language"
+    assert LyricsFilter(languages=()).lyrics_use("", language) == "unsupported_language"

@@ -37,8 +37,8 @@ def demo_jobs(s3: Any) -> dict[str, tuple[dict[str, Any], set[str]]]:
         words = (DEMO / row["lyrics"]).read_bytes() if row["lyrics"] else None
         lyrics = put_audio(s3, row["lyrics"], words) if words else None
         message = job(row["track_id"], put_audio(s3, row["audio"], encoded), lyrics=lyrics)
-        verdict = model.classify(encoded, words.decode() if words else None)
-        labels = {slugs[label.genre] for label in model.rule.select_labels(verdict.prediction.scores)}
+        result = model.classify(encoded, words.decode() if words else None)
+        labels = {slugs[label.genre] for label in model.rule.select_labels(result.prediction.scores)}
         jobs[row["track_id"]] = (message, labels)
     return jobs
 
@@ -62,7 +62,7 @@ def test_tracks_are_labelled_and_an_analyst_finds_them(
         assert len(row.scores) == len(manifest.genres)
         assert len(row.embedding) == manifest.embedding_width
         assert (row.provider, row.precision) == ("cpu", "fp32")
-        assert 0 < row.heard_seconds <= row.track_seconds
+        assert 0 < row.analysed_seconds <= row.track_seconds
         assert {"fetch", "decode", "infer"} <= row.timings.keys()
     assert {row.lyrics for row in rows} == {"used", "absent"}
 

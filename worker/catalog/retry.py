@@ -11,7 +11,7 @@ from worker.errors import TryLater
 Result = TypeVar("Result")
 
 
-def patiently(call: Callable[[], Result], seconds: float) -> Result:
+def with_retries(call: Callable[[], Result], seconds: float) -> Result:
     """Do it again while the catalog fails. Raises TryLater after `seconds` of that.
 
     Only values that it refuses are the caller's own fault: read-only after a failover, a revoked grant or

@@ -18,7 +18,7 @@ from schemas.jobs import TrackJob
 from schemas.labels import Label
 from worker.catalog.jobs import mend, upsert_tracks
 from worker.catalog.models import RegisteredModel
-from worker.models.model import Prediction, Scores, Verdict
+from worker.results import Floats, Prediction, TrackResult
 
 # Until the commit no other model can become the current one: `worker.catalog.lifecycle` waits for this lock,
 # and whoever waits for its lock sees the model's new status.
@@ -28,25 +28,25 @@ HOLD_CURRENT_MODEL = text("lock table track_current in row exclusive mode")
 UPSERT_CLASSIFICATIONS = text("""
     insert into classification (
         track_id, model_id, input_hash, scores, embedding, provider, precision,
-        track_seconds, heard_seconds, lyrics, timings, enqueued_at
+        track_seconds, analysed_seconds, lyrics, timings, enqueued_at
     )
     select track_id, :model, input_hash, cast(scores as real[]), cast(embedding as real[]),
-           :provider, :precision, track_seconds, heard_seconds, lyrics, timings, enqueued_at
+           :provider, :precision, track_seconds, analysed_seconds, lyrics, timings, enqueued_at
     from rows from (
         unnest(
             cast(:track_id as text[]), cast(:input_hash as bytea[]), cast(:scores as text[]),
-            cast(:embedding as text[]), cast(:track_seconds as real[]), cast(:heard_seconds as real[]),
+            cast(:embedding as text[]), cast(:track_seconds as real[]), cast(:analysed_seconds as real[]),
             cast(:lyrics as text[]), cast(:enqueued_at as timestamptz[])
         ),
         jsonb_array_elements(cast(:timings as jsonb))
     ) as given (
-        track_id, input_hash, scores, embedding, track_seconds, heard_seconds, lyrics, enqueued_at, timings
+        track_id, input_hash, scores, embedding, track_seconds, analysed_seconds, lyrics, enqueued_at, timings
     )
     order by track_id, input_hash
     on conflict (track_id, model_id, input_hash) do update
     set scores = excluded.scores, embedding = excluded.embedding, provider = excluded.provider,
         precision = excluded.precision, track_seconds = excluded.track_seconds,
-        heard_seconds = excluded.heard_seconds, lyrics = excluded.lyrics, timings = excluded.timings,
+        analysed_seconds = excluded.analysed_seconds, lyrics = excluded.lyrics, timings = excluded.timings,
         enqueued_at = greatest(classification.enqueued_at, excluded.enqueued_at), classified_at = now()
     returning id, track_id, input_hash
 """)
@@ -85,11 +85,11 @@ CONFIRM = text("""
 
 # The track's own result before that of any other with the same input: a thousand tracks may share one.
 KNOWN = text("""
-    (select true as own, scores, embedding, lyrics, track_seconds, heard_seconds
+    (select true as own, scores, embedding, lyrics, track_seconds, analysed_seconds
      from classification
      where track_id = :track_id and model_id = :model and input_hash = :input_hash)
     union all
-    (select false, scores, embedding, lyrics, track_seconds, heard_seconds
+    (select false, scores, embedding, lyrics, track_seconds, analysed_seconds
      from classification
      where input_hash = :input_hash and model_id = :model
      limit 1)
@@ -104,7 +104,7 @@ class Classified:
 
     job: TrackJob
     input_hash: bytes
-    verdict: Verdict
+    result: TrackResult
     labels: Sequence[Label]
     timings: dict[str, float]
     """Milliseconds a stage."""
@@ -116,7 +116,7 @@ class Known:
 
     own: bool
     """Of this very track; otherwise of another with the same audio and lyrics."""
-    verdict: Verdict
+    result: TrackResult
 
 
 class TrackCatalog:
@@ -135,7 +135,7 @@ class TrackCatalog:
         if row is None:
             return None
         prediction = Prediction(np.array(row.scores, np.float32), np.array(row.embedding, np.float32))
-        return Known(row.own, Verdict(prediction, row.lyrics, row.track_seconds, row.heard_seconds))
+        return Known(row.own, TrackResult(prediction, row.lyrics, row.track_seconds, row.analysed_seconds))
 
     def write(self, group: Sequence[Classified]) -> list[None]:
         """Commit a group, all or nothing."""
@@ -190,16 +190,16 @@ def _columns(tracks: Iterable[Classified]) -> dict[str, Any]:
     return {
         "track_id": [track.job.track_id for track in rows],
         "input_hash": [track.input_hash for track in rows],
-        "scores": [_array_literal(track.verdict.prediction.scores) for track in rows],
-        "embedding": [_array_literal(track.verdict.prediction.embedding) for track in rows],
-        "track_seconds": [track.verdict.track_seconds for track in rows],
-        "heard_seconds": [track.verdict.heard_seconds for track in rows],
-        "lyrics": [track.verdict.lyrics for track in rows],
+        "scores": [_array_literal(track.result.prediction.scores) for track in rows],
+        "embedding": [_array_literal(track.result.prediction.embedding) for track in rows],
+        "track_seconds": [track.result.track_seconds for track in rows],
+        "analysed_seconds": [track.result.analysed_seconds for track in rows],
+        "lyrics": [track.result.lyrics for track in rows],
         "timings": json.dumps([track.timings for track in rows]),
         "enqueued_at": [track.job.enqueued_at for track in rows],
     }
 
 
-def _array_literal(values: Scores) -> str:
+def _array_literal(values: Floats) -> str:
     """PostgreSQL's own notation of a real[]; nine digits hold every float32."""
     return "{" + ",".join(["%.9g"] * len(values)) % tuple(values.tolist()) + "}"

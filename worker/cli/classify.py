@@ -43,7 +43,7 @@ def classify(
         beside = file.with_suffix(".txt")
         try:
             text = given if lyrics else lyrics_in(beside) if beside.is_file() else None
-            verdict = model.classify(file.read_bytes(), text)
+            result = model.classify(file.read_bytes(), text)
         except (OSError, MediaError, ConfigError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             Console(stderr=True, soft_wrap=True, highlight=False).print(
@@ -51,7 +51,7 @@ def classify(
             )
             failed += 1
             continue
-        prediction = verdict.prediction
+        prediction = result.prediction
         slugs = [genre.slug for genre in model.manifest.genres]
         labels = [(slugs[label.genre], label.score) for label in model.rule.select_labels(prediction.scores)]
         if as_json:
@@ -62,15 +62,15 @@ def classify(
                         "file": str(file),
                         "genres": {slug: round(score, 6) for slug, score in labels},
                         "scores": scores,
-                        "seconds": round(verdict.track_seconds, 3),
-                        "lyrics": verdict.lyrics,
+                        "seconds": round(result.track_seconds, 3),
+                        "lyrics": result.lyrics,
                         "model": model.manifest.label,
                     }
                 )
             )
         else:
             genres = ", ".join(f"{slug} {score:.2f}" for slug, score in labels) or "none above its threshold"
-            table.add_row(str(file), genres, f"{verdict.track_seconds:.1f}", verdict.lyrics)
+            table.add_row(str(file), genres, f"{result.track_seconds:.1f}", result.lyrics)
     if not as_json and table.row_count:
         Console().print(table)
     if failed:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from media.decode import Clip, Waveform, decode_windows
 from media.lyrics import clean_lyrics
@@ -16,9 +15,8 @@ from schemas.labels import LabelRule, sigmoid
 from worker.errors import InferenceFailed
 from worker.models.bundle_cache import local_bundle
 from worker.models.session import open_session
+from worker.results import Prediction, TrackResult
 from worker.settings import ModelSettings
-
-Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -29,26 +27,6 @@ class ModelInput:
     """(windows, samples)"""
     token_ids: tuple[int, ...]
     """Empty = no lyrics."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says of a track: means over its windows."""
-
-    scores: Scores
-    """(genres,), probabilities."""
-    embedding: Scores
-    """(width,)"""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A prediction, and what it rests on."""
-
-    prediction: Prediction
-    lyrics: LyricsUse
-    track_seconds: float
-    heard_seconds: float
 
 
 class Model:
@@ -83,16 +61,16 @@ class Model:
         use = self.manifest.lyrics.lyrics_use(words, language)
         return (tuple(self._tokenizer.encode(words)) if use == "used" else ()), use
 
-    def heard_seconds(self, clip: Clip) -> float:
+    def analysed_seconds(self, clip: Clip) -> float:
         """How much of a track its windows are."""
         return min(clip.seconds, len(clip.windows) * self.manifest.audio.window_seconds)
 
-    def classify(self, encoded: bytes, lyrics: str | None) -> Verdict:
+    def classify(self, encoded: bytes, lyrics: str | None) -> TrackResult:
         """All in one, for a single track. Raises MediaError."""
         clip = decode_windows(encoded, self.manifest.audio)
         ids, use = self.read(lyrics, language=None)
         (prediction,) = self.predict([ModelInput(clip.windows, ids)])
-        return Verdict(prediction, use, clip.seconds, self.heard_seconds(clip))
+        return TrackResult(prediction, use, clip.seconds, self.analysed_seconds(clip))
 
     def bucket(self, tokens: int) -> int:
         """The length to which lyrics of so many tokens are padded."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from media.decode import Clip
 from schemas.bundle import AudioInput
-from worker.catalog.retry import patiently
+from worker.catalog.retry import with_retries
 from worker.catalog.tracks import Classified, TrackCatalog
 from worker.errors import InferenceFailed
 from worker.models.batch_policy import BatchPolicy
@@ -41,7 +41,7 @@ class ServingLimits:
     """Lyrics tokens in one run, at most, padding included."""
     capacity: int
     """Tracks that may wait for the model, or for the catalog."""
-    patience: float
+    retry_seconds: float
     """Seconds for which the catalog may fail to answer."""
 
 
@@ -62,7 +62,7 @@ class ServedModel:
         """
         self.model = model
         self.catalog = catalog
-        self._patience = limits.patience
+        self._retry_seconds = limits.retry_seconds
         self._beat = beat
         self._writer_beat = writer_beat
         self._failed_runs = 0
@@ -119,7 +119,7 @@ class ServedModel:
             self._writer_beat()  # a thread that waits for the catalog is not stuck
             return self.catalog.write(group)
 
-        return patiently(attempt, self._patience)
+        return with_retries(attempt, self._retry_seconds)
 
 
 class ServedModels:

@@ -73,8 +73,10 @@ drop function fill_percent();
 alter table track_genre drop column percent
 """
 
-OLD_LYRICS = "check (lyrics in ('used', 'absent', 'instrumental', 'short', 'foreign'))"
-NEW_LYRICS = "check (lyrics in ('used', 'absent', 'instrumental', 'short', 'foreign', 'translated'))"
+OLD_LYRICS = "check (lyrics in ('used', 'absent', 'instrumental', 'too_short', 'unsupported_language'))"
+NEW_LYRICS = (
+    "check (lyrics in ('used', 'absent', 'instrumental', 'too_short', 'unsupported_language', 'translated'))"
+)
 NEW_CHECK = "classification_lyrics_new_check"
 """Replaces the old constraint when it holds for every row."""
 

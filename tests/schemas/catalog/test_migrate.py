@@ -39,7 +39,7 @@ with new_track as (
     on conflict (id) do update set enqueued_at = now() returning id
 ), new_classification as (
     insert into classification (track_id, model_id, input_hash, scores, embedding, provider, precision,
-                                track_seconds, heard_seconds, lyrics, timings, enqueued_at)
+                                track_seconds, analysed_seconds, lyrics, timings, enqueued_at)
     select id, (select min(id) from model), '\\x00', '{0.9}', '{1}', 'cpu', 'fp32', 1, 1, 'used', '{}', now()
     from new_track
     on conflict (track_id, model_id, input_hash) do update set classified_at = now() returning id

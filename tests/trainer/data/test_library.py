@@ -91,4 +91,4 @@ def test_training_reads_the_same_lyrics_as_serving(tmp_path: Path) -> None:
         ids, use = model.read(row["lyrics"], row["language"])
         assert bool(library.load_lyrics(track, model.manifest.lyrics)) == (use == "used") == bool(ids), row
         used.append(use)
-    assert set(used) == {"used", "absent", "instrumental", "foreign"}
+    assert set(used) == {"used", "absent", "instrumental", "unsupported_language"}

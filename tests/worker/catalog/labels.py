@@ -12,7 +12,7 @@ from schemas.jobs import ObjectRef, TrackJob
 from schemas.labels import LabelRule
 from worker.catalog.models import register_model
 from worker.catalog.tracks import Classified, TrackCatalog
-from worker.models.model import Prediction, Verdict
+from worker.results import Prediction, TrackResult
 
 GENRES = ("rock", "pop", "metal", "jazz")
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -64,7 +64,7 @@ class Labelling:
         return Classified(
             job(track_id, fields.get("day", 0)),
             fields.get("input_hash", track_id.encode()),
-            Verdict(Prediction(vector, np.array(embedding, dtype=np.float32)), "used", 200.0, 3.0),
+            TrackResult(Prediction(vector, np.array(embedding, dtype=np.float32)), "used", 200.0, 3.0),
             LabelRule(self.manifest.genres, self.manifest.thresholds).select_labels(vector),
             {"infer": 1.0},
         )

@@ -229,7 +229,7 @@ def test_many_embeddings_are_indexed(catalog: Engine, said: Labelling) -> None:
             text("""
                 with made as (
                     insert into classification (track_id, model_id, input_hash, scores, embedding, provider,
-                        precision, track_seconds, heard_seconds, lyrics, timings, enqueued_at)
+                        precision, track_seconds, analysed_seconds, lyrics, timings, enqueued_at)
                     select id, (select min(id) from model), '', '{}',
                            array[cos(hashtext(id)), sin(hashtext(id)), 0.1, 0],
                            'cpu', 'fp32', 1, 1, 'used', '{}', now()

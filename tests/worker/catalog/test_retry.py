@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from worker.catalog.connect import connect
-from worker.catalog.retry import patiently
+from worker.catalog.retry import with_retries
 from worker.errors import TryLater
 from worker.settings import CatalogSettings
 
@@ -24,7 +24,7 @@ def run(engine: Engine, statement: str) -> None:
 
 def test_a_refused_value_is_the_callers_fault_at_once(engine: Engine) -> None:
     with pytest.raises(psycopg.DataError, match="division by zero") as raised:
-        patiently(lambda: run(engine, "select 1 / 0, cast(:words as text)"), 60)
+        with_retries(lambda: run(engine, "select 1 / 0, cast(:words as text)"), 60)
     assert "select" not in str(raised.value)
 
 
@@ -45,7 +45,7 @@ def test_anything_else_is_the_catalogs(engine: Engine, statement: str, said: str
                 connection.execute(text(part), {"words": SECRET} if ":words" in part else {})
 
     with pytest.raises(TryLater, match=said) as raised:
-        patiently(call, 0.5)
+        with_retries(call, 0.5)
     assert len(tried) > 1
     for error in (raised.value, raised.value.__cause__):
         assert "[SQL" not in str(error)
@@ -54,7 +54,7 @@ def test_anything_else_is_the_catalogs(engine: Engine, statement: str, said: str
 def test_no_free_connection_is_the_catalogs_fault(engine: Engine) -> None:
     engine = create_engine(engine.url, pool_size=1, max_overflow=0, pool_timeout=0.1)
     with engine.connect(), pytest.raises(TryLater, match="QueuePool limit"):
-        patiently(lambda: run(engine, "select cast(:words as text)"), 0.2)
+        with_retries(lambda: run(engine, "select cast(:words as text)"), 0.2)
 
 
 def test_an_errors_text_holds_no_parameters(engine: Engine) -> None:

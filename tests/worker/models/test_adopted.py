@@ -41,7 +41,7 @@ def test_scores_are_those_of_the_original_pipeline(
         wait_until(lambda: count(catalog, "track_current") == len(RECORDINGS))
     with catalog.connect() as connection:
         rows = connection.execute(text("select track_id, scores, lyrics, provider from classification")).all()
-    assert {(row.lyrics, row.provider) for row in rows} == {("foreign", "cpu")}
+    assert {(row.lyrics, row.provider) for row in rows} == {("unsupported_language", "cpu")}
     got = {row.track_id: np.array(row.scores) for row in rows}
 
     manifest = read_bundle(bundle)

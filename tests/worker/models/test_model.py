@@ -55,9 +55,9 @@ def test_tracks_in_a_batch_do_not_change_each_other(model: Model) -> None:
         (" ", "en", "absent"),
         ("[Instrumental]", None, "instrumental"),
         ("[Verse]\n(x2)", None, "instrumental"),
-        ("love me", "en", "short"),
-        (SONG, "de", "foreign"),
-        (SONG, "de-AT", "foreign"),
+        ("love me", "en", "too_short"),
+        (SONG, "de", "unsupported_language"),
+        (SONG, "de-AT", "unsupported_language"),
         (SONG, "EN-gb", "used"),
         (SONG, None, "used"),
     ],
@@ -77,8 +77,8 @@ def test_without_gates_everything_sung_is_read(model: Model) -> None:
 def test_windows_can_be_set(model: Model) -> None:
     encoded = encode(tone(60), 22_050)
     fewer = Model(ModelSettings(bundle=DEMO_BUNDLE, windows=1))
-    assert model.classify(encoded, None).heard_seconds == pytest.approx(30)
-    assert fewer.classify(encoded, None).heard_seconds == pytest.approx(10)
+    assert model.classify(encoded, None).analysed_seconds == pytest.approx(30)
+    assert fewer.classify(encoded, None).analysed_seconds == pytest.approx(10)
 
 
 def changed_byte(folder: Path) -> None:

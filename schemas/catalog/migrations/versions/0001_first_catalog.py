@@ -278,14 +278,17 @@ def upgrade() -> None:
         ),
         sa.Column("track_seconds", sa.REAL(), nullable=False, comment="Duration of the track, in seconds."),
         sa.Column(
-            "heard_seconds", sa.REAL(), nullable=False, comment="How much of it the model heard, in seconds."
+            "analysed_seconds",
+            sa.REAL(),
+            nullable=False,
+            comment="Duration of the analysed windows, in seconds.",
         ),
         sa.Column(
             "lyrics",
             sa.Text(),
             nullable=False,
             comment="used, or the reason why not: absent (none delivered), instrumental, short (too few "
-            "words), foreign (a language that the model does not support).",
+            "words), unsupported_language (a language that the model does not support).",
         ),
         sa.Column(
             "timings",
@@ -308,7 +311,7 @@ def upgrade() -> None:
             comment="When the result was committed.",
         ),
         sa.CheckConstraint(
-            "lyrics in ('used', 'absent', 'instrumental', 'short', 'foreign')",
+            "lyrics in ('used', 'absent', 'instrumental', 'too_short', 'unsupported_language')",
             name=op.f("classification_lyrics_check"),
         ),
         sa.ForeignKeyConstraint(["model_id"], ["model.id"], name=op.f("classification_model_id_fkey")),
