@@ -20,8 +20,9 @@ from worker.catalog.tracks import Classified, TrackCatalog
 from worker.errors import InferenceFailed
 from worker.models.batch_policy import BatchPolicy
 from worker.models.batcher import Batcher
-from worker.models.model import Model, ModelInput, Prediction
+from worker.models.model import Model, ModelInput
 from worker.observe.metrics import BATCH_ROWS
+from worker.results import Prediction
 
 COMMIT_GROUP = 64
 """Tracks in one transaction, at most."""
