@@ -244,8 +244,7 @@ class Classification(Base):
     lyrics: Mapped[str] = mapped_column(
         Text,
         comment="used, or the reason why not: absent (none delivered), instrumental, "
-        "too_short (too few words), "
-        "unsupported_language (a language that the model does not support).",
+        "too_short (too few words), unsupported_language (a language that the model does not support).",
     )
     timings: Mapped[Any] = mapped_column(
         JSONB,

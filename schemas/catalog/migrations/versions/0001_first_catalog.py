@@ -287,7 +287,7 @@ def upgrade() -> None:
             "lyrics",
             sa.Text(),
             nullable=False,
-            comment="used, or the reason why not: absent (none delivered), instrumental, short (too few "
+            comment="used, or the reason why not: absent (none delivered), instrumental, too_short (too few "
             "words), unsupported_language (a language that the model does not support).",
         ),
         sa.Column(
