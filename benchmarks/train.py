@@ -38,7 +38,7 @@ from trainer.features.features import Example, RandomWindows
 from trainer.fit import run as fitting
 from trainer.network.genre_graph import correlations
 from trainer.network.losses import contrastive_loss, genre_loss
-from trainer.network.lyrics_model import name_embeddings, train_little_bert
+from trainer.network.lyrics_model import embed_names, train_little_bert
 from trainer.network.network import Network
 
 RESULTS = Path(__file__).with_name("results") / "train.md"
@@ -74,7 +74,7 @@ class Bench:
         assert isinstance(config.network.lyrics_model, LittleBert)
         model = train_little_bert(config.network.lyrics_model, texts, config.network.max_tokens, seed=0)
         model.tokenizer.save(str(folder / "tokenizer.json"))
-        nodes = name_embeddings(model, [genre.name for genre in library.genres])
+        nodes = embed_names(model, [genre.name for genre in library.genres])
         graph = correlations(library.labels(tracks), nodes)
         network = Network(config.network, model.encoder, nodes, graph)
         tokenizer = LyricsTokenizer(folder / "tokenizer.json", config.network.max_tokens)
@@ -132,7 +132,7 @@ def epochs(bench: Bench, folder: Path, rounds: int) -> dict[str, list[Cost]]:
 
     def fill() -> RandomWindows:
         with decoder_pool() as decoders:
-            extractor = Extractor.of(bench.network, bench.tokenizer, cache, decoders)
+            extractor = Extractor.for_network(bench.network, bench.tokenizer, cache, decoders)
             features = extractor.extract(bench.library, "train", Path(tempfile.mkdtemp(dir=folder)))
         return RandomWindows(features)
 

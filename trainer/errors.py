@@ -23,7 +23,7 @@ class StorageError(TrainerError):
     """The disk or the S3 that files lie in fails: none of them is to blame."""
 
 
-class TrainedOn(TrainerError):
+class UsedInTraining(TrainerError):
     """A recording that is to be measured on, and that is trained on."""
 
 

@@ -25,13 +25,13 @@ from trainer.data.library import Library
 from trainer.data.read import read_listed
 from trainer.errors import UnreadableFile
 from trainer.features.extract import decoder_pool
-from trainer.network.feature_extractors import hears
+from trainer.network.feature_extractors import window_seconds
 
 UNFITTED = 0.5
 """The threshold of every genre where no labelled tracks are given."""
 
 RAW_SECONDS = 10.0
-"""Window of a network that hears the waveform itself, and so any length."""
+"""Window of a network that window_seconds the waveform itself, and so any length."""
 
 COMPARED = 8
 """Of the labelled tracks, at most, on which the graph is compared with the checkpoint."""
@@ -66,7 +66,7 @@ def adopt(
     mapping = mapped(source.labels, taxonomy)
     audio = AudioInput(
         sample_rate=source.sample_rate,
-        window_seconds=listening.seconds or hears(source.extractor) or RAW_SECONDS,
+        window_seconds=listening.seconds or window_seconds(source.extractor) or RAW_SECONDS,
         windows=listening.windows,
         picking="spread",
     )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from exporter.adopt.source import Source
 from exporter.adopt.taxonomy import Mapping
 from exporter.graph import write_graph
-from trainer.network.feature_extractors import rebuilt
+from trainer.network.feature_extractors import rebuild_extractor
 
 ANY_TOKENS = 8
 """Lyrics are not read, so their length is free; the exporter wants a bound that is not one."""
@@ -24,7 +24,7 @@ class Adopted(nn.Module):
 
     def __init__(self, source: Source, mapping: Mapping) -> None:
         super().__init__()
-        self.frontend = rebuilt(source.extractor)
+        self.frontend = rebuild_extractor(source.extractor)
         self.head: nn.Module = source.model.get_submodule("classifier")
         self.body = source.model
         self.softmax = source.activation == "softmax"

@@ -17,7 +17,7 @@ from transformers.utils.hub import cached_file
 
 from exporter.errors import AdoptError
 from schemas.bundle import Weights
-from trainer.network.pretrained import loading
+from trainer.network.pretrained import explain_load_errors
 
 Activation = Literal["sigmoid", "softmax"]
 
@@ -55,7 +55,7 @@ def load_source(checkpoint: str, activation: Activation | None, licence: str | N
     advice = (
         "give a hub name or a folder with a transformers audio classifier and its preprocessor_config.json"
     )
-    with loading(f"checkpoint {checkpoint}", advice, AdoptError):
+    with explain_load_errors(f"checkpoint {checkpoint}", advice, AdoptError):
         model, report = AutoModelForAudioClassification.from_pretrained(
             checkpoint, dtype=torch.float32, output_loading_info=True
         )

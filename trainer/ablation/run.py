@@ -48,7 +48,7 @@ from trainer.evaluation.metrics import decide, measure
 from trainer.evaluation.quick import predict, thresholds_of
 from trainer.features.cache import Cache
 from trainer.features.extract import report_left_out
-from trainer.features.prepare import Prepared, lyrics_model_of, prepare
+from trainer.features.prepare import Prepared, load_or_train_lyrics_model, prepare
 from trainer.fit.run import train
 from trainer.network.lyrics_model import LyricsModel
 
@@ -174,7 +174,7 @@ class _Bench:
     def _lyrics_model(self) -> LyricsModel:
         config = self.config.network
         key = content_digest(config.model_dump_json(include={"lyrics_model", "max_tokens"}), self.tracks)
-        return lyrics_model_of(self.library, self.config, self.out / f"lyrics-{key[:12]}")
+        return load_or_train_lyrics_model(self.library, self.config, self.out / f"lyrics-{key[:12]}")
 
     def outcome(self, run: Run, prepared: Prepared) -> Result | TrainingError:
         """Returned, since one seed that diverges is no fault of the others."""
@@ -187,7 +187,7 @@ class _Bench:
         started = time.monotonic()
         features, fit = prepared.features, run.config.fit
         lightning.seed_everything(run.seed, verbose=False)
-        network = prepared.network(run.config.network)
+        network = prepared.build_network(run.config.network)
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             train(network, features["train"], features["valid"], fit, Path(folder), shown=False)
         thresholds = thresholds_of(network, features["valid"], fit.threshold)

@@ -13,8 +13,7 @@ from trainer.data.track import SPLIT_SHARES, SPLITS, Split, Track
 from trainer.errors import LeakError, ManifestError
 
 SEED = 0
-"""Seed of the assignment. Not `fit.seed`: runs with several seeds, and later evaluations, use equal
-splits."""
+"""Seed of the assignment. Not `fit.seed`: runs with several seeds, and evaluations, have equal splits."""
 
 log = logging.getLogger(__name__)
 

@@ -64,7 +64,7 @@ def evaluate(
         known = checkpoint.trained_on if split == "test" else ()
         with decoder_pool() as decoders:
             kept = Cache(cache or Path(scratch) / "cache")
-            extractor = Extractor.of(network, checkpoint.tokenizer, kept, decoders)
+            extractor = Extractor.for_network(network, checkpoint.tokenizer, kept, decoders)
             features = extractor.extract(library, split, Path(scratch), known)
         log.info("labelling %d tracks, with their lyrics and without", len(features))
         labelled = Labelled(

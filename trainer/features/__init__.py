@@ -1,1 +1,1 @@
-"""Model inputs that do not change during training, computed once a track and cached."""
+"""Features: model inputs that do not change during training, computed once for each track and cached."""

@@ -1,11 +1,11 @@
-"""Arrays that are computed once and kept across runs, each in a file named by what it was computed of.
+"""Cache of arrays on disk, shared between runs. Each array is a file named by the digest of its inputs.
 
 ```
-<folder>/digests/9c/9c02….npy
-<folder>/log-mels/3f/3f9a….npy
-<folder>/hidden/c1/c1b0….npy
+<folder>/digests/9c/9c02….npy     SHA-256 of an object in S3, by its URL and ETag
+<folder>/log-mels/3f/3f9a….npy    features of the windows of a recording
+<folder>/hidden/c1/c1b0….npy      hidden states of the lyrics encoder
 ```
-Files of inputs that are gone stay: the folder may be deleted whenever no run uses it.
+Entries are never removed. The folder may be deleted while no run uses it.
 """
 
 import os
@@ -22,10 +22,12 @@ from storage.errors import OutputError
 
 @dataclass(frozen=True)
 class Cache:
+    """Arrays by kind and key. Safe to share between threads and processes."""
+
     folder: Path
 
     def get(self, kind: str, key: str) -> NDArray[Any] | None:
-        """What was put there; None too where a file is damaged."""
+        """Return the array stored under a kind and a key; None if there is none, or its file is damaged."""
         try:
             array: NDArray[Any] = np.load(self._path(kind, key), allow_pickle=False)
         except (OSError, ValueError, EOFError):
@@ -33,7 +35,7 @@ class Cache:
         return array
 
     def put(self, kind: str, key: str, array: NDArray[Any]) -> None:
-        """Complete or not at all, also beside other runs on the same folder. Raises OutputError."""
+        """Store an array. The file appears complete or not at all. Raises OutputError."""
         path = self._path(kind, key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +43,7 @@ class Cache:
                 np.save(file, array, allow_pickle=False)
         except OSError as error:
             raise OutputError(
-                f"cannot write to the cache {self.folder} ({error.strerror}): give another by --cache"
+                f"cannot write to the cache {self.folder} ({error.strerror}): choose another with --cache"
             ) from error
 
     def _path(self, kind: str, key: str) -> Path:
@@ -49,6 +51,6 @@ class Cache:
 
 
 def user_cache() -> Path:
-    """Where the user's caches lie, by the XDG specification."""
+    """Return the user's cache folder: $XDG_CACHE_HOME/cogenre, by default ~/.cache/cogenre."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "cogenre"

@@ -1,9 +1,9 @@
-"""From files to features: decoded, heard and, by a frozen encoder, read once a track and kept for later.
+"""Compute features from audio and lyrics files, once for each track, and cache them.
 
 ```
-<folder>/train.mels      log-mels of all windows, one behind the other
-<folder>/train.lyrics    hidden states, or token ids, of all tracks
-<folder>/train.json      what these are of; written last
+<folder>/train.mels      log-mels of all windows, concatenated
+<folder>/train.lyrics    hidden states, or token ids, of all tracks, concatenated
+<folder>/train.json      the tracks and the shapes of their features; written last
 ```
 """
 
@@ -38,20 +38,20 @@ from trainer.data.digest import content_digest
 from trainer.data.library import Library
 from trainer.data.splits import artist_digest
 from trainer.data.track import Split, Track
-from trainer.errors import DecodingError, ManifestError, TrainedOn, UnreadableFile
+from trainer.errors import DecodingError, ManifestError, UnreadableFile, UsedInTraining
 from trainer.features.cache import Cache
 from trainer.features.features import Features
 from trainer.network.frontend import LogMel
 from trainer.network.network import Network
 
 VERSION = "1"
-"""Raised whenever the same clip or lyrics gives other features than before: the cache is keyed by it."""
+"""Part of the cache keys. Increase it if features of unchanged files change."""
 
-CHUNK = 32
-"""Tracks decoded and encoded together."""
+CHUNK_TRACKS = 32
+"""Tracks decoded and encoded in one step."""
 
-SAY_SECONDS = 300
-"""Between two lines on how far it is: a log file has no progress bar."""
+LOG_SECONDS = 300
+"""Interval of log lines on progress, for logs without a progress bar."""
 
 DIGESTS, LOG_MELS, HIDDEN = "digests", "log-mels", "hidden"
 
@@ -59,7 +59,7 @@ DECODE_SECONDS = 60.0
 DECODE_MEMORY_BYTES = 2 * 2**30
 """Time and memory limit of decoding one track: the worker's defaults."""
 
-Halves = NDArray[np.float16]
+HalfArray = NDArray[np.float16]
 
 log = logging.getLogger(__name__)
 
@@ -77,81 +77,89 @@ def decoder_pool(processes: int | None = None) -> Iterator[DecoderPool]:
 
 
 class _Index(BaseModel):
-    """`<split>.json`: by what tracks were heard and read; and of each that could be, in order:"""
+    """`<split>.json`. Lists have an entry for each track whose features were computed, in order."""
 
-    hearing: str
-    reading: str
+    frontend_key: str
+    """`Extractor.frontend_key` of the features."""
+    encoder_key: str
+    """`Extractor.encoder_key` of the features."""
     tracks: list[str] = []
+    """Track ids."""
     digests: list[str] = []
+    """SHA-256 of the encoded audio."""
     windows: list[int] = []
-    """How many it has."""
+    """Number of windows."""
     tokens: list[int] = []
-    """How many its lyrics have."""
+    """Number of lyrics tokens."""
     left_out: list[str] = []
-    window: tuple[int, ...] = ()
-    """Shape of one."""
-    lyrics: tuple[int, ...] = ()
-    """Shape of a track's."""
+    """Name of the error of each track without features."""
+    window_shape: tuple[int, ...] = ()
+    """Shape of the features of one window."""
+    lyrics_shape: tuple[int, ...] = ()
+    """Shape of the lyrics features of one track."""
 
 
 class _Input(NamedTuple):
-    """A track whose files can be read: its log-mels where the cache has them, else its windows."""
+    """Inputs of a readable track: cached log-mels or, if there are none, its windows; and token ids."""
 
     digest: str
-    log_mels: Halves | None
+    log_mels: HalfArray | None
     windows: Waveform | None
     ids: list[int]
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """What a network's frontend and, where it is frozen, its lyrics encoder make of tracks."""
+    """Computes features with a network's frontend and, if it is frozen, its lyrics encoder."""
 
     network: Network
     tokenizer: LyricsTokenizer
     cache: Cache
     decoders: DecoderPool
-    hearing: str
-    """Identity of the windows and the frontend."""
-    reading: str
-    """Identity of the lyrics encoder."""
+    frontend_key: str
+    """Digest of what log-mels depend on besides the recording: windows, frontend, versions."""
+    encoder_key: str
+    """Digest of what hidden states depend on besides the token ids: the encoder's weights, version."""
 
     @classmethod
-    def of(
+    def for_network(
         cls, network: Network, tokenizer: LyricsTokenizer, cache: Cache, decoders: DecoderPool
     ) -> "Extractor":
+        """Return an extractor with the cache keys of `network`."""
         config = network.config
         frontend = network.frontend
-        by = (
+        identity = (
             str((config.n_fft, config.hop, config.mels, config.log_gain))
             if isinstance(frontend, LogMel)
             else frontend.identity
         )
-        cut = (config.audio.model_dump_json(), by)
+        windows = config.audio.model_dump_json()
         return cls(
             network,
             tokenizer,
             cache,
             decoders,
-            hearing=content_digest(VERSION, str(PIPELINE_VERSION), *cut),
-            reading=content_digest(VERSION, *_weights(network.lyrics_encoder.state_dict())),
+            frontend_key=content_digest(VERSION, str(PIPELINE_VERSION), windows, identity),
+            encoder_key=content_digest(VERSION, *_weight_bytes(network.lyrics_encoder.state_dict())),
         )
 
     def extract(
-        self, library: Library, split: Split, folder: Path, without: Collection[str] = ()
+        self, library: Library, split: Split, folder: Path, excluded: Collection[str] = ()
     ) -> Features:
-        """Features of a split, in files in `folder`: those that an earlier call of the same wrote there.
+        """Return the features of a split, stored as files in `folder`.
 
-        A track whose files are bad is reported and left out; so is one whose audio, or whose artist where the
-        splits are ours, has one of the digests `without`. Raises OutputError, and ManifestError where fewer
-        than two tracks are left.
+        Files of an earlier call are used again.
+
+        A track whose files cannot be used is logged and left out. So is a track whose audio has one of the
+        digests `excluded` or, if cogenre assigned the splits, whose artist has one. Raises OutputError, and
+        ManifestError if fewer than two tracks are left.
         """
         file = index_file(folder, split)
         if not file.exists():
             try:
-                index = self._write(library, split, folder, without)
+                index = self._write(library, split, folder, excluded)
             except OSError as error:
-                raise OutputError(f"cannot write to {folder} ({error.strerror}): make room") from error
+                raise OutputError(f"cannot write to {folder} ({error.strerror}): free some space") from error
             if len(index.tracks) < 2:
                 raise ManifestError(
                     f"split {split}: fewer than two of {len(library.in_split(split))} tracks are left; "
@@ -159,17 +167,17 @@ class Extractor:
                 )
             write_text(file, index.model_dump_json())
         index = _Index.model_validate_json(file.read_bytes())
-        if (index.hearing, index.reading) != (self.hearing, self.reading):
-            raise OutputError(f"{folder} is of another release, or another encoder: remove it")
+        if (index.frontend_key, index.encoder_key) != (self.frontend_key, self.encoder_key):
+            raise OutputError(f"{folder} was written by another release or for another encoder: remove it")
         kept = len(index.tracks)
-        known = {track.track_id: track for track in library.in_split(split)}
-        tracks = [known[track_id] for track_id in index.tracks]
+        by_id = {track.track_id: track for track in library.in_split(split)}
+        tracks = [by_id[track_id] for track_id in index.tracks]
         mels_file, lyrics_file = _files(folder, split)
         lyrics_type = np.float16 if self.network.config.lyrics_frozen else np.int32
         return Features(
-            log_mels=np.memmap(mels_file, np.float16, "r", shape=(sum(index.windows), *index.window)),
+            log_mels=np.memmap(mels_file, np.float16, "r", shape=(sum(index.windows), *index.window_shape)),
             track_row=np.repeat(np.arange(kept), index.windows),
-            lyrics=np.memmap(lyrics_file, lyrics_type, "r", shape=(kept, *index.lyrics)),
+            lyrics=np.memmap(lyrics_file, lyrics_type, "r", shape=(kept, *index.lyrics_shape)),
             mask=np.arange(self.network.config.max_tokens) < np.array(index.tokens)[:, None],
             labels=library.labels(tracks),
             tracks=tuple(tracks),
@@ -177,75 +185,79 @@ class Extractor:
             left_out=tuple(index.left_out),
         )
 
-    def _write(self, library: Library, split: Split, folder: Path, without: Collection[str]) -> _Index:
+    def _write(self, library: Library, split: Split, folder: Path, excluded: Collection[str]) -> _Index:
+        """Write the features of a split and return their index. Raises OSError."""
         tracks = library.in_split(split)
         config = self.network.config
-        index = _Index(hearing=self.hearing, reading=self.reading)
+        index = _Index(frontend_key=self.frontend_key, encoder_key=self.encoder_key)
         mels_file, lyrics_file = _files(folder, split)
         with (
             mels_file.open("wb") as mels,
             lyrics_file.open("wb") as lyrics,
             ThreadPoolExecutor(available_cpus()) as pool,
         ):
-            starts = range(0, len(tracks), CHUNK)
-            said = time.monotonic()
-            for start in progress(starts, description=f"Listening to {split}", transient=True):
-                if time.monotonic() > said + SAY_SECONDS:
-                    said = time.monotonic()
-                    log.info("listened to %d of %d tracks of split %s", start, len(tracks), split)
-                chunk = tracks[start : start + CHUNK]
-                whole = []
-                for track, found in zip(
-                    chunk, pool.map(lambda one: self._read(library, one, without), chunk), strict=True
+            starts = range(0, len(tracks), CHUNK_TRACKS)
+            logged = time.monotonic()
+            for start in progress(starts, description=f"Computing features of {split}", transient=True):
+                if time.monotonic() > logged + LOG_SECONDS:
+                    logged = time.monotonic()
+                    log.info("features of %d of %d tracks of split %s computed", start, len(tracks), split)
+                chunk = tracks[start : start + CHUNK_TRACKS]
+                inputs = []
+                for track, result in zip(
+                    chunk, pool.map(lambda one: self._read(library, one, excluded), chunk), strict=True
                 ):
-                    if isinstance(found, _Input):
-                        whole.append(found)
+                    if isinstance(result, _Input):
+                        inputs.append(result)
                         index.tracks.append(track.track_id)
-                        index.digests.append(found.digest)
+                        index.digests.append(result.digest)
                     else:
-                        log.warning("track %s is left out: %s", track.track_id, found)
-                        index.left_out.append(type(found).__name__)
-                for found in whole:
-                    heard = self._log_mels(found)
-                    mels.write(heard.tobytes())
-                    index.windows.append(len(heard))
-                    index.window = heard.shape[1:]
-                rows = [found.ids for found in whole]
-                for words in self._hidden(rows) if config.lyrics_frozen else map(_ids, rows):
-                    padded = np.pad(
-                        words, [(0, config.max_tokens - len(words))] + [(0, 0)] * (words.ndim - 1)
-                    )
+                        log.warning("track %s is left out: %s", track.track_id, result)
+                        index.left_out.append(type(result).__name__)
+                for each in inputs:
+                    log_mels = self._log_mels(each)
+                    mels.write(log_mels.tobytes())
+                    index.windows.append(len(log_mels))
+                    index.window_shape = log_mels.shape[1:]
+                rows = [each.ids for each in inputs]
+                for tokens in self._hidden(rows) if config.lyrics_frozen else map(_ids, rows):
+                    padding = [(0, config.max_tokens - len(tokens))] + [(0, 0)] * (tokens.ndim - 1)
+                    padded = np.pad(tokens, padding)
                     lyrics.write(padded.tobytes())
-                    index.tokens.append(len(words))
-                    index.lyrics = padded.shape
+                    index.tokens.append(len(tokens))
+                    index.lyrics_shape = padded.shape
         return index
 
     def _read(
-        self, library: Library, track: Track, without: Collection[str]
-    ) -> _Input | MediaError | UnreadableFile | TrainedOn:
+        self, library: Library, track: Track, excluded: Collection[str]
+    ) -> _Input | MediaError | UnreadableFile | UsedInTraining:
+        """Return the inputs of a track, or the error because of which it is left out."""
         try:
-            digest, log_mels, encoded = self._found(library, track)
-            if digest in without:
-                raise TrainedOn("its recording was trained on")
-            # Whoever lists a split has chosen its artists.
-            if library.assigned and artist_digest(track) in without:
-                raise TrainedOn(f"other music of {track.artist} was trained on")
+            digest, log_mels, encoded = self._read_audio(library, track)
+            if digest in excluded:
+                raise UsedInTraining("its recording is in the training data")
+            # A manifest with splits chooses its artists itself.
+            if library.assigned and artist_digest(track) in excluded:
+                raise UsedInTraining(f"other tracks of {track.artist} are in the training data")
             windows = None
             if log_mels is None:
                 windows = self.decoders.decode(BytesSource(encoded), self.network.config.audio).windows
             config = self.network.config
             words = library.load_lyrics(track, config.lyrics_filter)
             return _Input(digest, log_mels, windows, self.tokenizer.encode(words))
-        except (MediaError, UnreadableFile, TrainedOn) as error:
+        except (MediaError, UnreadableFile, UsedInTraining) as error:
             return error
 
-    def _found(self, library: Library, track: Track) -> tuple[str, Halves | None, bytes]:
-        """Digest of a track's audio; its log-mels where the cache has them, else the encoded file."""
+    def _read_audio(self, library: Library, track: Track) -> tuple[str, HalfArray | None, bytes]:
+        """Return the digest of a track's audio, its cached log-mels or None, and the encoded file.
+
+        The file is empty if it was not read, because its digest and its log-mels are cached.
+        """
         version = library.audio_version(track)
-        known = self.cache.get(DIGESTS, version) if version else None
-        if known is not None:
-            digest = known.tobytes().hex()
-            log_mels = self.cache.get(LOG_MELS, content_digest(self.hearing, digest))
+        cached = self.cache.get(DIGESTS, version) if version else None
+        if cached is not None:
+            digest = cached.tobytes().hex()
+            log_mels = self.cache.get(LOG_MELS, content_digest(self.frontend_key, digest))
             if log_mels is not None:
                 return digest, log_mels, b""
         encoded = library.load_audio(track)
@@ -253,28 +265,28 @@ class Extractor:
         if version:
             self.cache.put(DIGESTS, version, np.frombuffer(hashed.digest(), np.uint8))
         digest = hashed.hexdigest()
-        return digest, self.cache.get(LOG_MELS, content_digest(self.hearing, digest)), encoded
+        return digest, self.cache.get(LOG_MELS, content_digest(self.frontend_key, digest)), encoded
 
     @torch.no_grad()
-    def _log_mels(self, found: _Input) -> Halves:
-        """(windows, mels, frames), as `Features.log_mels`"""
-        if found.log_mels is not None:
-            return found.log_mels
+    def _log_mels(self, track: _Input) -> HalfArray:
+        """Return the log-mels of a track (windows, mels, frames), as in `Features.log_mels`."""
+        if track.log_mels is not None:
+            return track.log_mels
         device = self.network.log_scale.device
-        heard = _half(self.network.frontend(torch.from_numpy(found.windows).to(device)))
-        self.cache.put(LOG_MELS, content_digest(self.hearing, found.digest), heard)
-        return heard
+        log_mels = _half(self.network.frontend(torch.from_numpy(track.windows).to(device)))
+        self.cache.put(LOG_MELS, content_digest(self.frontend_key, track.digest), log_mels)
+        return log_mels
 
     @torch.no_grad()
-    def _hidden(self, rows: Sequence[Sequence[int]]) -> list[Halves]:
-        """Hidden states (tokens, H) of each row of token ids."""
-        nothing = np.zeros((0, self.network.lyrics_encoder.config.hidden_size), np.float16)
-        keys = [content_digest(self.reading, np.array(row, np.int64).tobytes()) for row in rows]
-        kept = [self.cache.get(HIDDEN, key) if row else nothing for key, row in zip(keys, rows, strict=True)]
-        known = [states for states in kept if states is not None]
-        if len(known) == len(rows):
-            return known
-        # All of them, also those that are known: the last bits of a result depend on the size of its batch.
+    def _hidden(self, rows: Sequence[Sequence[int]]) -> list[HalfArray]:
+        """Return the hidden states (tokens, H) of each row of token ids, cached or computed."""
+        empty = np.zeros((0, self.network.lyrics_encoder.config.hidden_size), np.float16)
+        keys = [content_digest(self.encoder_key, np.array(row, np.int64).tobytes()) for row in rows]
+        cached = [self.cache.get(HIDDEN, key) if row else empty for key, row in zip(keys, rows, strict=True)]
+        complete = [states for states in cached if states is not None]
+        if len(complete) == len(rows):
+            return complete
+        # Cached rows are computed again too: the last bits of a result depend on the size of its batch.
         device = self.network.log_scale.device
         ids, mask = map(torch.from_numpy, pad_tokens(rows, self.network.config.max_tokens))
         states = _half(self.network.encode_lyrics(ids.to(device), mask.to(device)))
@@ -285,6 +297,7 @@ class Extractor:
 
 
 def index_file(folder: Path, split: Split) -> Path:
+    """Return the file whose existence means that the features of a split are complete."""
     return folder / f"{split}.json"
 
 
@@ -292,7 +305,7 @@ def _files(folder: Path, split: Split) -> tuple[Path, Path]:
     return folder / f"{split}.mels", folder / f"{split}.lyrics"
 
 
-def _weights(state: dict[str, Tensor]) -> Iterable[bytes]:
+def _weight_bytes(state: dict[str, Tensor]) -> Iterable[bytes]:
     for name in sorted(state):
         yield name.encode()
         yield state[name].cpu().contiguous().numpy().tobytes()
@@ -302,13 +315,13 @@ def _ids(row: Sequence[int]) -> NDArray[np.int32]:
     return np.array(row, np.int32)
 
 
-def _half(x: Tensor) -> Halves:
-    halves: Halves = x.to("cpu", torch.float16).numpy()
+def _half(x: Tensor) -> HalfArray:
+    halves: HalfArray = x.to("cpu", torch.float16).numpy()
     return halves
 
 
 def report_left_out(splits: Iterable[Features], advice: str = "") -> None:
-    """The last word on tracks that could not be read: how many, why, and what to do."""
+    """Log how many tracks were left out and why, followed by `advice`; log nothing if there were none."""
     splits = list(splits)
     reasons = Counter(reason for features in splits for reason in features.left_out)
     if reasons:

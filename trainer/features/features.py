@@ -1,4 +1,4 @@
-"""What never changes in training, computed once a track: log-mels, and hidden states of a frozen encoder."""
+"""Features of a split, and the data sets that training draws examples from."""
 
 from dataclasses import dataclass
 
@@ -13,38 +13,38 @@ from trainer.data.track import Track
 
 @dataclass(frozen=True)
 class Features:
-    """A split, ready for training. W = windows of all tracks, N = tracks, T = tokens, H = hidden width.
+    """Features of a split. W = windows of all tracks, N = tracks, T = tokens, H = hidden size of the encoder.
 
-    Stored in half precision, in files that the system pages in as needed: a spectrogram needs no more, and
-    a large library fits in no memory.
+    The arrays are memory-mapped files in half precision, which is enough for spectrograms, so that a library
+    may be larger than the memory.
     """
 
     log_mels: NDArray[np.float16]
-    """(W, mels, frames); with an `audio_model`, what its extractor gives of each window."""
+    """(W, mels, frames); with an `audio_model`, the output of its feature extractor for each window."""
     track_row: NDArray[np.int64]
-    """(W,), ascending: the track of each window."""
+    """(W,), ascending: row of the track that each window belongs to, 0 to N − 1."""
     lyrics: NDArray[np.float16] | NDArray[np.int32]
-    """(N, T, H), hidden states; (N, T), token ids, where the lyrics encoder is not frozen."""
+    """(N, T, H) hidden states of a frozen lyrics encoder; otherwise (N, T) token ids."""
     mask: NDArray[np.bool_]
-    """(N, T)"""
+    """(N, T), true at tokens."""
     labels: Tensor
     """(N, genres) of 0 and 1."""
     tracks: tuple[Track, ...]
     digests: tuple[str, ...]
     """SHA-256 of each track's encoded audio."""
     left_out: tuple[str, ...]
-    """Why each of the other tracks of the split is not here: names of errors."""
+    """Name of the error of each track of the split that was left out."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 Example = tuple[Tensor, Tensor, Tensor, Tensor]
-"""log-mel (mels, frames), hidden (T, H) or ids (T,), mask (T,), labels (genres,): as in `Features`"""
+"""log-mel (mels, frames), hidden states (T, H) or token ids (T,), mask (T,), labels (genres,)."""
 
 
 class Windows(Dataset[Example]):
-    """Every window of a split."""
+    """All windows of a split, as examples."""
 
     def __init__(self, features: Features) -> None:
         self.features = features
@@ -65,7 +65,7 @@ class Windows(Dataset[Example]):
 
 
 class RandomWindows(Dataset[Example]):
-    """One window of each track, another one each time."""
+    """One example for each track: a window drawn anew at each access."""
 
     def __init__(self, features: Features) -> None:
         self.windows = Windows(features)

@@ -1,4 +1,4 @@
-"""What training needs of a library before its first step, computed once: also for several runs on it."""
+"""Prepare a library for training: encoders, features and genre graph, which several runs can share."""
 
 import contextlib
 import logging
@@ -30,48 +30,53 @@ from trainer.features.extract import Extractor, decoder_pool, index_file
 from trainer.features.features import Features
 from trainer.network.audio_model import AudioModel, load_audio_model
 from trainer.network.genre_graph import correlations
-from trainer.network.lyrics_model import LyricsModel, load_lyrics_model, name_embeddings, train_little_bert
+from trainer.network.lyrics_model import LyricsModel, embed_names, load_lyrics_model, train_little_bert
 from trainer.network.network import Network
 
-AFTERWARDS: Mapping[Split, str] = {
-    "valid": "its threshold stays neutral",
-    "test": "nothing says how well it is told",
+WITHOUT_TRACKS: Mapping[Split, str] = {
+    "valid": "their thresholds are 0.5",
+    "test": "their quality is not measured",
 }
-"""What a genre that no track of a split has comes to."""
+"""Consequence for genres that no track of a split has."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A library as networks of one frontend and one lyrics encoder see it."""
+    """A library with its features, for networks with equal frontends and equal pre-trained encoders."""
 
     lyrics_model: LyricsModel
     audio_model: AudioModel | None
     nodes: Tensor
-    """(genres, H)"""
+    """(genres, H), embeddings of the genre names."""
     correlation: Tensor
-    """A (genres, genres), of the training split."""
+    """A (genres, genres), correlations of the genres in the training split."""
     features: dict[Split, Features]
 
-    def network(self, config: NetworkConfig) -> Network:
-        """A network with new weights, on the GPU where there is one."""
-        # Each has its own of the encoders that learn: others start from what was loaded.
+    def build_network(self, config: NetworkConfig) -> Network:
+        """Return a network with new weights, on the GPU if there is one."""
+        # Encoders that are trained are copied, so that the next network starts from the pre-trained weights.
         encoder = self.lyrics_model.encoder if config.lyrics_frozen else deepcopy(self.lyrics_model.encoder)
         audio_model = self.audio_model if config.audio_frozen else deepcopy(self.audio_model)
         return _on_device(Network(config, encoder, self.nodes, self.correlation, audio_model))
 
 
-def lyrics_model_of(library: Library, config: TrainingConfig, folder: Path) -> LyricsModel:
-    """The pre-trained encoder that is configured, or a little one trained on the library's own words.
+def load_or_train_lyrics_model(library: Library, config: TrainingConfig, folder: Path) -> LyricsModel:
+    """Return the configured pre-trained lyrics encoder, or a small BERT trained on the library's lyrics.
 
-    A little one is kept in `folder`, and found there by whoever carries on.
+    The small BERT is stored in `folder` and loaded from there if the run is continued. Raises
+    LyricsModelError, OutputError.
     """
     chosen, max_tokens = config.network.lyrics_model, config.network.max_tokens
     if isinstance(chosen, str):
         return load_lyrics_model(chosen, max_tokens)
     if not folder.exists():
-        texts = [text for text in _lyrics(library, LyricsFilter(languages=config.network.languages)) if text]
+        texts = [
+            text
+            for text in _training_lyrics(library, LyricsFilter(languages=config.network.languages))
+            if text
+        ]
         model = train_little_bert(chosen, texts, max_tokens, config.fit.seed)
         with new_folder(folder) as temporary:
             model.encoder.save_pretrained(temporary)
@@ -79,64 +84,65 @@ def lyrics_model_of(library: Library, config: TrainingConfig, folder: Path) -> L
     return load_lyrics_model(str(folder), max_tokens)
 
 
-def _lyrics(library: Library, lyrics_filter: LyricsFilter) -> list[str]:
-    """Of the training tracks, in their order."""
+def _training_lyrics(library: Library, lyrics_filter: LyricsFilter) -> list[str]:
+    """Return the lyrics of the training tracks, in order; empty for tracks without usable lyrics."""
 
     def read(track: Track) -> str:
-        # Tracks that cannot be read are reported where they are left out.
+        # Files that cannot be read are logged later, when features are computed.
         with contextlib.suppress(MediaError, UnreadableFile):
             return library.load_lyrics(track, lyrics_filter)
         return ""
 
     tracks = library.in_split("train")
     with ThreadPoolExecutor(available_cpus()) as pool:
-        read_ones = progress(pool.map(read, tracks), "Reading lyrics", len(tracks), transient=True)
-        return list(read_ones)
+        return list(progress(pool.map(read, tracks), "Reading lyrics", len(tracks), transient=True))
 
 
 def prepare(
     library: Library, lyrics_model: LyricsModel, config: NetworkConfig, cache: Cache, folder: Path
 ) -> Prepared:
-    """Features lie in files in `folder`, which must outlive what is returned, and are found there by others.
+    """Compute the features of all splits into files in `folder`, and return the prepared library.
 
-    One recording in two splits is refused where the splits were listed; where they are ours, the later one
-    goes without. One process at a time. Raises a TrainerError.
+    `folder` must exist as long as the result is used. A later call uses the files again. At most one process
+    at a time may call this. If a recording is in two splits, LeakError is raised if the manifest lists the
+    splits; if cogenre assigned them, the recording is left out of the later split. Raises a TrainerError.
     """
     audio_model = load_audio_model(config.audio_model, config.audio) if config.audio_model else None
-    nodes = name_embeddings(lyrics_model, [genre.name for genre in library.genres])
+    nodes = embed_names(lyrics_model, [genre.name for genre in library.genres])
     make_folder(folder)
     tokenizer_file = folder / TOKENIZER_FILE
     lyrics_model.tokenizer.save(str(tokenizer_file))
     tokenizer = LyricsTokenizer(tokenizer_file, config.max_tokens)
-    # It hears and reads only: nothing of the graph is in that.
+    # Only the frontend and the encoders of this network are used, so the correlation does not matter.
     network = _on_device(Network(config, lyrics_model.encoder, nodes, torch.eye(len(nodes)), audio_model))
     try:
         with decoder_pool() as decoders:
-            extractor = Extractor.of(network, tokenizer, cache, decoders)
+            extractor = Extractor.for_network(network, tokenizer, cache, decoders)
             features: dict[Split, Features] = {}
             for split in SPLITS:
-                seen = {digest for earlier in features.values() for digest in earlier.digests}
-                without = seen if library.assigned else ()
-                features[split] = extractor.extract(library, split, folder, without)
+                earlier_digests = {digest for earlier in features.values() for digest in earlier.digests}
+                excluded = earlier_digests if library.assigned else ()
+                features[split] = extractor.extract(library, split, folder, excluded)
         check_shared_audio(
-            heard
+            recording
             for split in SPLITS
-            for heard in zip(features[split].tracks, features[split].digests, strict=True)
+            for recording in zip(features[split].tracks, features[split].digests, strict=True)
         )
     except (ManifestError, LeakError):
-        # Once the files are mended, they are to be heard anew.
+        # Let the next call compute the features again, after the files or the manifest have been corrected.
         for split in SPLITS:
             index_file(folder, split).unlink(missing_ok=True)
         raise
-    # They were there before tracks were left out.
-    if unheard := genres_without_tracks(library.genres, features["train"].labels):
-        log.warning("every training track of %s is left out: not learned", ", ".join(unheard))
-    for split, so in AFTERWARDS.items():
-        if unseen := genres_without_tracks(library.genres, features[split].labels):
-            log.warning("no track of split %s has %s: %s", split, ", ".join(unseen), so)
+    # `require_examples` checked the manifest, before tracks were left out.
+    if missing := genres_without_tracks(library.genres, features["train"].labels):
+        log.warning("all training tracks of %s are left out: not learned", ", ".join(missing))
+    for split, consequence in WITHOUT_TRACKS.items():
+        if missing := genres_without_tracks(library.genres, features[split].labels):
+            log.warning("no track of split %s has %s: %s", split, ", ".join(missing), consequence)
     correlation = correlations(features["train"].labels, nodes)
     return Prepared(lyrics_model, audio_model, nodes, correlation, features)
 
 
 def _on_device(network: Network) -> Network:
+    """Return the network, moved to the GPU if there is one."""
     return network.cuda() if torch.cuda.is_available() else network

@@ -46,7 +46,7 @@ from trainer.evaluation.quick import measurements, predict, thresholds_of
 from trainer.features.cache import Cache
 from trainer.features.extract import report_left_out
 from trainer.features.features import Example, Features, RandomWindows
-from trainer.features.prepare import lyrics_model_of, prepare
+from trainer.features.prepare import load_or_train_lyrics_model, prepare
 from trainer.fit.augment import mixup, spec_augment
 from trainer.fit.epochs import EpochBar, EpochLog, EpochOrder
 from trainer.network.losses import contrastive_loss, genre_loss
@@ -202,13 +202,13 @@ def fit(
     kept = Cache(cache or unfinished / "cache")
     # Of the processes that train together the first to come prepares, and the others find what it has made.
     with lock_folder(unfinished):
-        lyrics_model = lyrics_model_of(library, config, unfinished / "lyrics")
+        lyrics_model = load_or_train_lyrics_model(library, config, unfinished / "lyrics")
         prepared = prepare(library, lyrics_model, config.network, kept, unfinished / "features")
     report_left_out(
         prepared.features.values(), f"; files mended since are heard once {unfinished} is removed"
     )
     lightning.seed_everything(config.fit.seed, verbose=False)
-    network, features = prepared.network(config.network), prepared.features
+    network, features = prepared.build_network(config.network), prepared.features
     if not train(network, features["train"], features["valid"], config.fit, unfinished):
         # Lightning started this process for another device: the first one writes the checkpoint.
         raise SystemExit(0)

@@ -1,1 +1,1 @@
-"""The network of the paper: frontend, encoders, attention, genre graph, losses."""
+"""The network of the paper: frontend, encoders, attentions, genre graph and losses."""

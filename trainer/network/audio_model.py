@@ -1,4 +1,4 @@
-"""A pre-trained audio encoder in the place of the five blocks, with the feature extractor it hears by."""
+"""A pre-trained audio encoder, with its feature extractor, that replaces the log-mels and the five blocks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,47 +10,58 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, FeatureExt
 
 from schemas.bundle import AudioInput
 from trainer.errors import AudioModelError
-from trainer.network.feature_extractors import hears, rebuilt
-from trainer.network.pretrained import loading
+from trainer.network.feature_extractors import rebuild_extractor, window_seconds
+from trainer.network.pretrained import explain_load_errors
 
 
 @dataclass(frozen=True)
 class AudioModel:
+    """A transformers audio encoder and its feature extractor."""
+
     encoder: PreTrainedModel
     extractor: FeatureExtractionMixin
 
     def save(self, folder: Path) -> None:
-        """All but the weights."""
+        """Write the configurations of encoder and extractor to `folder`, without the weights."""
         self.encoder.config.save_pretrained(folder)
         self.extractor.save_pretrained(folder)
 
 
 def load_audio_model(name: str, audio: AudioInput) -> AudioModel:
-    """Any transformers audio encoder, by hub name or folder. Raises AudioModelError."""
+    """Return a transformers audio encoder, by hub name or folder.
+
+    Raises AudioModelError if it cannot be loaded, or needs another sample rate or window than `audio` has.
+    """
     advice = (
         "set network.audio_model to a hub name or to a folder that holds its config.json, weights and "
         "preprocessor_config.json"
     )
-    with loading(f"audio model {name}", advice, AudioModelError):
+    with explain_load_errors(f"audio model {name}", advice, AudioModelError):
         model = AutoModel.from_pretrained(name, dtype=torch.float32)
         extractor = AutoFeatureExtractor.from_pretrained(name)
-    wanted = {"sample_rate": getattr(extractor, "sampling_rate", None), "window_seconds": hears(extractor)}
-    for setting, value in wanted.items():
+    required = {
+        "sample_rate": getattr(extractor, "sampling_rate", None),
+        "window_seconds": window_seconds(extractor),
+    }
+    for setting, value in required.items():
         if value is not None and value != getattr(audio, setting):
             raise AudioModelError(
-                f"audio model {name} hears otherwise: set network.audio.{setting}={value:g}"
+                f"audio model {name} needs another input: set network.audio.{setting}={value:g}"
             )
     return AudioModel(_encoder(model), extractor)
 
 
-def described_audio_model(folder: Path) -> AudioModel:
-    """As `AudioModel.save` wrote it, with weights that are still to be loaded."""
+def audio_model_without_weights(folder: Path) -> AudioModel:
+    """Return the model that `AudioModel.save` wrote to `folder`, with random weights to be replaced."""
     model = AutoModel.from_config(AutoConfig.from_pretrained(folder))
     return AudioModel(_encoder(model), AutoFeatureExtractor.from_pretrained(folder))
 
 
 def _encoder(model: PreTrainedModel) -> PreTrainedModel:
-    """The half that hears, in which every weight takes part in every step: ranks wait for each other's."""
+    """Return the encoder of a model, changed so that every weight has a gradient in every training step.
+
+    Distributed training waits for the gradients of all weights.
+    """
     encoder: PreTrainedModel = model.get_encoder() if model.config.is_encoder_decoder else model
     for name, value in {"apply_spec_augment": False, "layerdrop": 0.0, "encoder_layerdrop": 0.0}.items():
         if hasattr(encoder.config, name):
@@ -61,21 +72,21 @@ def _encoder(model: PreTrainedModel) -> PreTrainedModel:
 
 
 class ExtractedFeatures(nn.Module):
-    """The model's own feature extractor: waveform (B, S) to what it hears, (B, …)."""
+    """The model's own feature extractor: waveform (B, S) to the input of its encoder (B, …)."""
 
     def __init__(self, extractor: FeatureExtractionMixin) -> None:
         super().__init__()
-        self.extract = rebuilt(extractor)
+        self.extract = rebuild_extractor(extractor)
         self.identity = extractor.to_json_string()
 
     def forward(self, waveform: Tensor) -> Tensor:
-        # An attention mask, where there is one, is left: what pads a short clip is silence like any other.
+        # An attention mask, if there is one, is ignored: the padding of a short clip counts as silence.
         features: Mapping[str, Tensor] = self.extract(waveform)
         return next(iter(features.values()))
 
 
 class PretrainedEncoder(nn.Module):
-    """E_a: what the extractor gives to audio tokens (B, P, W)."""
+    """E_a: features of the extractor (B, …) to audio tokens (B, P, W)."""
 
     def __init__(self, encoder: PreTrainedModel, width: int) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
-"""The feature extractors of transformers, rebuilt as modules that a graph can hold.
+"""Feature extractors of transformers as torch modules that can be exported to ONNX.
 
-A spectrum is a product with a matrix: what an extractor does to a frame before its Fourier transform is
-linear, and goes into that matrix. For these short frames the matrix costs little beside the network.
+A spectrum is computed as a product with one matrix. The steps of an extractor before the Fourier transform
+are linear in a frame, and that matrix includes them. Frames are short, so the cost of the product is small
+beside that of the network.
 """
 
 import math
@@ -19,23 +20,26 @@ from transformers import (
 from trainer.errors import AudioModelError
 
 FRAME_SECONDS, SHIFT_SECONDS = 0.025, 0.01
-"""Kaldi's, which AST's extractor does not change."""
+"""Frame length and hop of Kaldi, which the extractor of AST uses."""
 
 PREEMPHASIS = 0.97
-"""Kaldi's."""
+"""Coefficient of Kaldi's pre-emphasis."""
 
-LOWEST_HERTZ = 20.0
-"""Kaldi's lower end of the mel scale."""
+MIN_HERTZ = 20.0
+"""Lowest frequency of Kaldi's mel bands."""
 
-Features = dict[str, Tensor]
-"""What the network is called with, by name."""
+EncoderInputs = dict[str, Tensor]
+"""Arguments of the encoder, by name."""
 
 
-def hears(extractor: FeatureExtractionMixin) -> float | None:
-    """Seconds that the extractor takes at once; None where any length. Raises AudioModelError."""
+def window_seconds(extractor: FeatureExtractionMixin) -> float | None:
+    """Return the window length in seconds that an extractor requires; None if any length is possible.
+
+    Raises AudioModelError if the extractor is not supported.
+    """
     match extractor:
         case ASTFeatureExtractor():
-            frame, shift = _samples(extractor.sampling_rate)
+            frame, shift = _frame_and_shift(extractor.sampling_rate)
             seconds: float = (frame + (extractor.max_length - 1) * shift) / extractor.sampling_rate
             return seconds
         case WhisperFeatureExtractor():
@@ -43,13 +47,16 @@ def hears(extractor: FeatureExtractionMixin) -> float | None:
         case Wav2Vec2FeatureExtractor():
             return None
     raise AudioModelError(
-        f"{type(extractor).__name__} is not rebuilt here: choose a checkpoint with an AST, Wav2Vec2 or "
+        f"{type(extractor).__name__} is not supported: choose a checkpoint with an AST, Wav2Vec2 or "
         "Whisper feature extractor"
     )
 
 
-def rebuilt(extractor: FeatureExtractionMixin) -> nn.Module:
-    """A module from a window (batch, samples), zeros after the end of a short track, to `Features`."""
+def rebuild_extractor(extractor: FeatureExtractionMixin) -> nn.Module:
+    """Return a module that computes the outputs of `extractor`.
+
+    Its input is a window (batch, samples), padded with zeros after the end of a short track.
+    """
     match extractor:
         case ASTFeatureExtractor():
             return KaldiFbank(extractor)
@@ -61,7 +68,7 @@ def rebuilt(extractor: FeatureExtractionMixin) -> nn.Module:
 
 
 class KaldiFbank(nn.Module):
-    """AST's: log mel energies of Kaldi's frames, (batch, frames, mels), zeros after the track's end."""
+    """Extractor of AST: log-mel energies as in Kaldi (batch, frames, mels), 0 after the end of the track."""
 
     spectrum: Tensor
     mel: Tensor
@@ -69,29 +76,29 @@ class KaldiFbank(nn.Module):
     def __init__(self, extractor: ASTFeatureExtractor) -> None:
         super().__init__()
         rate, mels = extractor.sampling_rate, extractor.num_mel_bins
-        self.frame, self.shift = _samples(rate)
+        self.frame, self.shift = _frame_and_shift(rate)
         self.frames = extractor.max_length
         self.mean: float = extractor.mean if extractor.do_normalize else 0.0
         self.scale: float = 2 * extractor.std if extractor.do_normalize else 1.0
         n_fft = 2 ** math.ceil(math.log2(self.frame))
-        bank, _ = get_mel_banks(mels, n_fft, rate, LOWEST_HERTZ, 0.0, 100.0, -500.0, 1.0)
+        bank, _ = get_mel_banks(mels, n_fft, rate, MIN_HERTZ, 0.0, 100.0, -500.0, 1.0)
         self.register_buffer("spectrum", _kaldi_spectrum(self.frame, n_fft), persistent=False)
         self.register_buffer("mel", bank.T.to(torch.float32).contiguous(), persistent=False)
 
-    def forward(self, waveform: Tensor) -> Features:
+    def forward(self, waveform: Tensor) -> EncoderInputs:
         frames = _framed(waveform, self.frame, self.shift, self.frames)
         re, im = (frames @ self.spectrum).chunk(2, dim=-1)
         energies = (re * re + im * im) @ self.mel
         log_mel = energies.clamp(min=torch.finfo(torch.float32).eps).log()
         ends = _positions(frames.shape[1], waveform) * self.shift + self.frame - 1
-        # What pads a short track is zero in the log domain: the extractor pads features, not sound.
+        # After the end of a short track, log energies are 0: the extractor pads features, not samples.
         log_mel = torch.where((ends <= _last_sample(waveform))[..., None], log_mel, 0.0)
         padding = log_mel.new_zeros(waveform.shape[0], self.frames - frames.shape[1], log_mel.shape[2])
         return {"input_values": (torch.cat([log_mel, padding], dim=1) - self.mean) / self.scale}
 
 
 class WhisperLogMel(nn.Module):
-    """Whisper's: log10 mel power (batch, mels, frames), no more than 8 below the window's loudest."""
+    """Extractor of Whisper: log10 mel power (batch, mels, frames), at least the window's maximum − 8."""
 
     spectrum: Tensor
     mel: Tensor
@@ -105,7 +112,7 @@ class WhisperLogMel(nn.Module):
         bank = torch.as_tensor(extractor.mel_filters, dtype=torch.float32)
         self.register_buffer("mel", bank, persistent=False)
 
-    def forward(self, waveform: Tensor) -> Features:
+    def forward(self, waveform: Tensor) -> EncoderInputs:
         samples, half = waveform.shape[1], self.n_fft // 2
         before = waveform[:, 1 : half + 1].flip(-1)
         after = waveform[:, samples - half - 1 : samples - 1].flip(-1)
@@ -119,52 +126,57 @@ class WhisperLogMel(nn.Module):
 
 
 class RawWaveform(nn.Module):
-    """Wav2Vec2's: the waveform, at mean 0 and variance 1 where the extractor says so.
+    """Extractor of Wav2Vec2: the waveform (batch, samples), normalised if the extractor normalises.
 
-    Networks that were trained with an attention mask get one that ends with the track; others hear the zeros.
+    If the extractor returns an attention mask, so does this module: 1 up to the end of the track. Otherwise
+    the padding is part of the input.
     """
 
     def __init__(self, extractor: Wav2Vec2FeatureExtractor) -> None:
         super().__init__()
-        self.normalise, self.masked = extractor.do_normalize, extractor.return_attention_mask
+        self.is_normalised, self.has_mask = extractor.do_normalize, extractor.return_attention_mask
 
-    def forward(self, waveform: Tensor) -> Features:
-        mask = _positions(waveform.shape[1], waveform) <= _last_sample(waveform) if self.masked else None
-        if self.normalise:
-            waveform = _normalised(waveform) if mask is None else _normalised_where(mask, waveform)
+    def forward(self, waveform: Tensor) -> EncoderInputs:
+        mask = _positions(waveform.shape[1], waveform) <= _last_sample(waveform) if self.has_mask else None
+        if self.is_normalised:
+            waveform = _normalise(waveform) if mask is None else _normalise_where(mask, waveform)
         return {"input_values": waveform} | ({} if mask is None else {"attention_mask": mask.to(torch.int64)})
 
 
-def _normalised(waveform: Tensor) -> Tensor:
+def _normalise(waveform: Tensor) -> Tensor:
+    """Return the waveform (batch, samples) with mean 0 and variance 1."""
     centred = waveform - waveform.mean(1, keepdim=True)
     return centred / ((centred * centred).mean(1, keepdim=True) + 1e-7).sqrt()
 
 
-def _normalised_where(mask: Tensor, waveform: Tensor) -> Tensor:
-    """By what is heard, and zero elsewhere."""
-    heard = mask.to(waveform.dtype)
-    count = heard.sum(1, keepdim=True)
-    centred = (waveform - (waveform * heard).sum(1, keepdim=True) / count) * heard
+def _normalise_where(mask: Tensor, waveform: Tensor) -> Tensor:
+    """Return the waveform with mean 0 and variance 1 where `mask` is true, and 0 elsewhere."""
+    present = mask.to(waveform.dtype)
+    count = present.sum(1, keepdim=True)
+    centred = (waveform - (waveform * present).sum(1, keepdim=True) / count) * present
     return centred / ((centred * centred).sum(1, keepdim=True) / count + 1e-7).sqrt()
 
 
-def _samples(rate: int) -> tuple[int, int]:
-    """Of a frame and of a shift, as Kaldi rounds them."""
+def _frame_and_shift(rate: int) -> tuple[int, int]:
+    """Return the samples of a frame and of a shift, rounded as in Kaldi."""
     return int(rate * FRAME_SECONDS), int(rate * SHIFT_SECONDS)
 
 
 def _kaldi_spectrum(frame: int, n_fft: int) -> Tensor:
-    """(frame, 2 · n_fft/2): mean removed, pre-emphasised, Hanning window, DFT below half the rate; re, im."""
+    """Return the matrix (frame, n_fft) from a frame to its spectrum: real, then imaginary parts.
+
+    It removes the mean and applies pre-emphasis, a Hann window and the DFT below half the sample rate.
+    """
     centred = torch.eye(frame, dtype=torch.float64) - 1 / frame
     emphasised = torch.eye(frame, dtype=torch.float64)
     emphasised[torch.arange(frame - 1), torch.arange(1, frame)] = -PREEMPHASIS
-    # The first sample has none before it, and does not count: the window is zero there.
+    # The first sample has no predecessor to subtract. It has no effect, because the window is 0 there.
     window = torch.hann_window(frame, periodic=False, dtype=torch.float64)
     return (centred @ emphasised * window @ _fourier(frame, n_fft, n_fft // 2)).to(torch.float32)
 
 
 def _fourier(frame: int, n_fft: int, frequencies: int) -> Tensor:
-    """(frame, 2 · frequencies): real, then imaginary parts of the DFT of a frame padded to `n_fft`."""
+    """Return the DFT matrix (frame, 2 · frequencies) for frames padded to `n_fft`: real, imaginary parts."""
     turns = torch.outer(
         torch.arange(frame, dtype=torch.float64), torch.arange(frequencies, dtype=torch.float64)
     )
@@ -172,9 +184,12 @@ def _fourier(frame: int, n_fft: int, frequencies: int) -> Tensor:
     return torch.cat([angles.cos(), -angles.sin()], dim=1)
 
 
-def _framed(waveform: Tensor, frame: int, shift: int, most: int) -> Tensor:
-    """(batch, frames, frame): the frames that fit whole, `most` at most. Of slices: they run everywhere."""
-    count = min(most, 1 + (waveform.shape[1] - frame) // shift)
+def _framed(waveform: Tensor, frame: int, shift: int, max_frames: int) -> Tensor:
+    """Return at most `max_frames` complete frames (batch, frames, frame) of a waveform (batch, samples).
+
+    Built of slices, because every ONNX runtime supports these.
+    """
+    count = min(max_frames, 1 + (waveform.shape[1] - frame) // shift)
     block = math.gcd(frame, shift)
     step, wide = shift // block, frame // block
     blocks = waveform[:, : ((count - 1) * step + wide) * block].unflatten(1, (-1, block))
@@ -182,11 +197,11 @@ def _framed(waveform: Tensor, frame: int, shift: int, most: int) -> Tensor:
 
 
 def _positions(count: int, waveform: Tensor) -> Tensor:
-    """0 … count - 1, where the waveform is."""
+    """Return 0 … count − 1 as float32 (count,), on the device of the waveform."""
     return torch.arange(count, dtype=torch.float32, device=waveform.device)
 
 
 def _last_sample(waveform: Tensor) -> Tensor:
-    """(batch, 1): position of the last sample that is not zero; of a silent window the last of all."""
+    """Return the index (batch, 1) of the last sample that is not 0; in a silent window, of the last one."""
     last = torch.where(waveform != 0, _positions(waveform.shape[1], waveform), -1.0).amax(1, keepdim=True)
     return torch.where(last < 0, float(waveform.shape[1] - 1), last)

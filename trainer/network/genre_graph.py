@@ -1,4 +1,4 @@
-"""Which genres go together: the correlation matrix of the paper's genre correlations extraction module."""
+"""The genre correlation matrix A of GCEM, the paper's genre correlations extraction module."""
 
 import torch
 from torch import Tensor
@@ -6,10 +6,11 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 
 def conditional_probabilities(labels: Tensor) -> Tensor:
-    """A¹ (genres, genres): A¹_ij = P(L_j given L_i), counted in `labels` (tracks, genres) of 0 and 1.
+    """Return A¹ (genres, genres), with A¹_ij = P(genre j | genre i).
 
-    The paper's formula divides by N(L_j), which is P(L_i given L_j); its text says what is computed here.
-    A genre without tracks has 1 on the diagonal and 0 elsewhere.
+    The probabilities are counted in `labels` (tracks, genres) of 0 and 1.
+    This follows the text of the paper. Its formula divides by N(L_j) instead, which gives P(genre i | genre
+    j). A genre without tracks has 1 on the diagonal and 0 elsewhere.
     """
     together = labels.T @ labels
     counts = together.diagonal()
@@ -18,25 +19,26 @@ def conditional_probabilities(labels: Tensor) -> Tensor:
 
 
 def cosine_similarities(features: Tensor) -> Tensor:
-    """A² (genres, genres): cosines of the node features (genres, dim)."""
+    """Return A² (genres, genres), the cosine similarities of the node features (genres, H)."""
     unit = F.normalize(features, dim=-1)
     return unit @ unit.T
 
 
 def correlations(labels: Tensor, features: Tensor) -> Tensor:
-    """A = ½(A¹ + A²): the second term tempers noise and imbalance in the first."""
+    """Return A = ½(A¹ + A²) (genres, genres). A² reduces the effect of noise and imbalance in A¹."""
     return (conditional_probabilities(labels) + cosine_similarities(features)) / 2
 
 
 def propagation(correlation: Tensor, self_loop: float) -> Tensor:
-    """What the graph convolution multiplies with: rows of A that sum to 1.
+    """Return the propagation matrix Â (genres, genres) of the graph convolution, whose rows sum to 1.
 
-    A genre keeps `self_loop` of itself and shares the rest among its neighbours in proportion to A.
-    Rows, not Kipf and Welling's symmetric form, since A¹ is not symmetric; negative cosines count as none.
+    Â_ii is `self_loop`; the rest of row i is shared among the other genres in proportion to A. Negative
+    correlations count as 0; a genre without positive ones has Â_ii = 1. Rows are normalised, unlike the
+    symmetric form of Kipf and Welling (2017), because A¹ is not symmetric.
     """
     neighbours = correlation.clamp(min=0)
     neighbours = neighbours - torch.diag(neighbours.diagonal())
     shares = F.normalize(neighbours, p=1, dim=-1)
-    alone = shares.sum(-1) == 0
-    own = torch.where(alone, 1.0, self_loop)
+    isolated = shares.sum(-1) == 0
+    own = torch.where(isolated, 1.0, self_loop)
     return torch.diag(own) + (1 - own)[:, None] * shares

@@ -1,4 +1,4 @@
-"""The lyrics encoder with its tokenizer: pre-trained, or a little one trained on the lyrics at hand."""
+"""The lyrics encoder and its tokenizer: pre-trained, or a small BERT trained on the lyrics of the library."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,32 +16,39 @@ from transformers.utils import logging as transformers_logging
 
 from trainer.config import LittleBert
 from trainer.errors import LyricsModelError
-from trainer.network.pretrained import loading
+from trainer.network.pretrained import explain_load_errors
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
-# Its tables of weights that were loaded or not say nothing that a user could act on.
+# transformers prints tables of loaded and missing weights, which users cannot act on.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
-MLM_BATCH = 32
+MASKED_LM_BATCH = 32
+"""Lyrics in a batch of masked-word training."""
+
 MASKED_SHARE = 0.15
-"""BERT's share of tokens to be guessed."""
+"""Share of tokens to predict, as in BERT."""
 
 
 @dataclass(frozen=True)
 class LyricsModel:
+    """A transformers lyrics encoder and its tokenizer."""
+
     encoder: PreTrainedModel
     tokenizer: Tokenizer
 
 
 def load_lyrics_model(name: str, max_tokens: int) -> LyricsModel:
-    """Any transformers encoder, by hub name or folder. Raises LyricsModelError."""
+    """Return a transformers text encoder, by hub name or folder.
+
+    Raises LyricsModelError if it cannot be loaded or does not accept `max_tokens` tokens.
+    """
     advice = (
         "set network.lyrics_model to a hub name or to a folder that holds its config.json, weights and "
         "tokenizer.json"
     )
-    with loading(f"lyrics model {name}", advice, LyricsModelError):
+    with explain_load_errors(f"lyrics model {name}", advice, LyricsModelError):
         tokenizer = AutoTokenizer.from_pretrained(name)
         encoder = without_pooler(AutoModel.from_pretrained(name, dtype=torch.float32))
     if encoder.config.is_encoder_decoder:
@@ -50,34 +57,35 @@ def load_lyrics_model(name: str, max_tokens: int) -> LyricsModel:
         raise LyricsModelError(f"lyrics model {name} has no fast tokenizer: choose one with a tokenizer.json")
     limit = getattr(encoder.config, "max_position_embeddings", max_tokens)
     if max_tokens > limit:
-        raise LyricsModelError(f"lyrics model {name} reads {limit} tokens at most: lower network.max_tokens")
+        raise LyricsModelError(f"lyrics model {name} takes at most {limit} tokens: lower network.max_tokens")
     word = 0 if encoder.config.pad_token_id else 1
     try:
-        # Some count positions from behind the padding's: fewer tokens fit than the limit says.
+        # Some encoders start to count positions after the padding's, and take fewer tokens than the limit.
         with torch.no_grad():
             encoder(input_ids=torch.full((1, max_tokens), word))
     except (IndexError, RuntimeError) as error:
         raise LyricsModelError(
-            f"lyrics model {name} reads fewer tokens than {max_tokens}: lower network.max_tokens"
+            f"lyrics model {name} takes fewer than {max_tokens} tokens: lower network.max_tokens"
         ) from error
     return LyricsModel(encoder, tokenizer.backend_tokenizer)
 
 
 def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
-    """Drops the sentence head that some encoders carry: only their hidden states are read."""
+    """Remove the pooling layer that some encoders have and that is not used. Return the encoder."""
     if getattr(encoder, "pooler", None) is not None:
         setattr(encoder, "pooler", None)  # noqa: B010 - not every encoder declares one
     return encoder
 
 
 def train_little_bert(config: LittleBert, lyrics: Sequence[str], max_tokens: int, seed: int) -> LyricsModel:
-    """A WordPiece tokenizer and a BERT trained by masked words (Devlin et al., 2019) on clean `lyrics`.
+    """Return a WordPiece tokenizer and a BERT trained by masked words (Devlin et al., 2019).
 
-    The same lyrics and seed give the same model. Raises LyricsModelError where there are no lyrics.
+    They are trained on cleaned `lyrics`.
+    Equal lyrics and seeds give equal models. Raises LyricsModelError if `lyrics` is empty.
     """
     if not lyrics:
         raise LyricsModelError("no training track has lyrics: set network.lyrics_model to a hub name")
-    tokenizer = _word_pieces(lyrics, config.vocabulary, max_tokens)
+    tokenizer = _build_tokenizer(lyrics, config.vocabulary, max_tokens)
     ids = torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(list(lyrics))])
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -94,15 +102,15 @@ def train_little_bert(config: LittleBert, lyrics: Sequence[str], max_tokens: int
                 pad_token_id=SPECIAL.index(PAD),
             )
         )
-        _guess_masked_words(model, ids, config)
+        _train_masked_words(model, ids, config)
     return LyricsModel(model.bert.eval(), tokenizer)
 
 
-def _word_pieces(lyrics: Sequence[str], vocabulary: int, max_tokens: int) -> Tokenizer:
-    """The commonest characters, each alone and as a continuation, and the commonest words.
+def _build_tokenizer(lyrics: Sequence[str], vocabulary: int, max_tokens: int) -> Tokenizer:
+    """Return a tokenizer of the most frequent words and characters, these also as continuations.
 
-    Characters take half the vocabulary at most: Chinese has more than fit. Not the tokenizers library's
-    trainer: it numbers pieces in another order each time.
+    Characters take at most half the vocabulary, because Chinese has more than it can hold. The trainer of the
+    tokenizers library is not used: its order of pieces differs from run to run.
     """
     normalizer, pre_tokenizer = BertNormalizer(lowercase=True), BertPreTokenizer()
     counts = Counter(
@@ -111,8 +119,8 @@ def _word_pieces(lyrics: Sequence[str], vocabulary: int, max_tokens: int) -> Tok
     by_character = Counter[str]()
     for word, count in counts.items():
         by_character.update(dict.fromkeys(word, count))
-    characters = sorted(_commonest(by_character)[: vocabulary // 4])
-    common = _commonest(counts)
+    characters = sorted(_by_frequency(by_character)[: vocabulary // 4])
+    common = _by_frequency(counts)
     pieces = dict.fromkeys([*SPECIAL, *characters, *(f"##{character}" for character in characters), *common])
     vocab = {piece: number for number, piece in enumerate(list(pieces)[:vocabulary])}
 
@@ -127,15 +135,16 @@ def _word_pieces(lyrics: Sequence[str], vocabulary: int, max_tokens: int) -> Tok
     return tokenizer
 
 
-def _commonest(counts: Counter[str]) -> list[str]:
+def _by_frequency(counts: Counter[str]) -> list[str]:
+    """Return the keys, most frequent first, ties in alphabetical order."""
     return sorted(counts, key=lambda text: (-counts[text], text))
 
 
-def _guess_masked_words(model: BertForMaskedLM, ids: Tensor, config: LittleBert) -> None:
+def _train_masked_words(model: BertForMaskedLM, ids: Tensor, config: LittleBert) -> None:
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
     model.train()
     for _ in range(config.steps):
-        batch = ids[torch.randint(len(ids), (MLM_BATCH,))]
+        batch = ids[torch.randint(len(ids), (MASKED_LM_BATCH,))]
         words = batch >= len(SPECIAL)
         guessed = words & (torch.rand(batch.shape) < MASKED_SHARE)
         fate = torch.rand(batch.shape)
@@ -151,10 +160,11 @@ def _guess_masked_words(model: BertForMaskedLM, ids: Tensor, config: LittleBert)
 
 
 @torch.no_grad()
-def name_embeddings(model: LyricsModel, names: Sequence[str]) -> Tensor:
-    """The genre graph's nodes (genres, H): each name's mean of the encoder's hidden states, less that of all.
+def embed_names(model: LyricsModel, names: Sequence[str]) -> Tensor:
+    """Return the nodes of the genre graph (genres, H).
 
-    With what the names share they are nearly parallel, and every genre is like every other.
+    The embedding of a name is the mean of its hidden states, less the mean of all names: without the
+    subtraction, the embeddings are nearly parallel, and all genres are similar.
     """
     device = next(model.encoder.parameters()).device
     rows = []

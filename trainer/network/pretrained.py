@@ -1,4 +1,4 @@
-"""What transformers cannot load, in one line."""
+"""Loading of pre-trained transformers models."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +7,10 @@ from safetensors import SafetensorError
 
 
 @contextmanager
-def loading(what: str, advice: str, refusal: type[Exception]) -> Iterator[None]:
-    """Turns what `from_pretrained` raises into a `refusal` that says why, and what to do."""
+def explain_load_errors(model: str, advice: str, error_class: type[Exception]) -> Iterator[None]:
+    """Turn the errors of `from_pretrained` into an `error_class` with the model, the reason and `advice`."""
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise refusal(f"{what} cannot be loaded ({reason}): {advice}") from error
+        raise error_class(f"{model} cannot be loaded ({reason}): {advice}") from error

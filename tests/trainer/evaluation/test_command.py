@@ -88,7 +88,7 @@ def test_tracks_that_it_was_trained_on_are_left_out(
     listed = write_rows(tmp_path / "tracks.jsonl", [*rows, trained])
     assert evaluate(monkeypatch, checkpoint_folder, listed, tmp_path / "out") == 0
     found = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert (found["tracks"], found["left_out"]) == (12, {"TrainedOn": 1})
+    assert (found["tracks"], found["left_out"]) == (12, {"UsedInTraining": 1})
     assert len(others) == 47
 
 

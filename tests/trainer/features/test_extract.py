@@ -39,7 +39,9 @@ def decoders() -> Iterator[DecoderPool]:
 
 def extract_test(manifest: Path, checkpoint: Checkpoint, folder: Path) -> Features:
     with decoder_pool() as decoders:
-        extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(folder / "cache"), decoders)
+        extractor = Extractor.for_network(
+            checkpoint.network, checkpoint.tokenizer, Cache(folder / "cache"), decoders
+        )
         return extractor.extract(read_library(manifest), "test", Path(mkdtemp(dir=folder)))
 
 
@@ -147,18 +149,18 @@ def test_another_configuration_or_encoder_has_features_of_its_own(
     checkpoint: Checkpoint, decoders: DecoderPool, checkpoint_folder: Path, tmp_path: Path
 ) -> None:
     def extractor(network: Network) -> Extractor:
-        return Extractor.of(network, checkpoint.tokenizer, Cache(tmp_path), decoders)
+        return Extractor.for_network(network, checkpoint.tokenizer, Cache(tmp_path), decoders)
 
     own = extractor(checkpoint.network)
     other = load_checkpoint(checkpoint_folder).network
     same = extractor(other)
-    assert (same.hearing, same.reading) == (own.hearing, own.reading)
+    assert (same.frontend_key, same.encoder_key) == (own.frontend_key, own.encoder_key)
     other.config = other.config.model_copy(update={"mels": 64})
     with torch.no_grad():
         next(other.lyrics_encoder.parameters()).add_(1)
     changed = extractor(other)
-    assert changed.hearing != own.hearing
-    assert changed.reading != own.reading
+    assert changed.frontend_key != own.frontend_key
+    assert changed.encoder_key != own.encoder_key
 
 
 def count_work(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
@@ -205,16 +207,16 @@ def test_an_object_is_fetched_again_only_when_it_has_changed(
         tracks.append(track.model_copy(update={"audio": f"s3://{bucket}/train/{track.audio}"}))
     stored = Library(library.folder, library.genres, tuple(tracks))
     cache = Cache(tmp_path / "cache")
-    extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, cache, decoders)
+    extractor = Extractor.for_network(checkpoint.network, checkpoint.tokenizer, cache, decoders)
     first = extractor.extract(stored, "test", Path(mkdtemp(dir=tmp_path)))
     fetched: list[str] = []
-    whole = Library.audio
+    whole = Library.load_audio
 
     def fetch(own: Library, track: Track) -> bytes:
         fetched.append(track.track_id)
         return whole(own, track)
 
-    monkeypatch.setattr(Library, "audio", fetch)
+    monkeypatch.setattr(Library, "load_audio", fetch)
     assert extractor.extract(stored, "test", Path(mkdtemp(dir=tmp_path))).digests == first.digests
     assert not fetched
     changed = tracks[1]
@@ -235,7 +237,7 @@ def test_lyrics_in_a_language_that_is_not_read_are_none(
         for track, language in zip(library.in_split("test"), ["de-AT", "en", None] * 4, strict=True)
     ]
     listed = Library(library.folder, library.genres, tuple(german))
-    extractor = Extractor.of(network, checkpoint.tokenizer, Cache(tmp_path / "cache"), decoders)
+    extractor = Extractor.for_network(network, checkpoint.tokenizer, Cache(tmp_path / "cache"), decoders)
     read = extractor.extract(listed, "test", tmp_path).mask.any(1)
     has = [track.lyrics is not None and track.language != "en" for track in german]
     assert read.tolist() == has
@@ -248,12 +250,14 @@ def test_music_of_known_artists_is_left_out_of_our_own_splits(
     listed = read_library(manifest)
     known = artist_digest(listed.in_split("test")[0])
     assert known is not None
-    extractor = Extractor.of(checkpoint.network, checkpoint.tokenizer, Cache(tmp_path / "cache"), decoders)
+    extractor = Extractor.for_network(
+        checkpoint.network, checkpoint.tokenizer, Cache(tmp_path / "cache"), decoders
+    )
     found = [
         extractor.extract(library, "test", Path(mkdtemp(dir=tmp_path)), {known}).left_out
         for library in (listed, replace(listed, assigned=True))
     ]
-    assert found == [(), ("TrainedOn",)]
+    assert found == [(), ("UsedInTraining",)]
 
 
 def test_a_cache_that_cannot_be_written(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -266,12 +270,16 @@ def test_features_of_another_encoder_are_not_taken(
     manifest: Path, checkpoint: Checkpoint, checkpoint_folder: Path, decoders: DecoderPool, tmp_path: Path
 ) -> None:
     library, cache = read_library(manifest), Cache(tmp_path / "cache")
-    Extractor.of(checkpoint.network, checkpoint.tokenizer, cache, decoders).extract(library, "test", tmp_path)
+    Extractor.for_network(checkpoint.network, checkpoint.tokenizer, cache, decoders).extract(
+        library, "test", tmp_path
+    )
     other = load_checkpoint(checkpoint_folder)
     with torch.no_grad():
         next(other.network.lyrics_encoder.parameters()).add_(1)
-    with pytest.raises(OutputError, match=r"another release, or another encoder: remove it"):
-        Extractor.of(other.network, other.tokenizer, cache, decoders).extract(library, "test", tmp_path)
+    with pytest.raises(OutputError, match=r"another release or for another encoder: remove it"):
+        Extractor.for_network(other.network, other.tokenizer, cache, decoders).extract(
+            library, "test", tmp_path
+        )
 
 
 def test_windows_that_are_too_many_for_the_device(

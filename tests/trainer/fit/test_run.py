@@ -26,7 +26,7 @@ from trainer.data.track import SPLITS
 from trainer.errors import ManifestError, TrainingError
 from trainer.fit.run import fit
 from trainer.network.genre_graph import correlations
-from trainer.network.lyrics_model import LyricsModel, name_embeddings
+from trainer.network.lyrics_model import LyricsModel, embed_names
 
 
 def test_learns_to_hear_and_to_read(checkpoint: Checkpoint) -> None:
@@ -55,7 +55,7 @@ def test_the_correlations_are_those_of_the_training_split(checkpoint: Checkpoint
     library = read_library(manifest)
     tokenizer = Tokenizer.from_file(str(checkpoint.tokenizer_file))
     lyrics_model = LyricsModel(checkpoint.network.lyrics_encoder, tokenizer)
-    nodes = name_embeddings(lyrics_model, [genre.name for genre in library.genres])
+    nodes = embed_names(lyrics_model, [genre.name for genre in library.genres])
     expected = correlations(library.labels(library.in_split("train")), nodes)
     torch.testing.assert_close(torch.tensor(checkpoint.description.correlations), expected)
 
@@ -239,7 +239,7 @@ def test_a_recording_in_two_of_our_splits_is_left_out_of_the_later(
     config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
     found = fit(copy, config, tmp_path / "out", "tones", synthetic=True)
     assert found.data_set.tracks == counts | {"test": counts["test"] - 1}
-    assert f"track {second.track_id} is left out: its recording was trained on" in caplog.text
+    assert f"track {second.track_id} is left out: its recording is in the training data" in caplog.text
 
 
 def test_a_genre_whose_only_track_is_bad_ends_no_run(
@@ -255,7 +255,7 @@ def test_a_genre_whose_only_track_is_bad_ends_no_run(
     config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
     found = fit(copy, config, tmp_path / "out", "tones", synthetic=True)
     assert found.data_set.tracks["train"] == 23
-    assert "every training track of polka is left out: not learned" in caplog.text
+    assert "all training tracks of polka are left out: not learned" in caplog.text
     assert load_checkpoint(tmp_path / "out").description.genres[-1].slug == "polka"
 
 
@@ -312,5 +312,5 @@ def test_a_genre_that_validation_and_test_lack_is_named(
     (copy.parent / "genres.json").write_text(json.dumps([*genres, {"slug": "polka", "name": "Polka"}]))
     config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
     fit(copy, config, tmp_path / "out", "tones", synthetic=True)
-    assert "no track of split valid has polka: its threshold stays neutral" in caplog.text
-    assert "no track of split test has polka: nothing says how well it is told" in caplog.text
+    assert "no track of split valid has polka: their thresholds are 0.5" in caplog.text
+    assert "no track of split test has polka: their quality is not measured" in caplog.text

@@ -15,7 +15,7 @@ from trainer.checkpoint import load_checkpoint
 from trainer.config import LittleBert, TrainingConfig, preset
 from trainer.data.read import read_library
 from trainer.errors import AudioModelError
-from trainer.features.prepare import lyrics_model_of
+from trainer.features.prepare import load_or_train_lyrics_model
 from trainer.fit.run import fit
 from trainer.network.audio_model import PretrainedEncoder, load_audio_model
 from trainer.network.lyrics_model import load_lyrics_model
@@ -62,7 +62,7 @@ def test_an_audio_encoder_takes_the_place_of_the_blocks(
 
 def test_a_lyrics_encoder_is_fine_tuned_if_asked(manifest: Path, tmp_path: Path) -> None:
     bert = tmp_path / "bert"
-    lyrics_model_of(read_library(manifest), TINY, bert)
+    load_or_train_lyrics_model(read_library(manifest), TINY, bert)
     for frozen in (True, False):
         config = configured(lyrics_model=str(bert), lyrics_frozen=frozen)
         out = tmp_path / f"frozen-{frozen}"
@@ -100,7 +100,7 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "complaint"),
     [
-        (["network.audio_frozen=true"], "audio_frozen is for an audio_model"),
+        (["network.audio_frozen=true"], "audio_frozen needs an audio_model"),
         (["network.audio_model=some/ast", "fit.masked_bands=2"], "masked_bands and masked_frames"),
     ],
 )

@@ -17,7 +17,7 @@ from media.decode import decode_windows
 from schemas.bundle import AudioInput
 from tests.conftest import SHARED
 from trainer.errors import AudioModelError
-from trainer.network.feature_extractors import hears, rebuilt
+from trainer.network.feature_extractors import rebuild_extractor, window_seconds
 
 RATE = 16_000
 RECORDINGS = sorted((SHARED / "audio").glob("*.ogg"))
@@ -60,7 +60,7 @@ def by_transformers(extractor: Any, wave: Windows) -> dict[str, torch.Tensor]:
 
 def assert_alike(extractor: Any, wave: Windows) -> None:
     wanted = by_transformers(extractor, wave)
-    got = rebuilt(extractor)(torch.from_numpy(wave)[None])
+    got = rebuild_extractor(extractor)(torch.from_numpy(wave)[None])
     assert got.keys() == wanted.keys()
     for name, tensor in got.items():
         np.testing.assert_allclose(tensor.numpy(), wanted[name].numpy(), atol=2e-3, rtol=1e-3, err_msg=name)
@@ -70,7 +70,7 @@ def assert_alike(extractor: Any, wave: Windows) -> None:
 @pytest.mark.parametrize("sound", sounds(1))
 def test_sound(kind: str, sound: str) -> None:
     extractor = EXTRACTORS[kind]
-    seconds = min(3.0, hears(extractor) or 3.0)
+    seconds = min(3.0, window_seconds(extractor) or 3.0)
     assert_alike(extractor, sounds(round(seconds * RATE))[sound])
 
 
@@ -78,7 +78,7 @@ def test_sound(kind: str, sound: str) -> None:
 @pytest.mark.skipif(not RECORDINGS, reason=f"no recordings in {SHARED / 'audio'}")
 def test_recordings(kind: str) -> None:
     extractor = EXTRACTORS[kind]
-    seconds = min(3.0, hears(extractor) or 3.0)
+    seconds = min(3.0, window_seconds(extractor) or 3.0)
     audio = AudioInput(sample_rate=RATE, window_seconds=seconds, windows=2, picking="spread")
     for recording in RECORDINGS:
         for window in decode_windows(recording.read_bytes(), audio).windows:
@@ -89,23 +89,23 @@ def test_recordings(kind: str) -> None:
 def test_all_is_computed_where_the_waveform_is(kind: str) -> None:
     # No GPU is needed: values of different devices do not mix here either.
     waveform = torch.zeros(2, RATE, device="meta")
-    for tensor in rebuilt(EXTRACTORS[kind]).to("meta")(waveform).values():
+    for tensor in rebuild_extractor(EXTRACTORS[kind]).to("meta")(waveform).values():
         assert tensor.device == waveform.device
 
 
 def test_a_window_is_what_the_extractor_takes() -> None:
-    assert hears(ASTFeatureExtractor()) == 10.255
-    assert hears(WhisperFeatureExtractor()) == 30
-    assert hears(Wav2Vec2FeatureExtractor()) is None
+    assert window_seconds(ASTFeatureExtractor()) == 10.255
+    assert window_seconds(WhisperFeatureExtractor()) == 30
+    assert window_seconds(Wav2Vec2FeatureExtractor()) is None
 
 
 def test_a_silent_window_is_heard_whole() -> None:
     silence = torch.zeros(1, 2 * RATE)
     wanted = ASTFeatureExtractor(max_length=198)(np.zeros(2 * RATE, np.float32), sampling_rate=RATE)
-    got = rebuilt(ASTFeatureExtractor(max_length=198))(silence)["input_values"]
+    got = rebuild_extractor(ASTFeatureExtractor(max_length=198))(silence)["input_values"]
     np.testing.assert_allclose(got[0].numpy(), wanted["input_values"][0], atol=1e-4)
 
 
 def test_another_extractor_is_refused() -> None:
-    with pytest.raises(AudioModelError, match="SeamlessM4TFeatureExtractor is not rebuilt here"):
-        hears(SeamlessM4TFeatureExtractor())
+    with pytest.raises(AudioModelError, match="SeamlessM4TFeatureExtractor is not supported"):
+        window_seconds(SeamlessM4TFeatureExtractor())

@@ -19,7 +19,7 @@ from transformers import (
 
 from trainer.config import LittleBert
 from trainer.errors import LyricsModelError
-from trainer.network.lyrics_model import load_lyrics_model, name_embeddings, train_little_bert
+from trainer.network.lyrics_model import embed_names, load_lyrics_model, train_little_bert
 
 LYRICS = ["love me tonight", "the train rolls down the track", "love is a train", "darling tonight"] * 4
 LITTLE = LittleBert(vocabulary=100, layers=1, width=16, heads=2, steps=30)
@@ -58,7 +58,7 @@ def test_no_lyrics() -> None:
 
 def test_names_become_the_means_of_their_hidden_states_less_what_they_share() -> None:
     model = train_little_bert(LITTLE, LYRICS, 8, seed=0)
-    found = name_embeddings(model, ["Love Train", "Tonight"])
+    found = embed_names(model, ["Love Train", "Tonight"])
     assert found.shape == (2, 16)
     means = []
     for name in ("Love Train", "Tonight"):
@@ -92,13 +92,13 @@ def test_any_encoder_in_a_folder(tmp_path: Path, kind: str) -> None:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(tmp_path)
     model = load_lyrics_model(str(tmp_path), 32)
     assert model.tokenizer.encode("love").tokens == ["[CLS]", "love", "[SEP]"]
-    assert name_embeddings(model, ["love"]).shape == (1, 16)
+    assert embed_names(model, ["love"]).shape == (1, 16)
     assert not any(name.startswith("pooler") for name, _ in model.encoder.named_parameters())
 
 
 def test_more_tokens_than_the_encoder_reads(tmp_path: Path) -> None:
     test_any_encoder_in_a_folder(tmp_path, "bert")
-    with pytest.raises(LyricsModelError, match="reads 32 tokens at most"):
+    with pytest.raises(LyricsModelError, match="takes at most 32 tokens"):
         load_lyrics_model(str(tmp_path), 64)
 
 
@@ -140,7 +140,7 @@ def test_positions_behind_the_paddings(tmp_path: Path) -> None:
     tokenizer = train_little_bert(LITTLE, LYRICS, 8, seed=0).tokenizer
     PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(tmp_path)
     assert load_lyrics_model(str(tmp_path), 10)
-    with pytest.raises(LyricsModelError, match=r"reads fewer tokens than 11: lower network.max_tokens"):
+    with pytest.raises(LyricsModelError, match=r"takes fewer than 11 tokens: lower network.max_tokens"):
         load_lyrics_model(str(tmp_path), 11)
 
 
