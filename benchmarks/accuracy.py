@@ -1,10 +1,10 @@
-"""How well the demo bundle labels the corpus's test split, run through a real worker.
+"""Measure the accuracy of the demo bundle on the test split of its corpus, with a real worker.
 
     .venv/bin/python benchmarks/accuracy.py build/demo-data/corpus
 
-The corpus is the one that `make demo-data` leaves there. Every test track is enqueued twice, with its lyrics
-and without, labelled by `cogenre worker` on the local stack and read back from the catalog by SQL.
-Example-based F1: of each track's label set, averaged over the tracks.
+`make demo-data` writes the corpus to that folder. Every test track is enqueued twice, with its lyrics and
+without. `cogenre worker` labels the tracks on the local stack, and the labels are read from the catalog
+with SQL. Example-based F1 is the F1 of each track's set of labels, averaged over the tracks.
 """
 
 import json
@@ -43,8 +43,8 @@ def main(corpus: Path) -> None:
             for kind in ("audio", "lyrics"):
                 if row[kind]:
                     s3.upload_file(str(corpus / row[kind]), BUCKET, row[kind])
-            words = ObjectRef(bucket=BUCKET, key=row["lyrics"]) if row["lyrics"] else None
-            for case, lyrics in (("with", words), ("without", None)):
+            own = ObjectRef(bucket=BUCKET, key=row["lyrics"]) if row["lyrics"] else None
+            for case, lyrics in (("with", own), ("without", None)):
                 jobs.append(
                     TrackJob(
                         schema_version=1,
@@ -58,16 +58,16 @@ def main(corpus: Path) -> None:
             enqueue(engine, celery_app(BrokerSettings.load()), jobs)
             wait_for(console, engine, worker, [job.track_id for job in jobs])
         with engine.connect() as connection:
-            found = {row.track_id: set(row.genres) for row in connection.execute(LABELS)}
+            predicted = {row.track_id: set(row.genres) for row in connection.execute(LABELS)}
     console.print(f"{datetime.now(UTC):%Y-%m-%d}, {len(test)} tracks of the test split, through the worker\n")
     console.print("| lyrics | example-based F1 |\n|---|---|")
-    for case, name in (("with", "as delivered"), ("without", "withheld")):
-        scores = [_f1(set(row["genres"]), found.get(f"{case}/{row['track_id']}", set())) for row in test]
+    for case, name in (("with", "as delivered"), ("without", "dropped")):
+        scores = [_f1(set(row["genres"]), predicted.get(f"{case}/{row['track_id']}", set())) for row in test]
         console.print(f"| {name} | {sum(scores) / len(scores):.3f} |")
 
 
-def _f1(true: set[str], said: set[str]) -> float:
-    return 2 * len(true & said) / (len(true) + len(said))
+def _f1(true: set[str], predicted: set[str]) -> float:
+    return 2 * len(true & predicted) / (len(true) + len(predicted))
 
 
 if __name__ == "__main__":

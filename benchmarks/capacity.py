@@ -1,10 +1,11 @@
-"""How many workers a load takes, from the stage costs that benchmarks/throughput.py measured.
+"""Compute the number of workers for a load, from the stage costs that benchmarks/throughput.py measured.
 
     .venv/bin/python benchmarks/capacity.py [benchmarks/results/throughput.json] [--cpus 8] [--concurrency 16]
 
-A track costs its stages' CPU-seconds, on a GPU all but the session's, whose device is the GPU for so many
-seconds. A worker gets through what its CPUs allow, times how near the measured worker came to that limit, or
-what its GPU allows, whichever is less. Of that, `BUSY` is planned with. docs/capacity.md shows the output.
+A track costs the CPU-seconds of its stages. On a GPU the session costs GPU seconds instead. The throughput
+of a worker is the limit of its CPUs times the measured efficiency, or the limit of its GPU, whichever is
+less. Workers are planned for the share `UTILIZATION` of that throughput. docs/capacity.md contains the
+output.
 """
 
 import argparse
@@ -17,75 +18,76 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 
-BUSY = 0.7
-"""Share of time that a worker is meant to work: above it queues grow at every hiccup."""
+UTILIZATION = 0.7
+"""Planned share of a worker's throughput. At a higher share the queue grows with each disturbance."""
 
 PEAK = 3
-"""The busiest hour of a day, over the mean hour. An assumption: look at your own."""
+"""Ratio of the busiest hour of a day to the mean hour. An assumption: use the ratio of your own load."""
 
 DAILY = (10_000, 100_000, 1_000_000)
-"""New tracks a day."""
+"""New tracks per day."""
 
 BACKFILLS = ((1, 1), (10, 7), (100, 30))
-"""Millions of tracks, and in how many days."""
+"""(millions of tracks, days)."""
 
 
 @dataclass(frozen=True)
 class Worker:
-    """What one worker gets through."""
+    """The measured costs of one worker."""
 
     cpu_seconds: float
-    """A track's, of all that runs on the CPU."""
+    """CPU-seconds per track of all stages that run on the CPU."""
     efficiency: float
-    """Throughput over the limit of the CPUs, measured."""
+    """Measured throughput, divided by the limit of the CPUs."""
     device_seconds: float | None
-    """A track's on the GPU; None where the session runs on the CPU."""
+    """GPU seconds per track; None if the session runs on the CPU."""
 
     @classmethod
-    def measured(cls, figures: dict[str, Any]) -> "Worker":
+    def from_figures(cls, figures: dict[str, Any]) -> "Worker":
+        """Return the costs in the JSON that benchmarks/throughput.py writes."""
         seconds = dict(figures["cpu_seconds"])
         if figures["provider"] == "cpu":
             return cls(sum(seconds.values()), figures["efficiency"], None)
         seconds.pop("session")
         return cls(sum(seconds.values()), figures["efficiency"], figures["device_seconds"])
 
-    def tracks_a_second(self, cpus: int) -> float:
-        """At full load."""
+    def tracks_per_second(self, cpus: int) -> float:
+        """Return the throughput at full load with `cpus` CPUs."""
         by_cpu = cpus * self.efficiency / self.cpu_seconds
         return by_cpu if self.device_seconds is None else min(by_cpu, 1 / self.device_seconds)
 
 
 def workers(rate: float, worker: Worker, cpus: int) -> int:
-    """How many, of `cpus` CPUs each (and a GPU, if measured on one), for `rate` tracks a second."""
-    return math.ceil(rate / (worker.tracks_a_second(cpus) * BUSY))
+    """Return the number of workers, with `cpus` CPUs each, for `rate` tracks per second."""
+    return math.ceil(rate / (worker.tracks_per_second(cpus) * UTILIZATION))
 
 
 def catalog_gib() -> float:
-    """GiB of a million tracks that one model has classified, as benchmarks/catalog.py measured."""
+    """Return the GiB of a million tracks with the results of one model, from results/catalog.md."""
     page = (RESULTS / "catalog.md").read_text()
     found = re.search(r"^([\d,]+) tracks, two models: ([\d.]+) GiB", page, re.MULTILINE)
     if found is None:
-        raise SystemExit("benchmarks/results/catalog.md does not say how large the catalog is")
+        raise SystemExit("benchmarks/results/catalog.md has no line with the size of the catalog")
     return float(found[2]) / 2 / (int(found[1].replace(",", "")) / 1e6)
 
 
 def plan(figures: dict[str, Any], cpus: int, concurrency: int) -> str:
-    """The tables, as Markdown."""
-    worker = Worker.measured(figures)
-    connections = concurrency + 1  # one for each track under way, and one for all else
+    """Return the tables, as Markdown."""
+    worker = Worker.from_figures(figures)
+    connections = concurrency + 1  # one for each track in progress, and one for everything else
     cost = " + ".join(f"{seconds:.4f} {stage}" for stage, seconds in figures["cpu_seconds"].items())
     kind = f"{cpus} CPUs" if worker.device_seconds is None else f"{cpus} CPUs and a GPU"
     lines = [
-        f"`{figures['command']}`, {figures['date']}, {figures['machine']}, load of the machine (5 minutes) "
+        f"`{figures['command']}`, {figures['date']}, {figures['machine']}, load average (5 minutes) "
         f"{figures['load']}: model {figures['model']}, {figures['provider']}, {figures['precision']}; "
         f"tracks of {figures['track']}.",
         "",
-        f"CPU-seconds a track: {cost} = {sum(figures['cpu_seconds'].values()):.4f}. "
+        f"CPU-seconds per track: {cost} = {sum(figures['cpu_seconds'].values()):.4f}. "
         f"Efficiency: {figures['efficiency']:.2f}.",
-        f"A worker with {kind}: {worker.tracks_a_second(cpus):.1f} tracks/s at full load, "
-        f"{worker.tracks_a_second(cpus) * BUSY:.1f} planned with.",
+        f"A worker with {kind}: {worker.tracks_per_second(cpus):.1f} tracks/s at full load, "
+        f"{worker.tracks_per_second(cpus) * UTILIZATION:.1f} planned.",
         "",
-        f"| new tracks a day | tracks/s at the peak | workers of {kind} | connections to the catalog |",
+        f"| new tracks per day | tracks/s at the peak | workers of {kind} | connections to the catalog |",
         "|--:|--:|--:|--:|",
     ]
     for tracks in DAILY:
@@ -110,9 +112,9 @@ def plan(figures: dict[str, Any], cpus: int, concurrency: int) -> str:
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("figures", type=Path, nargs="?", default=RESULTS / "throughput.json")
-    arguments.add_argument("--cpus", type=int, help="of a worker; by default as many as were measured")
+    arguments.add_argument("--cpus", type=int, help="CPUs of a worker (default: the measured number)")
     arguments.add_argument(
-        "--concurrency", type=int, default=16, help="of a worker, its COGENRE_CONCURRENCY (default 16)"
+        "--concurrency", type=int, default=16, help="COGENRE_CONCURRENCY of a worker (default: 16)"
     )
     given = arguments.parse_args()
     figures = json.loads(given.figures.read_text())

@@ -1,8 +1,8 @@
-"""Jobs a second of `cogenre enqueue`, from a file and as a dry run.
+"""Measure the jobs per second that `cogenre enqueue` enqueues from a file, and checks in a dry run.
 
     .venv/bin/python benchmarks/enqueue.py [--jobs 20000]
 
-The command as a process, its start included, against the local stack's Redis and PostgreSQL.
+The command runs as a process with the Redis and PostgreSQL of the local stack. Its start-up time is included.
 """
 
 import argparse
@@ -30,12 +30,14 @@ ROUNDS = 3
 
 
 def write_jobs(file: Path, run: str, count: int) -> None:
+    """Write jobs of different tracks, one JSON object on each line."""
     with file.open("w") as lines:
         for job in jobs(run, count):
             lines.write(job.model_dump_json() + "\n")
 
 
-def rate(file: Path, count: int, *options: str) -> float:
+def measure_rate(file: Path, count: int, *options: str) -> float:
+    """Return jobs per second of one run of `cogenre enqueue`."""
     started = time.monotonic()
     subprocess.run(
         [sys.executable, "-m", "worker.cli", "enqueue", str(file), *options],
@@ -55,12 +57,12 @@ def main() -> None:
         migrate(connect(CatalogSettings.load()))
         queue = redis.Redis.from_url(BrokerSettings.load().broker_url.get_secret_value())
         file = Path(folder) / "jobs.jsonl"
-        rates: dict[str, list[float]] = {"dry run": [], "new tracks": [], "the same again": []}
+        rates: dict[str, list[float]] = {"dry run": [], "new tracks": [], "the same tracks again": []}
         for turn in range(ROUNDS):
             write_jobs(file, str(turn), count)
-            rates["dry run"].append(rate(file, count, "--dry-run"))
-            rates["new tracks"].append(rate(file, count))
-            rates["the same again"].append(rate(file, count))
+            rates["dry run"].append(measure_rate(file, count, "--dry-run"))
+            rates["new tracks"].append(measure_rate(file, count))
+            rates["the same tracks again"].append(measure_rate(file, count))
             queue.flushall()
     console.print(f"`{command()}`, {datetime.now(UTC):%Y-%m-%d}, {available_cpus()} CPUs\n")
     console.print("| jobs with 2.7 kB of lyrics | jobs/s, median of 3 |\n|---|--:|")

@@ -1,4 +1,4 @@
-"""Where a figure comes from: the command, and the machine that it was measured on."""
+"""The command and the machine of a measurement, for the pages of results."""
 
 import platform
 import re
@@ -9,16 +9,16 @@ from media.cpus import available_cpus
 
 
 def command() -> str:
-    """As it was called, with names in the place of paths, which mean nothing elsewhere."""
+    """Return the command line, with file names instead of paths, which differ between machines."""
     return " ".join([sys.argv[0], *(Path(one).name if "/" in one else one for one in sys.argv[1:])])
 
 
 def processor() -> str:
-    """The CPU's name, as Linux says."""
+    """Return the model name of the CPU, from /proc/cpuinfo."""
     model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     return model[1] if model else platform.processor() or "an unknown processor"
 
 
 def machine() -> str:
-    """How many cores may be used, of what processor."""
+    """Return the number of usable cores, the processor and the operating system."""
     return f"{available_cpus()} cores of {processor()}, {platform.system()}"

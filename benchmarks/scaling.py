@@ -1,14 +1,15 @@
-"""How throughput grows with the number of workers: on a load that waits, and on one that computes.
+"""Measure how throughput grows with the number of workers, on a load that waits and on one that computes.
 
     .venv/bin/python benchmarks/scaling.py
 
-One, two and four worker processes label tracks from a full queue, each as on a machine of its own: one
-thread for the model, one decode process, four tracks at once. The load that waits has short tracks behind
-an S3 that answers late; the load that computes has three minutes of MP3 and an S3 that answers at once, and
-each of its workers has one CPU: two share one where there are more workers than CPUs. Throughput is all
-tracks over the time from the first being enqueued to the last commit. Efficiency is that throughput over
-what one worker does times the number of workers, or, where they compute, of the CPUs that they have.
-Servers and workers share the machine. Writes `benchmarks/results/scaling.md`.
+One, two and four worker processes label tracks from a full queue. Each worker has one thread for the model,
+one decode process and four tracks in progress. The load "waits" has short tracks and an S3 server that
+answers late. The load "computes" has MP3s of three minutes and an S3 server that answers at once; each
+worker is pinned to one CPU, and workers share CPUs if there are more workers than CPUs. Throughput is the
+number of tracks, divided by the time from the first enqueue to the last commit. Efficiency is the
+throughput, divided by the throughput of one worker times the number of workers; for "computes", times the
+number of CPUs that the workers use. Servers and workers share the machine. Writes
+`benchmarks/results/scaling.md`.
 """
 
 import os
@@ -48,18 +49,20 @@ EACH = {"COGENRE_THREADS": "1", "COGENRE_DECODERS": "1", "COGENRE_CONCURRENCY": 
 
 @dataclass(frozen=True)
 class Load:
+    """A kind of tracks, and the S3 server that serves them."""
+
     name: str
     seconds: float
-    """Of a track."""
+    """Length of a track, in seconds."""
     delay: float
-    """Seconds before S3 answers."""
+    """Seconds until S3 answers a request."""
     tracks: int
-    """A worker: all runs of a load take about as long where it scales."""
+    """Tracks for each worker, so that all runs take equally long if throughput scales."""
     pinned: bool
-    """Whether each worker has one CPU only."""
+    """Whether each worker is pinned to one CPU."""
 
-    def parts(self, workers: int) -> int:
-        """Among how many of what it needs the work is shared out."""
+    def resources(self, workers: int) -> int:
+        """Return the number of CPUs that the workers use if they are pinned, else the number of workers."""
         return min(workers, available_cpus()) if self.pinned else workers
 
 
@@ -70,7 +73,7 @@ LOADS = (
 
 
 def jobs(run: str, load: Load, count: int) -> list[TrackJob]:
-    """No two of the same input: each has words of its own."""
+    """Return jobs with different lyrics, so that no result is reused."""
     return [
         TrackJob(
             schema_version=1,
@@ -85,22 +88,23 @@ def jobs(run: str, load: Load, count: int) -> list[TrackJob]:
 
 @contextmanager
 def workers(console: Console, count: int, pinned: bool) -> Iterator[subprocess.Popen[bytes]]:
-    """So many, with their models loaded; one of them."""
+    """Run `count` workers, wait until their models are loaded, and yield one of the processes."""
     cpus = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
         ports = [free_port() for _ in range(count)]
         for number, port in enumerate(ports):
             os.environ["COGENRE_HTTP_PORT"] = str(port)
-            if pinned:  # a process has the CPUs of the one that starts it
+            if pinned:  # a child process inherits the CPUs of its parent
                 os.sched_setaffinity(0, {cpus[number % len(cpus)]})
             last = stack.enter_context(running_worker(console))
             os.sched_setaffinity(0, cpus)
-        while not all(map(ready, ports)):
+        while not all(map(is_ready, ports)):
             time.sleep(0.2)
         yield last
 
 
-def ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
+    """Return whether the worker with this HTTP port is ready."""
     try:
         urllib.request.urlopen(f"http://{HOST}:{port}/readyz", timeout=5).close()
     except (urllib.error.HTTPError, OSError):
@@ -108,8 +112,8 @@ def ready(port: int) -> bool:
     return True
 
 
-def rate(console: Console, engine: Engine, load: Load, count: int) -> float:
-    """Tracks a second with so many workers."""
+def measure_rate(console: Console, engine: Engine, load: Load, count: int) -> float:
+    """Return tracks per second with `count` workers."""
     run = f"{load.name}-{count}"
     tracks = jobs(run, load, load.tracks * count)
     with workers(console, count, load.pinned) as worker:
@@ -122,32 +126,34 @@ def rate(console: Console, engine: Engine, load: Load, count: int) -> float:
 
 
 def measure(console: Console, stack: LocalStack, engine: Engine, load: Load) -> list[float]:
+    """Return tracks per second for each number of workers in WORKERS."""
     s3_client().put_object(Bucket=BUCKET, Key=f"{load.name}.mp3", Body=song(1, load.seconds))
     with FaultyS3(stack.s3_port, delay=load.delay).serving() as late:
         url = os.environ["COGENRE_S3_ENDPOINT_URL"]
         os.environ["COGENRE_S3_ENDPOINT_URL"] = late.url if load.delay else url
-        rates = [rate(console, engine, load, count) for count in WORKERS]
+        rates = [measure_rate(console, engine, load, count) for count in WORKERS]
         os.environ["COGENRE_S3_ENDPOINT_URL"] = url
     return rates
 
 
 def page(measured: dict[Load, list[float]]) -> str:
+    """Return the page of results, as Markdown."""
     lines = [
         "# Horizontal scaling, measured\n",
         f"`python benchmarks/scaling.py`, {datetime.now(UTC):%Y-%m-%d}, the demo's bundle, "
         f"{available_cpus()} CPUs ({platform.machine()}), which servers and workers share.",
-        "Each worker: one thread for the model, one decode process, four tracks at once.",
-        f"Load of the machine (1 minute) before: {BEFORE:.1f}.\n",
+        "Each worker has one thread for the model, one decode process and four tracks in progress.",
+        f"Load average (1 minute) before the run: {BEFORE:.1f}.\n",
         "| load | workers | tracks/s | speed-up | efficiency |\n|---|--:|--:|--:|--:|",
     ]
     for load, rates in measured.items():
         for count, tracks in zip(WORKERS, rates, strict=True):
             speedup = tracks / rates[0]
-            shared = speedup / load.parts(count)
+            shared = speedup / load.resources(count)
             lines.append(f"| {load.name} | {count} | {tracks:.2f} | {speedup:.2f} | {shared:.0%} |")
     lines += [
         f"\n*{load.name}*: MP3s of {load.seconds:g} s, each S3 request answered after {load.delay:g} s, "
-        f"{load.tracks} tracks a worker{', each on one CPU' if load.pinned else ''}."
+        f"{load.tracks} tracks per worker{', each worker on one CPU' if load.pinned else ''}."
         for load in measured
     ]
     return "\n".join(lines) + "\n"

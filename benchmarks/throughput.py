@@ -1,14 +1,15 @@
-"""A worker's throughput against the limit of its own stages, its latency at half load, and its memory.
+"""Measure a worker's throughput relative to the limit of its stages, its latency and its memory.
 
     .venv/bin/python benchmarks/throughput.py BUNDLE [--precision int8] [--tracks 200] [--json FILE]
     .venv/bin/python benchmarks/throughput.py BUNDLE --memory 10000
 
-MP3s of three minutes at 320 kb/s lie in the local S3 server. One worker labels them from a full queue:
-tracks a second, from its first commit to its last. The limit comes from the same run's own costs: CPUs
-divided by the CPU-seconds a track of decoding, tokenising and the session, each measured alone, before and
-after. Then tracks arrive at half that rate: seconds from enqueue to commit, and by stage. `--memory` labels
-so many short tracks instead, and compares the worker's memory at the end with that after the first 1,000.
-`--json` writes what benchmarks/capacity.py plans with.
+MP3s of three minutes at 320 kb/s are in the local S3 server. One worker labels them from a full queue. The
+throughput is in tracks per second, from the first commit to the last. The limit is the number of CPUs,
+divided by the CPU-seconds per track of decoding, tokenizing and the session; each stage is measured alone,
+before and after. Then tracks are enqueued at half that rate, and the latency is the time from enqueue to
+commit, in total and by stage. `--memory` labels that number of short tracks instead, and compares the
+worker's memory at the end with the memory after the first 1,000 tracks. `--json` writes the input of
+benchmarks/capacity.py.
 """
 
 import argparse
@@ -42,10 +43,10 @@ from worker.queue.enqueue import enqueue
 from worker.settings import BrokerSettings, CatalogSettings, ModelSettings
 
 SONGS = 2
-"""Encoding them takes longer than anything else here. No two jobs are alike: their lyrics differ."""
+"""Different audio files. Encoding is slow, so jobs share files and differ in their lyrics."""
 RATE = 44_100
 WARM = 16
-"""Tracks labelled before anything is measured."""
+"""Tracks that are labelled before the measurement."""
 ROUNDS = 3
 LYRICS = "we danced all night beneath the silver moon and never said goodbye " * 40
 
@@ -57,7 +58,7 @@ COMMITS = text("""
 
 
 def song(seed: int, seconds: float) -> bytes:
-    """MP3 at 320 kb/s: noise shaped to beats, so that no frame is cheap."""
+    """Return an MP3 of noise with beats at 320 kb/s, so that every frame is expensive to decode."""
     rng = np.random.default_rng(seed)
     beat = np.exp(-8 * (np.arange(round(seconds * RATE)) / RATE % 0.5))
     samples = (0.2 * beat * rng.normal(size=(2, len(beat)))).astype(np.float32)
@@ -74,13 +75,14 @@ def song(seed: int, seconds: float) -> bytes:
 
 
 def cpu_seconds(call: Callable[[], object]) -> float:
+    """Return the CPU-seconds of this process that a call takes."""
     started = time.process_time()
     call()
     return time.process_time() - started
 
 
 def full_batch(model: Model, encoded: bytes, rows: int) -> list[ModelInput]:
-    """As many tracks as the worker's batches hold, no two of the same lyrics: those would be read once."""
+    """Return a full batch of tracks with different lyrics, because equal lyrics would be encoded once."""
     windows = decode_windows(encoded, model.manifest.audio).windows
     return [
         ModelInput(windows, model.read(f"{at} {LYRICS}", None)[0])
@@ -89,7 +91,7 @@ def full_batch(model: Model, encoded: bytes, rows: int) -> list[ModelInput]:
 
 
 def stage_costs(model: Model, encoded: bytes, batch: Sequence[ModelInput]) -> dict[str, float]:
-    """CPU-seconds a track of each stage, alone."""
+    """Return the CPU-seconds per track of each stage, measured alone."""
     return {
         "decode": cpu_seconds(lambda: decode_windows(encoded, model.manifest.audio)),
         "tokenise": cpu_seconds(lambda: model.read(LYRICS, None)),
@@ -98,14 +100,14 @@ def stage_costs(model: Model, encoded: bytes, batch: Sequence[ModelInput]) -> di
 
 
 def device_seconds(model: Model, batch: Sequence[ModelInput]) -> float:
-    """Seconds a track for which the session keeps its device, be that CPUs or a GPU."""
+    """Return the seconds per track for which the session uses its device, which is the CPUs or a GPU."""
     started = time.perf_counter()
     model.predict(batch)
     return (time.perf_counter() - started) / len(batch)
 
 
 def jobs(run: str, count: int) -> list[TrackJob]:
-    """No two of the same input: each has a word of its own."""
+    """Return jobs with different lyrics, so that no result is reused."""
     return [
         TrackJob(
             schema_version=1,
@@ -119,6 +121,7 @@ def jobs(run: str, count: int) -> list[TrackJob]:
 
 
 def upload(seconds: float) -> bytes:
+    """Upload the audio files; return the first of them."""
     s3 = s3_client()
     encoded = [song(seed, seconds) for seed in range(SONGS)]
     for at, content in enumerate(encoded):
@@ -127,6 +130,7 @@ def upload(seconds: float) -> bytes:
 
 
 def percentiles(values: Sequence[float]) -> str:
+    """Return the median and the 99th percentile, as cells of a table."""
     ordered = sorted(values)
     return (
         f"{statistics.median(ordered):.3f} | {ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]:.3f}"
@@ -155,24 +159,26 @@ def speed(
         wait_for(console, engine, worker, [job.track_id for job in jobs("half", tracks // 2)])
     costs += [stage_costs(model, encoded, batch) for _ in range(ROUNDS)]
     device = statistics.median(device_seconds(model, batch) for _ in range(ROUNDS))
-    alone = {stage: statistics.median(cost[stage] for cost in costs) for stage in costs[0]}
-    limit = available_cpus() / sum(alone.values())
+    costs_alone = {stage: statistics.median(cost[stage] for cost in costs) for stage in costs[0]}
+    limit = available_cpus() / sum(costs_alone.values())
     with engine.connect() as connection:
         half = connection.execute(COMMITS, {"run": "half"}).all()
-    say = console.print
-    say(f"## Throughput\n\n{tracks} tracks of 180 s, MP3 at 320 kb/s, {settings.precision}.\n")
-    say("| stage, alone | CPU-seconds a track |\n|---|--:|")
-    for stage, seconds in alone.items():
-        say(f"| {stage} | {seconds:.4f} |")
-    say(f"\n| | tracks/s |\n|---|--:|\n| limit: {available_cpus()} CPUs by the sum | {limit:.2f} |")
-    say(f"| one worker, end to end | {rate:.2f} |\n| ratio | {rate / limit:.2f} |")
-    say(
+    write = console.print
+    write(f"## Throughput\n\n{tracks} tracks of 180 s, MP3 at 320 kb/s, {settings.precision}.\n")
+    write("| stage, measured alone | CPU-seconds per track |\n|---|--:|")
+    for stage, seconds in costs_alone.items():
+        write(f"| {stage} | {seconds:.4f} |")
+    write(
+        f"\n| | tracks/s |\n|---|--:|\n| limit: {available_cpus()} CPUs / sum of the stages | {limit:.2f} |"
+    )
+    write(f"| one worker, end to end | {rate:.2f} |\n| ratio | {rate / limit:.2f} |")
+    write(
         f"\n## Latency at half that load, {tracks // 2} tracks\n\n"
         "| seconds | median | 99th percentile |\n|---|--:|--:|"
     )
-    say(f"| enqueue to commit | {percentiles([float(row.seconds) for row in half])} |")
+    write(f"| enqueue to commit | {percentiles([float(row.seconds) for row in half])} |")
     for stage in half[0].timings:
-        say(f"| {stage} | {percentiles([row.timings[stage] / 1000 for row in half])} |")
+        write(f"| {stage} | {percentiles([row.timings[stage] / 1000 for row in half])} |")
     if measured:
         figures = {
             "command": command(),
@@ -184,7 +190,7 @@ def speed(
             "track": "180 s, MP3 at 320 kb/s, with lyrics",
             "cpus": available_cpus(),
             "load": round(os.getloadavg()[1], 1),
-            "cpu_seconds": {stage: round(seconds, 5) for stage, seconds in alone.items()},
+            "cpu_seconds": {stage: round(seconds, 5) for stage, seconds in costs_alone.items()},
             "device_seconds": round(device, 5),
             "efficiency": round(rate / limit, 3),
         }

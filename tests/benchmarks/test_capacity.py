@@ -1,4 +1,4 @@
-"""The capacity plan: its arithmetic, and that docs/capacity.md shows what it prints."""
+"""The arithmetic of the capacity plan, and that docs/capacity.md contains its output."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.capacity import BUSY, RESULTS, Worker, plan, workers
+from benchmarks.capacity import RESULTS, UTILIZATION, Worker, plan, workers
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "capacity.md"
@@ -38,14 +38,14 @@ ON_A_GPU = ON_A_CPU | {"provider": "cuda", "device_seconds": 0.01}
         (ON_A_GPU, 64, 100),  # the GPU is the limit
     ],
 )
-def test_what_a_worker_gets_through(figures: dict[str, Any], cpus: int, rate: float) -> None:
-    assert Worker.measured(figures).tracks_a_second(cpus) == pytest.approx(rate)
+def test_throughput_of_a_worker(figures: dict[str, Any], cpus: int, rate: float) -> None:
+    assert Worker.from_figures(figures).tracks_per_second(cpus) == pytest.approx(rate)
 
 
-def test_a_worker_more_rather_than_one_that_is_too_busy() -> None:
-    worker = Worker.measured(ON_A_CPU)
-    assert workers(5 * BUSY, worker, 4) == 1
-    assert workers(5 * BUSY + 0.01, worker, 4) == 2
+def test_the_number_of_workers_is_rounded_up() -> None:
+    worker = Worker.from_figures(ON_A_CPU)
+    assert workers(5 * UTILIZATION, worker, 4) == 1
+    assert workers(5 * UTILIZATION + 0.01, worker, 4) == 2
     assert workers(50, worker, 4) == 15
 
 
@@ -57,7 +57,7 @@ def test_the_plan_of_worked_examples() -> None:
     assert "workers of 4 CPUs and a GPU" in plan(ON_A_GPU, 4, concurrency=64)
 
 
-def test_the_page_shows_what_the_command_prints() -> None:
+def test_the_page_contains_the_output_of_the_command() -> None:
     printed = subprocess.run(
         [sys.executable, "benchmarks/capacity.py"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
