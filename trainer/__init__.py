@@ -1,1 +1,1 @@
-"""The paper's method: network, losses, genre graph, frontend, data and fit."""
+"""Training by the method of the paper: data, network, fit, evaluation, ablation and a synthetic corpus."""

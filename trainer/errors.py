@@ -1,47 +1,47 @@
-"""What a person can put right. Each message is one line that says what is wrong and what to do."""
+"""Errors of the trainer. Each message is one line: what is wrong, and how to correct it."""
 
 from schemas.errors import CogenreError
 
 
 class TrainerError(CogenreError):
-    """Any of them."""
+    """Base of the errors below."""
 
 
 class ManifestError(TrainerError):
-    """The manifest or `genres.json` beside it cannot be used."""
+    """The manifest or its `genres.json` is not valid."""
 
 
 class LeakError(TrainerError):
-    """Something of one split is in another too: what is measured there would be memory."""
+    """An artist or a recording is in two splits, so the score would be inflated by leakage."""
 
 
 class UnreadableFile(TrainerError):
-    """A file that the manifest names cannot be had."""
+    """A file that the manifest names does not exist or may not be read. The track is left out."""
 
 
 class StorageError(TrainerError):
-    """The disk or the S3 that files lie in fails: none of them is to blame."""
+    """The disk or S3 fails. The run ends, because no particular file is at fault."""
 
 
 class UsedInTraining(TrainerError):
-    """A recording that is to be measured on, and that is trained on."""
+    """The track must not be measured, because its recording or artist is in the training data."""
 
 
 class CheckpointError(TrainerError):
-    """A folder is no checkpoint, or not one that this release wrote."""
+    """The folder is not a checkpoint of this release."""
 
 
 class LyricsModelError(TrainerError):
-    """The lyrics encoder cannot be loaded."""
+    """The lyrics encoder cannot be loaded or used."""
 
 
 class AudioModelError(TrainerError):
-    """The audio encoder cannot be loaded, or hears otherwise than is configured."""
+    """The audio encoder cannot be loaded, or needs another input than is configured."""
 
 
 class DecodingError(TrainerError):
-    """No process to decode in can be had."""
+    """Decode processes cannot be started."""
 
 
 class TrainingError(TrainerError):
-    """Training cannot go on with these settings."""
+    """Training cannot continue with these settings."""

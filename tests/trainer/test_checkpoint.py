@@ -1,4 +1,4 @@
-"""A checkpoint loads as it was saved, and one line names what is wrong with it."""
+"""Saving and loading checkpoints, and the one-line errors of damaged ones."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ def copy(checkpoint_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(checkpoint_folder, tmp_path / "checkpoint"))
 
 
-def test_saved_again_it_is_the_same(checkpoint_folder: Path, tmp_path: Path) -> None:
+def test_a_loaded_checkpoint_can_be_saved_again_unchanged(checkpoint_folder: Path, tmp_path: Path) -> None:
     first = load_checkpoint(checkpoint_folder)
     tokenizer = Tokenizer.from_file(str(first.tokenizer_file))
     save_checkpoint(tmp_path, first.description, first.network, tokenizer, first.trained_on)
@@ -36,13 +36,13 @@ def test_saved_again_it_is_the_same(checkpoint_folder: Path, tmp_path: Path) -> 
         ("checkpoint.json", None, "no checkpoint at"),
         ("checkpoint.json", "{", "checkpoint: Invalid JSON"),
         ("checkpoint.json", "{}", "config: Field required"),
-        ("tokenizer.json", None, "lacks tokenizer.json"),
+        ("tokenizer.json", None, "has no tokenizer.json"),
         ("weights.safetensors", None, "is damaged"),
         ("weights.safetensors", "nonsense", "is damaged"),
         ("lyrics_encoder/config.json", None, "is damaged"),
     ],
 )
-def test_a_damaged_folder(copy: Path, file: str, content: str | None, complaint: str) -> None:
+def test_damaged_files_raise_one_line(copy: Path, file: str, content: str | None, complaint: str) -> None:
     if content is None:
         (copy / file).unlink()
     else:
@@ -52,17 +52,17 @@ def test_a_damaged_folder(copy: Path, file: str, content: str | None, complaint:
     assert "\n" not in str(raised.value)
 
 
-def test_another_configuration(copy: Path) -> None:
+def test_weights_of_another_configuration_are_refused(copy: Path) -> None:
     path = copy / "checkpoint.json"
     description = json.loads(path.read_text())
     description["config"]["network"]["projection"] = 5
     path.write_text(json.dumps(description))
-    with pytest.raises(CheckpointError, match="of another configuration") as raised:
+    with pytest.raises(CheckpointError, match="does not fit the configuration") as raised:
         load_checkpoint(copy)
     assert "\n" not in str(raised.value)
 
 
-def test_too_few_thresholds(copy: Path) -> None:
+def test_too_few_thresholds_are_refused(copy: Path) -> None:
     path = copy / "checkpoint.json"
     description = json.loads(path.read_text())
     description["thresholds"].pop()

@@ -1,4 +1,4 @@
-"""The command line: one line and exit code 2 for what a person can put right."""
+"""The command line: errors of the user are one line and exit code 2."""
 
 import json
 import sys
@@ -48,7 +48,7 @@ def test_fit_writes_a_checkpoint(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("fit", "nowhere.jsonl", "--out", "out"), "there is no nowhere.jsonl"),
+        (("fit", "nowhere.jsonl", "--out", "out"), "nowhere.jsonl does not exist"),
         (("fit", "nowhere.jsonl", "--out", "out", "--set", "fit.batch=0"), "fit.batch"),
         (("fit", "nowhere.jsonl", "--out", "out", "--set", "batch=5"), "no setting batch"),
     ],

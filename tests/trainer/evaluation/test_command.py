@@ -203,7 +203,7 @@ def test_a_checkpoint_of_another_configuration(
     description["config"]["network"]["projection"] = 5
     (copy / "checkpoint.json").write_text(json.dumps(description))
     assert evaluate(monkeypatch, copy, manifest, tmp_path / "out") == 2
-    assert "is of another configuration" in complaint(capfd)
+    assert "does not fit the configuration" in complaint(capfd)
 
 
 def test_no_checkpoint(
