@@ -11,7 +11,6 @@ The other side is media/decoders.py. Over the socket, a frame each (`►` = to t
 ```
 """
 
-import ctypes
 import io
 import json
 import os
@@ -49,9 +48,7 @@ class _RemoteSource:
 
 def main() -> None:
     parent, end, memory_bytes = map(int, sys.argv[1:])
-    ctypes.CDLL(None).prctl(sandbox.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the signal was set
-        sys.exit(1)
+    sandbox.end_with_parent(parent, signal.SIGKILL)
     # Sent to the whole group, they are meant for the worker, which finishes its tracks.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.SIG_IGN)

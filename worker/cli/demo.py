@@ -34,11 +34,11 @@ def local() -> None:
     """The embedded stack alone, until Ctrl-C; prints the settings to export."""
     from schemas.catalog.migrate import migrate
     from worker.catalog.connect import connect
-    from worker.local.stack import forget_other_servers, local_stack
+    from worker.local.stack import clear_server_settings, local_stack
     from worker.settings import CatalogSettings, bundle_or_demo
 
     bundle = bundle_or_demo(None)
-    forget_other_servers()
+    clear_server_settings()
     _end_on_sigterm()
     with local_stack() as stack:
         os.environ.update(stack.environment())

@@ -1,4 +1,4 @@
-"""The demo: the whole path on the local stack, with the bundle and the tracks of `deploy/demo`."""
+"""The demo: labels the tracks of `deploy/demo` with its bundle, by a worker on the local stack."""
 
 import json
 import os
@@ -27,13 +27,14 @@ from storage.client import s3_client
 from worker.catalog.connect import connect
 from worker.catalog.queries import correlations
 from worker.catalog.refresh import refresh
-from worker.local.stack import BUCKET, forget_other_servers, local_stack
+from worker.local.stack import BUCKET, clear_server_settings, local_stack
+from worker.parent_death import bind_to_this_process
 from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
 from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
 
 REAL_MUSIC_NOTE = (
-    "Your own files: the demo model has only ever heard synthetic music, so its labels for them are guesses."
+    "Your own files: the demo model was trained on synthetic music only, so do not trust its labels for them."
 )
 
 RESULTS = text("""
@@ -47,7 +48,7 @@ RESULTS = text("""
     order by t.position
 """)
 
-ENDED = text("""
+COUNT_FINISHED = text("""
     select (select count(*) from track_current where track_id = any(:ids)),
            (select count(*) from analytics.failure where track_id = any(:ids))
 """)
@@ -63,18 +64,22 @@ class DemoTrack:
     title: str | None
     artist: str | None
     genres: tuple[str, ...] | None
-    """The true ones; None where nobody knows."""
+    """The true genres. None if unknown."""
 
     def key(self, file: Path) -> str:
+        """Return the S3 key of this track's audio or lyrics file."""
         return f"demo/{self.track_id}{file.suffix}"
 
 
 def run_demo(console: Console, audio: Path | None) -> int:
-    """Label the demo's tracks, and those of the folder `audio`; returns the exit code."""
+    """Label the demo's tracks and the audio files in the folder `audio`. Return the exit code.
+
+    0 if every track was labelled, else 1. Raises ConfigError if the demo's data or `audio` cannot be used.
+    """
     own = own_tracks(console, audio) if audio else []
     tracks = demo_tracks() + own
     ids = [track.track_id for track in tracks]
-    forget_other_servers()
+    clear_server_settings()
     console.print("starting PostgreSQL, Redis and an S3 server")
     with local_stack() as stack:
         os.environ.update(stack.environment() | {"COGENRE_BUNDLE": str(DEMO_DATA / "bundle")})
@@ -95,13 +100,13 @@ def run_demo(console: Console, audio: Path | None) -> int:
 
 
 def demo_tracks() -> list[DemoTrack]:
-    """Raises ConfigError where the demo's data is not at hand."""
+    """Return the tracks of `deploy/demo`. Raises ConfigError outside a clone, where they are missing."""
     listing = DEMO_DATA / "tracks.jsonl"
     try:
         rows = [json.loads(line) for line in listing.read_text().splitlines()]
     except OSError:
         raise ConfigError(
-            "the demo's data comes with the source: run it from a clone, with `make demo`"
+            "the demo's data is not installed: run the demo from a clone of the repository, with `make demo`"
         ) from None
     return [
         DemoTrack(
@@ -117,36 +122,41 @@ def demo_tracks() -> list[DemoTrack]:
 
 
 def own_tracks(console: Console, folder: Path) -> list[DemoTrack]:
-    """The audio files of a folder, by their content. Raises ConfigError where there are none."""
+    """Return the audio files in a folder and below, recognised by their content.
+
+    `NAME.txt` beside `NAME.mp3` holds its lyrics. Prints other files that are left out. Raises ConfigError if
+    there is no audio file.
+    """
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder: give one that holds audio files")
     tracks: list[DemoTrack] = []
-    left_out = []
+    skipped = []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         with file.open("rb") as content:
             try:
                 demuxer_of(content.read(HEAD_BYTES))
             except MediaError:
                 if file.suffix != ".txt":
-                    left_out.append(file.name)
+                    skipped.append(file.name)
                 continue
-        words = file.with_suffix(".txt")
-        # A file's name may be longer than a track's id, and no text at all.
+        lyrics = file.with_suffix(".txt")
+        # The track's id is a number: a file name may be longer than an id and may not be valid text.
         title = os.fsencode(file.stem).decode(errors="replace")
         tracks.append(
             DemoTrack(
-                f"own-{len(tracks) + 1:05}", file, words if words.is_file() else None, title, None, None
+                f"own-{len(tracks) + 1:05}", file, lyrics if lyrics.is_file() else None, title, None, None
             )
         )
     if not tracks:
         raise ConfigError(f"{folder} holds no WAV, FLAC, MP3, Ogg, AAC or MP4 file")
-    if left_out:
-        names = ascii(left_out[:5])[1:-1] + (", …" if len(left_out) > 5 else "")
-        console.print(f"left out, as no audio of a known format: {names}", soft_wrap=True)
+    if skipped:
+        names = ascii(skipped[:5])[1:-1] + (", …" if len(skipped) > 5 else "")
+        console.print(f"skipped, not audio of a known format: {names}", soft_wrap=True)
     return tracks
 
 
 def upload(track: DemoTrack) -> TrackJob:
+    """Upload the track's files to `BUCKET`. Return its job."""
     s3 = s3_client()
     s3.upload_file(str(track.audio), BUCKET, track.key(track.audio))
     if track.lyrics:
@@ -164,20 +174,13 @@ def upload(track: DemoTrack) -> TrackJob:
 
 @contextmanager
 def running_worker(console: Console) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process, as in production; its log is shown if it ends badly."""
+    """Run a worker process, as in production. Print the end of its log if it fails.
+
+    It is stopped by SIGTERM, and killed after 30 s.
+    """
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(  # noqa: S603 - the command is ours
-            [
-                sys.executable,
-                "-m",
-                "worker.local.parent_death",
-                str(os.getpid()),
-                "-",
-                sys.executable,
-                "-m",
-                "worker.cli",
-                "worker",
-            ],
+        process = subprocess.Popen(  # noqa: S603 - a fixed command
+            bind_to_this_process([sys.executable, "-m", "worker.cli", "worker"]),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -198,23 +201,26 @@ def running_worker(console: Console) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def wait_for(console: Console, engine: Engine, worker: subprocess.Popen[bytes], ids: list[str]) -> None:
-    """Until every job has come to its end. Raises ConfigError where the worker ends before."""
+    """Wait until the tracks `ids` are labelled or have failed.
+
+    Shows progress. Raises ConfigError if the worker process ends first.
+    """
     columns = (TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress, engine.connect() as connection:
         task = progress.add_task("labelling", total=len(ids))
         while True:
-            catalogued, failed = connection.execute(ENDED, {"ids": ids}).one()
+            catalogued, failed = connection.execute(COUNT_FINISHED, {"ids": ids}).one()
             connection.rollback()
             progress.update(task, completed=catalogued + failed)
             if catalogued + failed >= len(ids):
                 return
             if worker.poll() is not None:
-                raise ConfigError("the worker has ended before its jobs: its log, above, says why")
+                raise ConfigError("the worker ended before it had finished its jobs: see its log above")
             time.sleep(0.1)
 
 
 def _print_results(console: Console, engine: Engine, tracks: list[DemoTrack]) -> int:
-    """The labels of every track, and the pairs of genres; returns how many tracks are catalogued."""
+    """Print each track's labels and the most frequent genre pairs. Return how many tracks are labelled."""
     with engine.connect() as connection:
         rows = connection.execute(RESULTS, {"ids": [track.track_id for track in tracks]}).all()
     table = Table("track", "genres with scores", "true genres")
@@ -225,7 +231,7 @@ def _print_results(console: Console, engine: Engine, tracks: list[DemoTrack]) ->
         table.add_row(
             track.track_id if track.genres else track.title,
             labels,
-            "not known" if track.genres is None else ", ".join(track.genres),
+            "unknown" if track.genres is None else ", ".join(track.genres),
         )
     console.print(table)
     pairs = Table("genres that co-occur most", "tracks")

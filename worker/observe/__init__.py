@@ -1,1 +1,1 @@
-"""What operators see of a worker: metrics, probes, logs and spans. None of it changes what a worker does."""
+"""Observability of a worker: metrics, probes, logs, traces. None of it changes what the worker does."""

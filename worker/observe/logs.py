@@ -1,6 +1,6 @@
-"""Logs: one line a record, as text for people or as JSON for collectors.
+"""Logs: one line per record, as text for people or as JSON for log collectors.
 
-Nobody means to log a password; an error's text may quote a URL that holds one, so those are blotted out.
+Passwords in URLs are redacted: an error's text may quote a URL with one.
 """
 
 import json
@@ -15,44 +15,52 @@ from celery.signals import setup_logging
 from worker.settings import LogFormat
 
 TRACK_ID: ContextVar[str | None] = ContextVar("track_id", default=None)
+"""Track id of the job that this thread processes. None outside a job."""
+
 TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
-"""Of the job that the thread has in hand."""
+"""OpenTelemetry trace id of that job, in hexadecimal. None outside a trace."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""What would begin a line, or speak to a terminal."""
+"""Line breaks and control characters, which could start a new log line or control a terminal."""
 
 PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
+"""The password in a URL `scheme://user:password@host`."""
 
 
 def set_up(log_format: LogFormat) -> None:
-    """Log to stderr, Celery's own records included. Loggers keep their levels."""
+    """Log to stderr in this format, including Celery's own records. The loggers' levels are not changed."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], force=True)
-    setup_logging.connect(_leave_alone, weak=False)
+    setup_logging.connect(_keep_logging, weak=False)
 
 
-def _leave_alone(**_: object) -> None:
-    """Celery sets logging up by itself unless somebody answers its signal."""
+def _keep_logging(**_: object) -> None:
+    """Receive Celery's signal `setup_logging`: without a receiver Celery would replace the handlers."""
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-01-31 12:00:00,000 INFO worker.pipeline ['track-1']: message`, and a traceback under it."""
+    """Formats `2026-01-31 12:00:00,000 INFO worker.pipeline ['track-1']: message`, then any traceback.
+
+    Control characters in the first line are escaped.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s%(track)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
         track_id = TRACK_ID.get()
-        record.track = f" [{track_id!r}]" if track_id else ""  # repr: producers write it
-        return _blotted(super().format(record))
+        record.track = (
+            f" [{track_id!r}]" if track_id else ""
+        )  # repr escapes what a producer may have put into the id
+        return _redact(super().format(record))
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        return CONTROL.sub(_escaped, super().formatMessage(record))
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides logging's method
+        return CONTROL.sub(_escape, super().formatMessage(record))
 
 
 class JsonFormatter(logging.Formatter):
-    """An object a line; `track_id`, `trace_id` and `exception` only where there are any."""
+    """Formats one JSON object per line. `track_id`, `trace_id` and `exception` are left out if None."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -64,13 +72,13 @@ class JsonFormatter(logging.Formatter):
             "trace_id": TRACE_ID.get(),
             "exception": self.formatException(record.exc_info) if record.exc_info else None,
         }
-        present = {name: _blotted(value) for name, value in fields.items() if value is not None}
+        present = {name: _redact(value) for name, value in fields.items() if value is not None}
         return json.dumps(present)
 
 
-def _escaped(character: re.Match[str]) -> str:
+def _escape(character: re.Match[str]) -> str:
     return character[0].encode("unicode_escape").decode()
 
 
-def _blotted(text: str) -> str:
+def _redact(text: str) -> str:
     return PASSWORD.sub(r"\1***@", text)

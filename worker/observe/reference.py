@@ -1,6 +1,6 @@
-"""docs/metrics.md and docs/settings.md, made from what the code declares.
+"""Generates docs/metrics.md and docs/settings.md from the declarations in the code.
 
-`make docs` or `python -m worker.observe.reference` writes them anew.
+`make docs` or `python -m worker.observe.reference` writes both files.
 """
 
 import inspect
@@ -19,21 +19,21 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def metrics_page() -> str:
-    """Name, type, labels and meaning of every metric, in the order of their declaration."""
+    """Return docs/metrics.md: name, type, labels and meaning of every metric, in the order of declaration."""
     declared = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
     rows = []
     for metric in declared:
         (family,) = metric.describe()
         name = family.name + ("_total" if family.type == "counter" else "")
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # nothing public names them
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # no public attribute has them
         rows.append((f"`{name}`", family.type, labels, family.documentation))
     return "\n".join(
         [
             "# Metrics",
             "",
-            "What a worker exports at `/metrics` when `COGENRE_HTTP_PORT` is set, beside the Python client's",
-            "own `process_*` and `python_*`. A histogram is exported as `_bucket`, `_sum` and `_count`.",
-            "Made from `worker/observe/metrics.py` by `make docs`.",
+            "A worker exports these metrics at `/metrics` if `COGENRE_HTTP_PORT` is set, in addition to the",
+            "`process_*` and `python_*` metrics of the Python client. A histogram is exported as `_bucket`,",
+            "`_sum` and `_count`. Generated from `worker/observe/metrics.py` by `make docs`.",
             "",
             *_table(("metric", "type", "labels", "meaning"), rows),
             "",
@@ -42,12 +42,13 @@ def metrics_page() -> str:
 
 
 def settings_page() -> str:
-    """Variable, default and meaning of every setting, by class."""
+    """Return docs/settings.md: variable, default and meaning of every setting, by class."""
     lines = [
         "# Settings",
         "",
-        "Environment variables. A command names each one that it needs and that is missing or wrong.",
-        "Made from `worker/settings.py` by `make docs`.",
+        "Settings are environment variables. A command names every one that it needs and that is missing or",
+        "invalid.",
+        "Generated from `worker/settings.py` and `storage/settings.py` by `make docs`.",
         "",
     ]
     for group in _groups():

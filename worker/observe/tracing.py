@@ -1,7 +1,7 @@
-"""OpenTelemetry spans: one a job, and in it one a stage. Without the extra `otel` there are none.
+"""OpenTelemetry spans: one per job, with one child per stage. Without the extra `otel` there are none.
 
-A trace goes on from the producer's, where the message carries a W3C `traceparent`. Spans are sent where
-OpenTelemetry's own variables say, such as `OTEL_EXPORTER_OTLP_ENDPOINT`; where none does, none are recorded.
+A message with a W3C `traceparent` continues the producer's trace. Spans are sent to the collector that
+OpenTelemetry's own variables name, such as `OTEL_EXPORTER_OTLP_ENDPOINT`; without one, none are recorded.
 """
 
 import logging
@@ -24,16 +24,19 @@ except ModuleNotFoundError:
 
 log = logging.getLogger(__name__)
 
-COLLECTOR = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+COLLECTOR_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?P<trace_id>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def set_up() -> None:
-    """Record spans, if a variable names a collector to send them to."""
-    if not any(map(os.environ.get, COLLECTOR)):
+    """Record spans and send them, if one of `COLLECTOR_VARIABLES` names a collector."""
+    if not any(map(os.environ.get, COLLECTOR_VARIABLES)):
         return
     if not INSTALLED:
-        log.warning("no spans are sent: the collector is named, the extra `otel` is not installed")
+        log.warning(
+            "no spans are sent: %s is set but the extra `otel` is missing (pip install 'cogenre[otel]')",
+            next(filter(os.environ.get, COLLECTOR_VARIABLES)),
+        )
         return
     name = os.environ.get("OTEL_SERVICE_NAME", "cogenre")
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
@@ -42,13 +45,16 @@ def set_up() -> None:
 
 
 def span(stage: str) -> AbstractContextManager[object]:
-    """Around a stage of a job. An error that leaves it is recorded with it."""
+    """Return a context manager that records a stage of a job as a span, with any exception that leaves it."""
     return trace.get_tracer("cogenre").start_as_current_span(stage) if INSTALLED else nullcontext()
 
 
 @contextmanager
 def job_span(track_id: str, traceparent: object) -> Iterator[str | None]:
-    """Around a job, as a part of the producer's trace; yields the trace's id, if there is a trace."""
+    """Record a job as a span while the context is open. Yield the trace id, None without a trace.
+
+    `traceparent` is the message's header; the span becomes part of the producer's trace if it is valid.
+    """
     parent = TRACEPARENT.fullmatch(traceparent) if isinstance(traceparent, str) else None
     if not INSTALLED:
         yield parent["trace_id"] if parent else None

@@ -1,4 +1,4 @@
-"""The demo as its users run it, and what its model makes of its tracks."""
+"""`cogenre demo` as users run it, and the accuracy of its model on its tracks."""
 
 import os
 import subprocess
@@ -31,7 +31,9 @@ OTHER_SERVERS = {
 
 
 @pytest.mark.heavy
-def test_the_demo_labels_its_tracks_and_ones_own_whatever_the_shell_is_set_up_for(tmp_path: Path) -> None:
+def test_the_demo_labels_its_tracks_and_the_users_files_despite_settings_of_other_servers(
+    tmp_path: Path,
+) -> None:
     (tmp_path / f"{'long ' * 45}.flac").write_bytes(encode(tone(3), 22_050))
     (tmp_path / os.fsdecode(b"latin \xe9.wav")).write_bytes(
         encode(tone(3, hertz=330), 22_050, "wav", "pcm_s16le")
@@ -47,21 +49,21 @@ def test_the_demo_labels_its_tracks_and_ones_own_whatever_the_shell_is_set_up_fo
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     lines = ended.stdout.splitlines()
-    assert lines[0] == "left out, as no audio of a known format: 'cover.jpg'"
+    assert lines[0] == "skipped, not audio of a known format: 'cover.jpg'"
     assert lines[-1].startswith("catalogued 34 of 34 tracks in ")
 
 
-def test_the_demo_does_not_wait_for_a_worker_that_has_ended(catalog: Engine) -> None:
+def test_waiting_fails_when_the_worker_has_ended(catalog: Engine) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
-    with pytest.raises(ConfigError, match="the worker has ended"):
+    with pytest.raises(ConfigError, match="the worker ended before"):
         wait_for(Console(quiet=True), catalog, ended, ["never"])
 
 
-def test_the_demos_model_finds_most_genres_of_its_tracks_through_the_worker(
+def test_a_worker_with_the_demos_model_labels_the_demos_tracks_accurately(
     environment: dict[str, str], catalog: Engine, s3: Any
 ) -> None:
-    """The whole test split is measured by benchmarks/accuracy.py: its example-based F1 is well above 0.7."""
+    """benchmarks/accuracy.py measures the whole test split: its example-based F1 is well above 0.7."""
     tracks = demo_tracks()
     with running_worker(Console()) as worker:
         enqueue(catalog, celery_app(BrokerSettings.load()), map(upload, tracks))
