@@ -11,8 +11,8 @@ import typer.core
 from exporter.cli import app as export_app
 from schemas.catalog.access import ROLES
 from tests.conftest import ROOT
-from tests.deploy.seen import alerts, metric_names, recorded
-from tests.deploy.test_rules import exported
+from tests.deploy.monitoring import alerts, metric_names, recorded_series
+from tests.deploy.test_rules import exported_series
 from trainer.cli import app as train_app
 from worker.cli import app as worker_app
 from worker.observe.reference import settings_page
@@ -55,7 +55,7 @@ def test_settings_are_there(page: Path) -> None:
 @every_page
 def test_metrics_and_alerts_are_there(page: Path) -> None:
     text = page.read_text()
-    known = exported().keys() | recorded() | set(ROLES.values())
+    known = exported_series().keys() | recorded_series() | set(ROLES.values())
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in known}
     named = set(re.findall(r"\bcogenre[_:][a-z0-9_:]*[a-z0-9]\b(?![_:*(])", text))
     assert not named - known - families
@@ -122,5 +122,5 @@ def test_what_is_not_there_is_found(text: str, wrong: list[str]) -> None:
 def test_names_of_each_kind_are_looked_at() -> None:
     text = "".join(page.read_text() for page in PAGES)
     assert len(set(re.findall(r"COGENRE_[A-Z_]+", text)) & settings()) > 20
-    assert len(metric_names(text.replace("(", " ")) & exported().keys()) > 15
+    assert len(metric_names(text.replace("(", " ")) & exported_series().keys()) > 15
     assert {"cogenre", "cogenre-train", "cogenre-export"} <= {name for name, _ in CALL.findall(text)}

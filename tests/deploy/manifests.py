@@ -1,4 +1,4 @@
-"""What `deploy/` says, read: rendered overlays, the compose file, units, the Dockerfile."""
+"""Reads `deploy/`: rendered Kubernetes overlays, the compose file, systemd units, the Dockerfile."""
 
 import re
 import shutil
@@ -25,9 +25,9 @@ Manifest = dict[str, Any]
 
 @cache
 def render(folder: Path) -> tuple[Manifest, ...]:
-    """The objects of a kustomization, as `kubectl apply --kustomize` would send them."""
+    """Return the objects of a kustomization, as `kubectl apply --kustomize` would send them."""
     if not shutil.which("kubectl"):
-        pytest.skip("no kubectl here: the overlays were not rendered")
+        pytest.skip("kubectl is not installed: overlays cannot be rendered")
     done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return tuple(yaml.safe_load_all(done.stdout))
@@ -43,7 +43,7 @@ def find(manifests: tuple[Manifest, ...], kind: str, name: str) -> Manifest:
 
 
 def pod_specs(manifests: Iterable[Manifest]) -> Iterator[tuple[str, Manifest]]:
-    """Of Deployments, Jobs and CronJobs, by name."""
+    """Yield the name and pod specification of every Deployment, Job and CronJob."""
     for one in manifests:
         match one["kind"]:
             case "Deployment" | "Job":
@@ -53,7 +53,7 @@ def pod_specs(manifests: Iterable[Manifest]) -> Iterator[tuple[str, Manifest]]:
 
 
 def environment(manifests: tuple[Manifest, ...], container: Manifest) -> dict[str, str | None]:
-    """Of a container; None where a secret holds the value."""
+    """Return a container's environment variables. None for a value from a secret."""
     values: dict[str, str | None] = {}
     for source in container.get("envFrom", ()):
         values |= find(manifests, "ConfigMap", source["configMapRef"]["name"])["data"]
@@ -68,7 +68,7 @@ def compose() -> Manifest:
 
 
 def unit(name: str) -> ConfigParser:
-    """A unit file; of a key that is there several times, its values a line each."""
+    """Parse a unit file. The values of a repeated key are joined by line breaks."""
     sections: dict[str, dict[str, str]] = {}
     section: dict[str, str] = {}
     for line in (UNITS / name).read_text().splitlines():
@@ -84,7 +84,7 @@ def unit(name: str) -> ConfigParser:
 
 
 def stages() -> dict[str, list[tuple[str, str]]]:
-    """The Dockerfile's stages by name, as instructions with their arguments."""
+    """Return the Dockerfile's stages by name, each a list of (instruction, arguments)."""
     text = re.sub(r"^\s*#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
     found: dict[str, list[tuple[str, str]]] = {}
     for line in filter(None, re.sub(r"\\\n\s*", "", text).splitlines()):

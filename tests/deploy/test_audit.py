@@ -13,25 +13,25 @@ from tests.test_requirements import pins
 
 CLEAN = {"name": "celery", "version": "5.7.0", "vulns": []}
 SKIPPED = {"name": "numpy", "skip_reason": "not found"}
-FLAWED = {"name": "av", "version": "14", "vulns": [{"id": "CVE-2026-8461", "fix_versions": ["17"]}]}
+VULNERABLE = {"name": "av", "version": "14", "vulns": [{"id": "CVE-2026-8461", "fix_versions": ["17"]}]}
 
 
 @pytest.mark.parametrize("report", [None, {"dependencies": []}, {"dependencies": [SKIPPED]}])
-def test_no_data_is_said_and_stops_nobody(report: dict[str, Any] | None) -> None:
+def test_missing_data_is_reported_and_passes(report: dict[str, Any] | None) -> None:
     good, lines = summarize("worker.txt", report)
     assert good
     assert "NOT AUDITED" in lines[0]
 
 
-def test_a_flaw_is_named_with_what_mends_it() -> None:
-    good, lines = summarize("worker.txt", {"dependencies": [CLEAN, SKIPPED, FLAWED]})
+def test_a_vulnerability_is_listed_with_the_fixed_version() -> None:
+    good, lines = summarize("worker.txt", {"dependencies": [CLEAN, SKIPPED, VULNERABLE]})
     assert not good
     assert lines[0] == "worker.txt: 2 of 3 pins audited"
     assert "  not audited: numpy: not found" in lines
     assert "  av 14: CVE-2026-8461, fixed in 17" in lines
 
 
-def test_pins_without_a_flaw_are_good() -> None:
+def test_pins_without_a_vulnerability_pass() -> None:
     assert summarize("worker.txt", {"dependencies": [CLEAN]}) == (True, ["worker.txt: 1 of 1 pins audited"])
 
 

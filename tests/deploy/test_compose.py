@@ -1,4 +1,4 @@
-"""The compose file: against its specification, its promises, and its way in, run on the local stack."""
+"""The compose file: valid, safe defaults, and its upload and enqueue commands run on the local stack."""
 
 import json
 import os
@@ -21,34 +21,34 @@ from worker.local.stack import HOST, LocalStack
 from worker.settings import WorkerSettings
 
 SCHEMA = ROOT / "tests" / "deploy" / "compose_spec.json"
-"""The specification's schema as docker-compose 1.29.2 carries it (Apache-2.0)."""
+"""The schema of the compose specification, from docker-compose 1.29.2 (Apache-2.0)."""
 
 SERVICES: dict[str, Any] = compose()["services"]
 
 
 def test_follows_the_specification() -> None:
     document = compose()
-    assert document.pop("name") == "cogenre"  # newer than this schema
+    assert document.pop("name") == "cogenre"  # the schema does not have this field yet
     errors = Draft201909Validator(json.loads(SCHEMA.read_text())).iter_errors(document)
     assert [f"{list(error.path)}: {error.message}" for error in errors] == []
 
 
-def test_the_client_takes_it() -> None:
+def test_docker_compose_accepts_it() -> None:
     client = ["docker", "compose"]
     if not shutil.which("docker") or subprocess.run([*client, "version"], capture_output=True).returncode:
-        pytest.skip("no `docker compose` here: its own check was not run")
+        pytest.skip("`docker compose` is not installed")
     done = subprocess.run([*client, "--file", COMPOSE, "config", "--quiet"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_redis_loses_and_evicts_nothing() -> None:
+def test_redis_persists_and_does_not_evict() -> None:
     command = SERVICES["redis"]["command"]
     assert command[command.index("--appendonly") + 1] == "yes"
     assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
 
 
 @pytest.mark.parametrize("name", [name for name, one in SERVICES.items() if "build" in one])
-def test_builds_what_the_dockerfile_has(name: str) -> None:
+def test_build_targets_exist_in_the_dockerfile(name: str) -> None:
     build = SERVICES[name]["build"]
     assert build["target"] in stages()
     context = (COMPOSE.parent / build["context"]).resolve()
@@ -58,13 +58,13 @@ def test_builds_what_the_dockerfile_has(name: str) -> None:
     assert SERVICES[name]["cap_drop"] == ["ALL"]
 
 
-def test_every_image_has_a_version() -> None:
+def test_every_image_is_pinned_to_a_version() -> None:
     for name, service in SERVICES.items():
         _, _, tag = service["image"].partition(":")
         assert any(character.isdigit() for character in tag), name
 
 
-def test_the_s3_server_is_that_of_the_tests(stack: LocalStack) -> None:
+def test_the_s3_server_is_the_one_of_the_tests(stack: LocalStack) -> None:
     name, _, tag = SERVICES["s3"]["image"].partition(":")
     assert (name, tag) == ("motoserver/moto", metadata.version("moto"))
     check = " ".join(SERVICES["s3"]["healthcheck"]["test"])
@@ -73,18 +73,18 @@ def test_the_s3_server_is_that_of_the_tests(stack: LocalStack) -> None:
         assert answer.status == 200
 
 
-def test_every_dependency_is_a_service_that_can_become_what_is_waited_for() -> None:
+def test_every_dependency_is_a_service_that_can_reach_the_awaited_condition() -> None:
     for name, service in SERVICES.items():
-        for other, wanted in service.get("depends_on", {}).items():
+        for other, dependency in service.get("depends_on", {}).items():
             assert other in SERVICES, name
-            if wanted["condition"] == "service_healthy":
+            if dependency["condition"] == "service_healthy":
                 assert "healthcheck" in SERVICES[other], f"{name} waits for {other}"
-            assert wanted["condition"] != "service_started", f"{name}: {other} may not answer yet"
-            if wanted["condition"] == "service_completed_successfully":
+            assert dependency["condition"] != "service_started", f"{name}: {other} may not answer yet"
+            if dependency["condition"] == "service_completed_successfully":
                 assert "restart" not in SERVICES[other], f"{name} waits for {other}"
 
 
-def test_everything_mounted_from_the_repository_is_there() -> None:
+def test_every_mounted_path_and_volume_exists() -> None:
     for name, service in SERVICES.items():
         for mount in service.get("volumes", ()):
             source = mount.partition(":")[0]
@@ -94,13 +94,13 @@ def test_everything_mounted_from_the_repository_is_there() -> None:
                 assert source in compose()["volumes"], f"{name}: {source}"
 
 
-def test_nobody_outside_this_machine_reaches_a_port() -> None:
+def test_ports_are_published_on_loopback_only() -> None:
     assert [port for one in SERVICES.values() for port in one.get("ports", ())]
     for service in SERVICES.values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
 
 
-def test_the_worker_may_drain() -> None:
+def test_the_grace_period_is_longer_than_draining() -> None:
     worker = SERVICES["worker"]
     drain = float(worker["environment"]["COGENRE_DRAIN_SECONDS"])
     assert drain == WorkerSettings.model_fields["drain_seconds"].default
@@ -108,7 +108,7 @@ def test_the_worker_may_drain() -> None:
 
 
 def test_the_tracks_are_uploaded_and_enqueued(environment: dict[str, str], s3: Any, bucket: str) -> None:
-    """What `tracks` does, and the one command that is left to the reader."""
+    """The upload of the service `tracks`, and the enqueue command that the docs give."""
     settings = {**os.environ, "COGENRE_BUCKETS": "music", "COGENRE_BUNDLE": str(DEMO_BUNDLE)}
     script = COMPOSE.parent / "upload.py"
     uploaded = subprocess.run(

@@ -1,4 +1,4 @@
-"""A worker as its image runs it: PID 1 of its own namespace, on a root that cannot be written."""
+"""A worker as in its image: PID 1 of its own namespace, with a read-only root file system."""
 
 import os
 import shutil
@@ -25,34 +25,37 @@ ROOT_READ_ONLY = 'mount -o remount,bind,ro / && ! touch "$0" 2>/dev/null && exec
 UNSHARE = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 
-def contained(file: Path, *command: str) -> list[str]:
-    """A command that runs so; `file` is one that could be written before."""
+def in_container(file: Path, *command: str) -> list[str]:
+    """Return a command that runs in such a namespace, after it has checked that `file` became read-only."""
     return [*UNSHARE, "sh", "-c", ROOT_READ_ONLY, str(file), *command]
 
 
 @pytest.fixture
 def writable(tmp_path: Path) -> Path:
     file = tmp_path / "writable"
-    if not shutil.which("unshare") or subprocess.run(contained(file, "true"), capture_output=True).returncode:
-        pytest.skip("no namespace with a read-only root can be made here")
+    if (
+        not shutil.which("unshare")
+        or subprocess.run(in_container(file, "true"), capture_output=True).returncode
+    ):
+        pytest.skip("cannot create a namespace with a read-only root")
     return file
 
 
 @contextmanager
 def running(writable: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The worker by its parent, and its process id from outside."""
-    command = contained(writable, sys.executable, "-B", "-m", "worker.cli", "worker")
+    """Run a worker. Yield its parent process, and its process id in the outer namespace."""
+    command = in_container(writable, sys.executable, "-B", "-m", "worker.cli", "worker")
     parent = subprocess.Popen(command, env={**os.environ, **settings}, cwd=ROOT, start_new_session=True)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     try:
         wait_until(lambda: bool(children.read_text()), seconds=20)
         yield parent, int(children.read_text())
     finally:
-        parent.kill()  # and, with it, all of the namespace
+        parent.kill()  # ends every process of the namespace
         parent.wait()
 
 
-def answer(port: int, path: str) -> int | None:
+def http_status(port: int, path: str) -> int | None:
     try:
         with urllib.request.urlopen(f"http://{HOST}:{port}{path}", timeout=5) as response:
             return int(response.status)
@@ -62,26 +65,26 @@ def answer(port: int, path: str) -> int | None:
         return None
 
 
-def test_labels_and_ends_on_sigterm(
+def test_labels_a_track_and_exits_on_sigterm(
     environment: dict[str, str], writable: Path, s3: Any, catalog: Engine
 ) -> None:
     port = free_port()
     with running(writable, COGENRE_HTTP_PORT=str(port)) as (parent, worker):
         push(job("track-1", put_audio(s3, "track-1.flac")))
         wait_until(lambda: count(catalog, "track_current") == 1)
-        assert answer(port, "/readyz") == 200
+        assert http_status(port, "/readyz") == 200
         os.kill(worker, signal.SIGTERM)
         assert parent.wait(60) == 0
 
 
-def test_ends_on_sigterm_while_it_starts(environment: dict[str, str], writable: Path) -> None:
-    """Linux drops a signal to PID 1 for which it has no handler."""
+def test_exits_on_sigterm_during_start(environment: dict[str, str], writable: Path) -> None:
+    """Linux drops signals to PID 1 that have no handler."""
     port = free_port()
     with socket.socket() as silent:
         silent.bind((HOST, 0))
-        silent.listen()  # an S3 that does not answer: the worker waits for it
+        silent.listen()  # an S3 server that does not answer, so that the worker waits
         url = f"http://{HOST}:{silent.getsockname()[1]}"
         with running(writable, COGENRE_HTTP_PORT=str(port), COGENRE_S3_ENDPOINT_URL=url) as (parent, worker):
-            wait_until(lambda: answer(port, "/readyz") == 503, seconds=30)
+            wait_until(lambda: http_status(port, "/readyz") == 503, seconds=30)
             os.kill(worker, signal.SIGTERM)
             assert parent.wait(30) == 128 + signal.SIGTERM

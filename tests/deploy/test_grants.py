@@ -1,4 +1,4 @@
-"""The SQL grants that docs/security.md lists are those that the catalog has."""
+"""The SQL grants in docs/security.md are the grants in the catalog."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 PAGE = (ROOT / "docs" / "security.md").read_text()
 ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| ([a-z, ]+) \|$", re.MULTILINE)
 
-# information_schema leaves materialised views out.
+# Not information_schema, which does not list materialised views.
 GRANTED = text("""
     select r.rolname, n.nspname, c.relname, lower(a.privilege_type) as privilege
     from pg_class c
@@ -26,7 +26,7 @@ RELATIONS = text("""
 """)
 
 
-def test_the_page_lists_every_grant_and_no_other(catalog: Engine) -> None:
+def test_the_page_lists_exactly_the_grants(catalog: Engine) -> None:
     with catalog.connect() as connection:
         granted = {tuple(row) for row in connection.execute(GRANTED, {"roles": list(ROLES.values())})}
         relations = {tuple(row) for row in connection.execute(RELATIONS)}

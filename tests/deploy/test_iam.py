@@ -1,4 +1,4 @@
-"""The IAM policy of docs/security.md, enforced by an S3 server: enough for a worker, and no more."""
+"""The IAM policy of docs/security.md, enforced by an S3 server: sufficient for a worker and minimal."""
 
 import json
 import re
@@ -36,12 +36,12 @@ pytestmark = pytest.mark.heavy
 def policy() -> dict[str, Any]:
     found = re.search(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert found
-    read: dict[str, Any] = json.loads(found[1].replace("AUDIO", "audio").replace("BUNDLES", "bundles"))
-    return read
+    document: dict[str, Any] = json.loads(found[1].replace("AUDIO", "audio").replace("BUNDLES", "bundles"))
+    return document
 
 
 def without(statement: int, action: str) -> dict[str, Any]:
-    """The policy, less one action."""
+    """Return the policy without one action of one statement."""
     smaller = policy()
     actions = smaller["Statement"][statement]["Action"]
     left = [one for one in ([actions] if isinstance(actions, str) else actions) if one != action]
@@ -52,7 +52,7 @@ def without(statement: int, action: str) -> dict[str, Any]:
     return smaller
 
 
-EVERY_LINE = [
+EVERY_ACTION = [
     (at, action)
     for at, statement in enumerate(policy()["Statement"])
     for action in (statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]])
@@ -60,7 +60,7 @@ EVERY_LINE = [
 
 
 class Account:
-    """An S3 server that enforces policies once it is told to, and the worker's user on it."""
+    """Buckets and the worker's user on an S3 server that can enforce policies."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -76,8 +76,8 @@ class Account:
         self._iam.create_user(UserName="worker")
 
     def become_worker(self, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-        """From now on this process has the worker's keys, and they have this policy."""
-        # moto asks for an action of this name, which AWS does not have: there, ListBucket covers it.
+        """Give this process the worker's keys, with this policy enforced."""
+        # moto requires the action s3:HeadBucket, which AWS does not have: on AWS, ListBucket includes it.
         renamed = json.loads(
             json.dumps(document).replace('"s3:ListBucket"', '["s3:ListBucket", "s3:HeadBucket"]')
         )
@@ -86,7 +86,7 @@ class Account:
         self.enforce(True)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys that it found first
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it caches the keys
 
     def enforce(self, enforced: bool) -> None:
         request = urllib.request.Request(
@@ -100,13 +100,13 @@ class Account:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """In a process of its own: enforcement holds for all of it."""
+    """Run the S3 server in its own process, because enforcement applies to a whole process."""
     port = free_port()
     url = f"http://{HOST}:{port}"
     moto = Path(sys.executable).with_name("moto_server")
     process = subprocess.Popen([moto, "-H", HOST, "-p", str(port)], stderr=subprocess.DEVNULL)
 
-    def answers() -> bool:
+    def is_ready() -> bool:
         try:
             urllib.request.urlopen(f"{url}/moto-api/", timeout=2).close()
         except OSError:
@@ -114,7 +114,7 @@ def server() -> Iterator[str]:
         return True
 
     try:
-        wait_until(answers)
+        wait_until(is_ready)
         yield url
     finally:
         process.terminate()
@@ -138,10 +138,10 @@ def account(server: str, monkeypatch: pytest.MonkeyPatch) -> Account:
     return Account(server)
 
 
-def as_worker(
+def use_s3_as_worker(
     account: Account, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    """All that a worker, and `cogenre enqueue`, do in S3."""
+    """Do everything that a worker and `cogenre enqueue` do in S3."""
     account.become_worker(document, monkeypatch)
     store = ObjectStore(StorageSettings.load(), connections=1, retry_seconds=0)
     store.check()
@@ -157,21 +157,21 @@ def as_worker(
     assert (local_bundle(ModelSettings.load()) / "bundle.json").is_file()
 
 
-def test_the_policy_is_enough_for_a_worker(
+def test_the_policy_is_sufficient_for_a_worker(
     account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    as_worker(account, policy(), monkeypatch, tmp_path)
+    use_s3_as_worker(account, policy(), monkeypatch, tmp_path)
 
 
-@pytest.mark.parametrize(("statement", "action"), EVERY_LINE)
-def test_every_line_of_it_is_needed(
+@pytest.mark.parametrize(("statement", "action"), EVERY_ACTION)
+def test_every_action_is_needed(
     account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, statement: int, action: str
 ) -> None:
     with pytest.raises((ConfigError, StorageUnavailable, ClientError, BundleError)):
-        as_worker(account, without(statement, action), monkeypatch, tmp_path)
+        use_s3_as_worker(account, without(statement, action), monkeypatch, tmp_path)
 
 
-def test_a_worker_changes_nothing_and_reads_no_other_bucket(
+def test_a_worker_cannot_write_or_read_other_buckets(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account.become_worker(policy(), monkeypatch)

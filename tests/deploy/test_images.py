@@ -1,4 +1,4 @@
-"""The Dockerfile, without an engine: linted, its promises read, its health check run for real."""
+"""The Dockerfile, checked without Docker: linted and parsed; its health check is run."""
 
 import json
 import re
@@ -20,16 +20,16 @@ IMAGES = ("worker-cpu", "worker-gpu", "tools")
 every_image = pytest.mark.parametrize("image", IMAGES)
 
 
-def only(image: str, instruction: str) -> str:
+def single_argument(image: str, instruction: str) -> str:
     (found,) = (arguments for name, arguments in stages()[image] if name == instruction)
     return found
 
 
-def everything_in(image: str) -> str:
-    """All instructions that leave something in an image: its own and those of the stages it starts from."""
-    base, _, _ = only(image, "FROM").partition(" AS ")
+def all_instructions(image: str) -> str:
+    """Return the instructions of an image and of the stages that it is built from."""
+    base, _, _ = single_argument(image, "FROM").partition(" AS ")
     own = "\n".join(" ".join(line) for line in stages()[image])
-    return own + "\n" + everything_in(base) if base in stages() else own
+    return own + "\n" + all_instructions(base) if base in stages() else own
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -39,21 +39,21 @@ def test_hadolint_finds_nothing() -> None:
 
 
 @every_image
-def test_runs_as_nobody_in_particular(image: str) -> None:
-    uid, _, gid = only(image, "USER").partition(":")
+def test_runs_as_an_unprivileged_user(image: str) -> None:
+    uid, _, gid = single_argument(image, "USER").partition(":")
     assert int(uid) > 0
     assert int(gid) > 0
 
 
 @every_image
-def test_has_no_compiler_and_no_installer(image: str) -> None:
-    content = everything_in(image)
+def test_has_no_compiler_and_no_package_installer(image: str) -> None:
+    content = all_instructions(image)
     assert not re.search(r"\b(gcc|g\+\+|build-essential|devel|python3?-dev|nvcc)\b", content)
     assert not re.search(r"\b(uv|pip)\b", content)
 
 
-def test_installs_nothing_that_is_not_hashed() -> None:
-    """But for our own wheel, without its dependencies."""
+def test_every_installed_package_has_a_hash() -> None:
+    """Except cogenre's own wheel, which is installed without dependencies."""
     installs = [
         command
         for stage in stages().values()
@@ -73,7 +73,7 @@ def test_installs_nothing_that_is_not_hashed() -> None:
     ("image", "requirements"), [("worker-cpu", "worker.txt"), ("worker-gpu", "worker-gpu.txt")]
 )
 def test_each_worker_is_installed_from_its_lock(image: str, requirements: str) -> None:
-    environment = re.findall(r"--from=(\S+) /opt/cogenre", everything_in(image))
+    environment = re.findall(r"--from=(\S+) /opt/cogenre", all_instructions(image))
     (copied,) = {
         arguments.split()[0]
         for name, arguments in stages()[environment[0]]
@@ -84,24 +84,24 @@ def test_each_worker_is_installed_from_its_lock(image: str, requirements: str) -
 
 
 def test_tensorrt_is_10() -> None:
-    """What the locked ONNX Runtime links: a later one has another libnvinfer.so."""
+    """The locked ONNX Runtime links TensorRT 10; other versions have a different libnvinfer.so."""
     packages = re.findall(r"libnv\S+", " ".join(line for _, line in stages()["base-gpu"]))
     assert len(packages) == 3
     for package in packages:
         assert re.fullmatch(r"[a-z-]+10=10\.\*\+cuda13\.\*", package)
-    assert re.search(r"nvidia/cuda:13\.\S+-cudnn-runtime-", only("base-gpu", "FROM"))
+    assert re.search(r"nvidia/cuda:13\.\S+-cudnn-runtime-", single_argument("base-gpu", "FROM"))
 
 
 @every_image
 def test_pid_1_is_cogenre(image: str) -> None:
-    """The exec form: a shell as PID 1 would keep SIGTERM to itself."""
-    assert json.loads(only(image, "ENTRYPOINT")) == ["cogenre"]
+    """The exec form is used: a shell as PID 1 would not forward SIGTERM."""
+    assert json.loads(single_argument(image, "ENTRYPOINT")) == ["cogenre"]
 
 
 @pytest.mark.parametrize("image", ["worker-cpu", "worker-gpu"])
 @pytest.mark.parametrize(("stuck", "code"), [(False, 0), (True, 1)])
-def test_the_health_check_asks_the_worker(image: str, stuck: bool, code: int) -> None:
-    command = json.loads(only(image, "HEALTHCHECK").partition(" CMD ")[2])
+def test_the_health_check_reports_liveness(image: str, stuck: bool, code: int) -> None:
+    command = json.loads(single_argument(image, "HEALTHCHECK").partition(" CMD ")[2])
     port = free_port()
     heartbeats = Heartbeats(max_age_seconds=-1 if stuck else 60)
     heartbeats.send_heartbeat("inference")
@@ -113,15 +113,15 @@ def test_the_health_check_asks_the_worker(image: str, stuck: bool, code: int) ->
     assert done.returncode == code, done.stderr
 
 
-def test_the_health_check_fails_where_nobody_listens() -> None:
-    command = json.loads(only("worker-cpu", "HEALTHCHECK").partition(" CMD ")[2])
+def test_the_health_check_fails_without_a_server() -> None:
+    command = json.loads(single_argument("worker-cpu", "HEALTHCHECK").partition(" CMD ")[2])
     done = subprocess.run(
         [sys.executable, *command[1:]], env={"COGENRE_HTTP_PORT": str(free_port())}, capture_output=True
     )
     assert done.returncode == 1
 
 
-def test_the_context_holds_what_is_copied_and_no_more() -> None:
+def test_the_build_context_holds_only_what_is_copied() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in lines
     kept = {line[1:].rstrip("/") for line in lines if line.startswith("!")}

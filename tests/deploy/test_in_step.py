@@ -1,4 +1,4 @@
-"""The commands that `deploy/` starts exist, with their options."""
+"""The commands in `deploy/` exist, with their options."""
 
 import pytest
 import typer
@@ -9,7 +9,7 @@ from worker.cli import app
 
 
 def assert_command(words: list[str]) -> None:
-    """`cogenre` knows them, up to the first that is an argument."""
+    """Fail unless these words are a command of `cogenre` and its options, with or without arguments."""
     command = typer.main.get_command(app)
     while isinstance(command, TyperGroup) and words:
         assert words[0] in command.commands, f"there is no `cogenre {' '.join(words)}`"
@@ -42,7 +42,7 @@ def test_every_command_of_systemd_exists() -> None:
         assert_command(words)
 
 
-def test_every_deployment_refreshes_by_the_clock_what_analysts_see() -> None:
+def test_every_deployment_refreshes_the_analytics_views_periodically() -> None:
     refresh = ["catalog", "refresh"]
     services = compose()["services"].values()
     assert any([*refresh, "--every"] == one.get("command", [])[:3] for one in services)
@@ -59,7 +59,7 @@ def test_the_images_run_the_worker() -> None:
     assert_command(["worker"])
 
 
-def test_what_does_not_exist_is_noticed() -> None:
+def test_unknown_commands_and_options_are_detected() -> None:
     with pytest.raises(AssertionError):
         assert_command(["catalog", "migrat"])
     with pytest.raises(AssertionError):

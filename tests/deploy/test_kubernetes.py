@@ -1,6 +1,6 @@
-"""Every overlay as it would be applied: against the Kubernetes API's schemas, and what operators rely on.
+"""Every rendered overlay: valid by the schemas of the Kubernetes API, with the expected properties.
 
-KEDA's own objects have no schema in the library: what Kubernetes gets of them is checked instead.
+The library has no schemas of KEDA's objects. The autoscaler that KEDA creates from them is validated instead.
 """
 
 import math
@@ -15,17 +15,17 @@ import yaml
 from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS
 from tests.conftest import ROOT
 from tests.deploy.manifests import KUBERNETES, Manifest, environment, find, overlay, pod_specs, render
-from tests.deploy.seen import documented_scraping
+from tests.deploy.monitoring import documented_scrape_config
 from worker.observe.health import STUCK_SECONDS
 from worker.queue.broker import unacked_key
 from worker.settings import BrokerSettings, WorkerSettings
 
 VERSION = "1.34"
-"""Of Kubernetes."""
+"""Kubernetes version of the schemas."""
 
 OVERLAYS = ("cpu", "gpu", "production")
 OTHER_START_SECONDS = 300
-"""The bundle's download and the warming up."""
+"""Start-up time besides building an engine: download of the bundle, first run of the model."""
 QUANTITIES = {"Mi": 2**20, "Gi": 2**30}
 
 every_overlay = pytest.mark.parametrize("name", OVERLAYS)
@@ -33,7 +33,7 @@ every_overlay = pytest.mark.parametrize("name", OVERLAYS)
 
 @pytest.fixture
 def production_on_gpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, ...]:
-    """As its comment says: the overlay with ../gpu in place of ../cpu."""
+    """The overlay `production` with ../gpu in place of ../cpu, as its comment describes."""
     return render(_on_gpus(tmp_path_factory))
 
 
@@ -49,14 +49,14 @@ def _on_gpus(folders: pytest.TempPathFactory) -> Path:
 
 
 def worker_of(manifests: tuple[Manifest, ...]) -> tuple[Manifest, Manifest]:
-    """Its pod and its container."""
+    """Return the worker's pod specification and its container."""
     pod = find(manifests, "Deployment", "worker")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     return pod, container
 
 
 def settings_of(manifests: tuple[Manifest, ...]) -> Callable[[str], Any]:
-    """A setting as the worker gets it, or its default."""
+    """Return a function that returns a worker's setting by name, or its default."""
     given = environment(manifests, worker_of(manifests)[1])
 
     def setting(name: str) -> Any:
@@ -77,7 +77,7 @@ def test_follows_the_api(name: str) -> None:
             kubernetes_validate.validate(one, VERSION, strict=True)
 
 
-def test_what_the_api_does_not_know_is_noticed() -> None:
+def test_unknown_fields_are_detected() -> None:
     broken = yaml.safe_load(yaml.safe_dump(find(overlay("cpu"), "Deployment", "worker")))
     broken["spec"]["template"]["spec"]["containers"][0]["startupProbe"]["failureTreshold"] = 3
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -92,7 +92,7 @@ def test_the_grace_period_is_longer_than_draining(name: str) -> None:
 
 
 @every_overlay
-def test_the_probes_ask_the_worker_itself(name: str) -> None:
+def test_the_probes_use_the_workers_http_port(name: str) -> None:
     manifests = overlay(name)
     _, container = worker_of(manifests)
     (port,) = container["ports"]
@@ -116,7 +116,7 @@ def test_the_startup_probe_waits_for_an_engine() -> None:
     assert find(manifests, "Deployment", "worker")["spec"]["progressDeadlineSeconds"] > waits
 
 
-def test_a_gpu_is_asked_for_tolerated_and_not_surged() -> None:
+def test_gpu_workers_request_one_gpu_and_do_not_surge() -> None:
     manifests = overlay("gpu")
     deployment = find(manifests, "Deployment", "worker")
     pod, container = worker_of(manifests)
@@ -127,7 +127,7 @@ def test_a_gpu_is_asked_for_tolerated_and_not_surged() -> None:
     assert "gpu" in container["image"]
 
 
-def test_no_gpu_is_asked_for_on_cpus() -> None:
+def test_cpu_workers_request_no_gpu() -> None:
     manifests = overlay("cpu")
     strategy = find(manifests, "Deployment", "worker")["spec"]["strategy"]["rollingUpdate"]
     assert strategy == {"maxSurge": "25%", "maxUnavailable": 0}
@@ -136,8 +136,8 @@ def test_no_gpu_is_asked_for_on_cpus() -> None:
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
-def test_the_worker_drains_before_its_memory_ends(name: str) -> None:
-    """Its own bound, and all of its decode processes at theirs, stay below the limit."""
+def test_memory_settings_stay_below_the_containers_limit(name: str) -> None:
+    """The worker's own limit plus those of all its decode processes is below the container's limit."""
     manifests = overlay(name)
     setting = settings_of(manifests)
     limit = quantity(worker_of(manifests)[1]["resources"]["limits"]["memory"])
@@ -147,7 +147,7 @@ def test_the_worker_drains_before_its_memory_ends(name: str) -> None:
 
 @every_overlay
 def test_every_pod_is_restricted(name: str) -> None:
-    """As the namespace's `restricted` demands; and without a token, on a root that cannot be written."""
+    """As the namespace's level `restricted` requires; also without a token and with a read-only root."""
     manifests = overlay(name)
     for owner, pod in pod_specs(manifests):
         assert pod["securityContext"]["runAsNonRoot"], owner
@@ -181,11 +181,11 @@ def test_every_pod_is_behind_the_network_policy(name: str) -> None:
     manifests = overlay(name)
     policy = find(manifests, "NetworkPolicy", "cogenre")["spec"]
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
-    (wanted,) = policy["podSelector"]["matchLabels"].items()
+    (label,) = policy["podSelector"]["matchLabels"].items()
     for one in manifests:
         spec = one.get("spec", {}).get("jobTemplate", one).get("spec", {})
         if "template" in spec:
-            assert wanted in spec["template"]["metadata"]["labels"].items(), one["metadata"]["name"]
+            assert label in spec["template"]["metadata"]["labels"].items(), one["metadata"]["name"]
     names, stores, tls = policy["egress"]
     assert names == {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
     assert [one["port"] for one in stores["ports"] + tls["ports"]] == [6379, 5432, 443]
@@ -194,10 +194,10 @@ def test_every_pod_is_behind_the_network_policy(name: str) -> None:
     assert entry["ports"] == [{"protocol": "TCP", "port": int(settings_of(manifests)("http_port"))}]
 
 
-def test_prometheus_is_told_to_scrape_the_workers() -> None:
+def test_the_documented_scrape_configuration_selects_the_workers() -> None:
     manifests = overlay("cpu")
     template = find(manifests, "Deployment", "worker")["spec"]["template"]
-    (job,) = documented_scraping("deploy-kubernetes")["scrape_configs"]
+    (job,) = documented_scrape_config("deploy-kubernetes")["scrape_configs"]
     (found,) = job["kubernetes_sd_configs"]
     namespace = find(manifests, "Namespace", "cogenre")["metadata"]["name"]
     assert found == {"role": "pod", "namespaces": {"names": [namespace]}}
@@ -211,7 +211,7 @@ def test_prometheus_is_told_to_scrape_the_workers() -> None:
 
 
 @every_overlay
-def test_a_drained_node_takes_some_workers_not_all(name: str) -> None:
+def test_draining_a_node_evicts_at_most_a_quarter_of_the_workers(name: str) -> None:
     manifests = overlay(name)
     budget = find(manifests, "PodDisruptionBudget", "worker")["spec"]
     labels = find(manifests, "Deployment", "worker")["spec"]["template"]["metadata"]["labels"]
@@ -220,14 +220,14 @@ def test_a_drained_node_takes_some_workers_not_all(name: str) -> None:
 
 
 @every_overlay
-def test_the_reconciler_comes_every_minute_and_never_twice(name: str) -> None:
+def test_the_reconciler_runs_every_minute_and_not_concurrently(name: str) -> None:
     spec = find(overlay(name), "CronJob", "reconcile")["spec"]
     assert spec["schedule"] == "* * * * *"
     assert spec["concurrencyPolicy"] == "Forbid"
 
 
 @pytest.mark.parametrize("on", ["cpu", "gpu"])
-def test_production_scales_by_the_queues_and_by_what_is_in_flight(
+def test_production_scales_by_queue_depth_and_jobs_in_flight(
     on: str, production_on_gpus: tuple[Manifest, ...]
 ) -> None:
     manifests = overlay("production") if on == "cpu" else production_on_gpus
@@ -237,23 +237,23 @@ def test_production_scales_by_the_queues_and_by_what_is_in_flight(
     lengths = {one["metadata"]["listName"]: one["metadata"]["listLength"] for one in scaled["triggers"]}
     in_flight = unacked_key(BrokerSettings.model_fields["deployment"].default)
     assert lengths.keys() == {QUEUE_TRACKS, QUEUE_BACKFILL, in_flight}
-    # Lower, and busy workers would ask for ever more; higher, and they would be told to end.
+    # If lower, busy workers would scale up without end; if higher, busy workers would be scaled down.
     assert lengths[in_flight] == settings_of(manifests)("concurrency")
     authentication = find(manifests, "TriggerAuthentication", "broker")
     assert {one["authenticationRef"]["name"] for one in scaled["triggers"]} == {"broker"}
     assert {one["parameter"] for one in authentication["spec"]["secretTargetRef"]} == {"address", "password"}
 
 
-def test_the_page_says_how_many_connections_that_takes(production_on_gpus: tuple[Manifest, ...]) -> None:
+def test_the_page_gives_the_number_of_database_connections(production_on_gpus: tuple[Manifest, ...]) -> None:
     page = (ROOT / "docs" / "deploy-kubernetes.md").read_text()
     for manifests, surge in ((overlay("production"), 1.25), (production_on_gpus, 1)):
-        most = find(manifests, "ScaledObject", "worker")["spec"]["maxReplicaCount"]
+        max_replicas = find(manifests, "ScaledObject", "worker")["spec"]["maxReplicaCount"]
         connections = int(settings_of(manifests)("concurrency")) + 1
-        assert f"{most} × {connections} = {most * connections:,}" in page
-        assert f"{math.ceil(most * surge) * connections:,}" in page
+        assert f"{max_replicas} × {connections} = {max_replicas * connections:,}" in page
+        assert f"{math.ceil(max_replicas * surge) * connections:,}" in page
 
 
-def test_workers_go_one_by_one() -> None:
+def test_workers_are_scaled_down_one_by_one() -> None:
     scaled = find(overlay("production"), "ScaledObject", "worker")["spec"]
     behavior = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     autoscaler = {
@@ -270,4 +270,4 @@ def test_workers_go_one_by_one() -> None:
     kubernetes_validate.validate(autoscaler, VERSION, strict=True)
     assert behavior["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 60}]
     assert behavior["scaleDown"]["stabilizationWindowSeconds"] >= 300
-    assert scaled["minReplicaCount"] >= 1, "the queues' metrics are a worker's"
+    assert scaled["minReplicaCount"] >= 1, "workers export the queue metrics"

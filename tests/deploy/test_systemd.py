@@ -1,4 +1,4 @@
-"""The units, by systemd's own tools, and what operators rely on."""
+"""The systemd units: checked by systemd-analyze, with the expected properties."""
 
 import re
 import shutil
@@ -11,17 +11,15 @@ from tests.deploy.manifests import UNITS, unit
 from worker.settings import WorkerSettings
 
 WORKER = "cogenre-worker@.service"
-MOST_EXPOSURE = 2.0
-"""Of 10, as `systemd-analyze security` counts it."""
+MAX_EXPOSURE = 2.0
+"""Of 10, by `systemd-analyze security`."""
 
-analyzed = pytest.mark.skipif(
-    not shutil.which("systemd-analyze"), reason="no systemd-analyze here: the units were not verified"
-)
+analyzed = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """The root folder of a machine on which the units are installed."""
+    """Return the root folder of a simulated machine with the units installed."""
     shutil.copytree("/usr/lib/systemd/system", tmp_path / "usr/lib/systemd/system", symlinks=True)
     command = tmp_path / "opt/cogenre/bin/cogenre"
     command.parent.mkdir(parents=True)
@@ -34,14 +32,14 @@ def machine(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def on_gpus(machine: Path) -> None:
+def add_gpu_drop_in(machine: Path) -> None:
     folder = machine / f"etc/systemd/system/{WORKER}.d"
     folder.mkdir()
     (folder / "gpu.conf").write_text((UNITS / "gpu" / "gpu.conf").read_text())
 
 
 def verify(machine: Path) -> str:
-    """What systemd finds: unknown keys are warnings to it, and it ends well."""
+    """Return systemd's output, empty if it finds nothing. Unknown keys are only warnings."""
     units = [file.name.replace("@.", "@1.") for file in UNITS.glob("*.*")]
     done = subprocess.run(
         ["systemd-analyze", "verify", f"--root={machine}", "--man=no", *units], capture_output=True, text=True
@@ -51,14 +49,14 @@ def verify(machine: Path) -> str:
 
 @analyzed
 @pytest.mark.parametrize("gpus", [False, True])
-def test_systemd_takes_the_units(machine: Path, gpus: bool) -> None:
+def test_systemd_accepts_the_units(machine: Path, gpus: bool) -> None:
     if gpus:
-        on_gpus(machine)
+        add_gpu_drop_in(machine)
     assert verify(machine) == ""
 
 
 @analyzed
-def test_a_key_that_systemd_does_not_know_is_noticed(machine: Path) -> None:
+def test_an_unknown_key_is_detected(machine: Path) -> None:
     file = machine / "etc/systemd/system" / WORKER
     file.write_text(file.read_text().replace("KillMode=", "KilMode="))
     assert "KilMode" in verify(machine)
@@ -67,13 +65,13 @@ def test_a_key_that_systemd_does_not_know_is_noticed(machine: Path) -> None:
 @analyzed
 @pytest.mark.parametrize("name", [file.name for file in UNITS.glob("*.service")])
 @pytest.mark.parametrize("gpus", [False, True])
-def test_little_is_exposed(machine: Path, name: str, gpus: bool) -> None:
+def test_exposure_is_low(machine: Path, name: str, gpus: bool) -> None:
     if gpus:
-        on_gpus(machine)
+        add_gpu_drop_in(machine)
     done = subprocess.run(
         [
             "systemd-analyze", "security", "--offline=true", "--no-pager", f"--root={machine}",
-            f"--threshold={MOST_EXPOSURE * 10:.0f}", name.replace("@.", "@1."),
+            f"--threshold={MAX_EXPOSURE * 10:.0f}", name.replace("@.", "@1."),
         ],
         capture_output=True,
         text=True,
@@ -82,15 +80,15 @@ def test_little_is_exposed(machine: Path, name: str, gpus: bool) -> None:
 
 
 @pytest.mark.parametrize("name", [file.name for file in UNITS.glob("*.service")])
-def test_no_service_may_write_to_the_machine_or_gain_rights(name: str) -> None:
+def test_services_cannot_write_to_the_system_or_gain_privileges(name: str) -> None:
     service = unit(name)["Service"]
     assert service["ProtectSystem"] == "strict"
     assert service["NoNewPrivileges"] == "yes"
     assert service["CapabilityBoundingSet"] == ""
 
 
-def test_every_cache_of_the_worker_is_where_it_may_write() -> None:
-    """Its home cannot be written, where the caches are unless it is told."""
+def test_every_cache_of_the_worker_is_in_a_writable_folder() -> None:
+    """The default caches are in the home folder, which is read-only."""
     folder = unit(WORKER)["Service"]["CacheDirectory"]
     variables = [
         variable.partition("=")
@@ -103,15 +101,15 @@ def test_every_cache_of_the_worker_is_where_it_may_write() -> None:
     assert all(f"{value}/".startswith(f"%C/{folder}/") for value in caches.values())
 
 
-def test_the_worker_may_drain() -> None:
+def test_the_stop_timeout_is_longer_than_draining() -> None:
     service = unit(WORKER)["Service"]
     drain = WorkerSettings.model_fields["drain_seconds"].default
     assert int(service["TimeoutStopSec"]) >= drain + 10
-    assert service["KillMode"] == "mixed", "its decode processes are needed to the end"
+    assert service["KillMode"] == "mixed", "decode processes must run until the worker has drained"
 
 
-def test_a_worker_that_ended_is_started_again() -> None:
-    """With 0 too, which it ends with when it has drained for its memory; and however often."""
+def test_a_worker_is_always_restarted() -> None:
+    """Any number of times, and also after exit code 0, which follows draining because of memory."""
     assert unit(WORKER)["Service"]["Restart"] == "always"
     assert unit(WORKER)["Unit"]["StartLimitIntervalSec"] == "0"
 

@@ -1,4 +1,4 @@
-"""Jobs for what a model has not classified: all of them, once, no faster than asked, behind the new ones."""
+"""The backfill enqueues every unclassified track once, at most at the given rate, in the backfill queue."""
 
 import json
 import time
@@ -22,7 +22,7 @@ TRACKS = [f"t{at:02}" for at in range(30)]
 
 @pytest.fixture
 def shadow(catalog: Engine) -> Labelling:
-    """Beside a current model that has labelled all tracks; one failed, too."""
+    """A shadow model, beside a current model that has labelled all tracks but one, which failed."""
     current = model(catalog, "1")
     for track in TRACKS:
         current.label(track, rock=0.9)
@@ -33,7 +33,7 @@ def shadow(catalog: Engine) -> Labelling:
 
 
 def queued(environment: dict[str, str], queue: str = QUEUE_BACKFILL) -> list[dict[str, Any]]:
-    """The jobs in a queue, in the order in which they are served."""
+    """Return the jobs in a queue, in the order in which they are served."""
     broker: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
     messages = map(json.loads, broker.lrange(queue, 0, -1)[::-1])
     return [json.loads(message["body"])[1] for message in messages]
@@ -43,14 +43,14 @@ def backfill(catalog: Engine, after: str = "") -> Backfill:
     return Backfill(catalog, celery_app(BrokerSettings.load()), "small:2", after)
 
 
-def test_enqueues_what_the_model_has_not_classified(
+def test_enqueues_the_tracks_that_the_model_has_not_classified(
     catalog: Engine, environment: dict[str, str], shadow: Labelling
 ) -> None:
     shadow.label("t03", jazz=0.9)
     run = backfill(catalog)
     assert run.count_remaining() == len(TRACKS) - 1
-    heard: list[int] = []
-    assert run.run(1000, lambda: 0, 1000, heard.append) == sum(heard) == len(TRACKS) - 1
+    page_sizes: list[int] = []
+    assert run.run(1000, lambda: 0, 1000, page_sizes.append) == sum(page_sizes) == len(TRACKS) - 1
     jobs = queued(environment)
     assert [sent["track_id"] for sent in jobs] == [track for track in TRACKS if track != "t03"]
     assert jobs[0]["audio"]["key"] == "audio/t00.flac"
@@ -58,7 +58,7 @@ def test_enqueues_what_the_model_has_not_classified(
     assert queued(environment, QUEUE_TRACKS) == []
 
 
-def test_enqueues_what_the_model_knows_an_older_master_of(
+def test_enqueues_a_track_of_which_the_model_has_classified_an_older_version(
     catalog: Engine, environment: dict[str, str], shadow: Labelling
 ) -> None:
     for track in TRACKS:
@@ -70,24 +70,24 @@ def test_enqueues_what_the_model_knows_an_older_master_of(
     assert [sent["track_id"] for sent in queued(environment)] == ["t05"]
 
 
-def test_goes_on_after_the_track_that_was_last(
+def test_resumes_after_the_last_track(
     catalog: Engine, environment: dict[str, str], shadow: Labelling
 ) -> None:
-    class BrokenOffError(Exception):
+    class InterruptedRunError(Exception):
         pass
 
-    def break_off(_: int) -> None:
-        raise BrokenOffError
+    def interrupt(_: int) -> None:
+        raise InterruptedRunError
 
     run = backfill(catalog)
-    with pytest.raises(BrokenOffError):
-        run.run(5, lambda: 0, 1000, break_off)
+    with pytest.raises(InterruptedRunError):
+        run.run(5, lambda: 0, 1000, interrupt)
     assert run.after == "t04"
     backfill(catalog, run.after).run(1000, lambda: 0, 1000)
     assert [sent["track_id"] for sent in queued(environment)] == TRACKS
 
 
-def test_keeps_to_the_rate(catalog: Engine, environment: dict[str, str], shadow: Labelling) -> None:
+def test_respects_the_rate(catalog: Engine, environment: dict[str, str], shadow: Labelling) -> None:
     started = time.monotonic()
     backfill(catalog).run(30, lambda: 0, 10)
     assert 0.9 < time.monotonic() - started < 3
@@ -97,19 +97,19 @@ def test_waits_while_the_queue_is_full(
     catalog: Engine, environment: dict[str, str], shadow: Labelling
 ) -> None:
     broker: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
-    most = 0
+    max_depth = 0
 
-    def waiting() -> int:
-        """A worker that takes all that waits, whenever somebody looks twice."""
-        nonlocal most
+    def count_waiting() -> int:
+        """Return the queue's depth, then empty it, as workers would."""
+        nonlocal max_depth
         depth = int(broker.llen(QUEUE_BACKFILL))
-        most = max(most, depth)
+        max_depth = max(max_depth, depth)
         if depth:
             broker.delete(QUEUE_BACKFILL)
         return depth
 
-    assert backfill(catalog).run(1000, waiting, 10) == len(TRACKS)
-    assert most == 10
+    assert backfill(catalog).run(1000, count_waiting, 10) == len(TRACKS)
+    assert max_depth == 10
 
 
 def test_a_retired_model_is_not_backfilled(

@@ -8,17 +8,17 @@ from worker.queue.enqueue import publish_jobs
 from worker.settings import BrokerSettings
 
 
-def test_queues_are_served_in_order_however_kombu_hands_them_over() -> None:
+def test_queues_are_served_in_order_whatever_order_kombu_passes() -> None:
     cycle = FixedQueueOrder()
-    for handed in (["backfill", "tracks"], ["tracks", "backfill"]):
-        cycle.update(handed)
+    for passed in (["backfill", "tracks"], ["tracks", "backfill"]):
+        cycle.update(passed)
         assert cycle.consume(2) == ["tracks", "backfill"]
         cycle.rotate("tracks")
         assert cycle.consume(2) == ["tracks", "backfill"]
 
 
-def test_a_broker_that_is_gone_is_an_error_of_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_broker_raises_a_redis_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COGENRE_BROKER_URL", "redis://127.0.0.1:9/0")
-    wanted = TrackJob.model_validate(job("lost", {"bucket": "audio", "key": "lost.mp3"}))
+    lost = TrackJob.model_validate(job("lost", {"bucket": "audio", "key": "lost.mp3"}))
     with pytest.raises(redis.RedisError, match="refused"):
-        publish_jobs(celery_app(BrokerSettings.load()), [wanted], QUEUE_TRACKS)
+        publish_jobs(celery_app(BrokerSettings.load()), [lost], QUEUE_TRACKS)

@@ -1,4 +1,4 @@
-"""The private layouts of Celery and kombu that we rely on. An upgrade that changes one fails here."""
+"""The internal data layouts of Celery and kombu that cogenre uses. An upgrade that changes one fails here."""
 
 import json
 from typing import Any
@@ -29,8 +29,8 @@ def test_a_queue_is_one_redis_list_of_json_envelopes(broker: Any) -> None:
 
 
 @pytest.fixture
-def taken(broker: Any) -> Any:
-    """A message that a consumer took and did not acknowledge."""
+def delivered(broker: Any) -> Any:
+    """A message that a consumer has received and not acknowledged."""
     push({"track_id": "a"})
     app = celery_app(BrokerSettings.load())
     with app.connection_for_read() as connection:
@@ -40,10 +40,10 @@ def taken(broker: Any) -> Any:
         queue.close()
 
 
-def test_messages_in_flight_are_a_hash_and_a_sorted_set_under_the_deployments_keys(
-    taken: Any, broker: Any
+def test_messages_in_flight_are_in_a_hash_and_a_sorted_set_under_the_deployments_keys(
+    delivered: Any, broker: Any
 ) -> None:
-    tag = taken.properties["delivery_tag"]
+    tag = delivered.properties["delivery_tag"]
     assert list(broker.hgetall(unacked_key("cogenre"))) == [tag.encode()]
     ((member, score),) = broker.zrange(unacked_index_key("cogenre"), 0, -1, withscores=True)
     assert member == tag.encode()
@@ -53,11 +53,11 @@ def test_messages_in_flight_are_a_hash_and_a_sorted_set_under_the_deployments_ke
     assert (exchange, routing_key) == ("", "tracks") or routing_key == "tracks"
 
 
-def test_an_acknowledged_message_is_gone(taken: Any, broker: Any) -> None:
-    taken.ack()
+def test_an_acknowledged_message_is_removed(delivered: Any, broker: Any) -> None:
+    delivered.ack()
     assert not broker.exists(unacked_key("cogenre"), unacked_index_key("cogenre"), "tracks")
 
 
-def test_a_requeued_message_is_marked_as_redelivered(taken: Any, broker: Any) -> None:
-    taken.requeue()
+def test_a_requeued_message_is_marked_as_redelivered(delivered: Any, broker: Any) -> None:
+    delivered.requeue()
     assert json.loads(broker.lindex("tracks", 0))["headers"]["redelivered"] is True

@@ -1,4 +1,4 @@
-"""What the catalog expects and has not seen come to its end is enqueued again, and nothing else."""
+"""Registered tracks that were not finished in time are enqueued again, and no others."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from worker.settings import BrokerSettings
 
 
 class Deployment:
-    """An empty queue and catalog, and what was registered and got lost."""
+    """A deployment with an empty queue and catalog, in which jobs can be lost."""
 
     def __init__(self, engine: Engine) -> None:
         settings = BrokerSettings.load()
@@ -60,22 +60,22 @@ def test_lost_jobs_are_enqueued_again_once(deployment: Deployment) -> None:
     assert deployment.reconcile() == 1201
     assert deployment.redis.llen("tracks") == 1201
     deployment.redis.delete("tracks")
-    assert deployment.reconcile() == 0, "they are expected anew for an hour"
+    assert deployment.reconcile() == 0, "they are due again only in an hour"
 
 
-def test_what_is_not_due_yet_is_left_alone(deployment: Deployment) -> None:
+def test_tracks_that_are_not_due_yet_are_not_enqueued(deployment: Deployment) -> None:
     deployment.enqueue_and_lose("fresh", minutes_ago=30)
     assert deployment.reconcile() == 0
 
 
-def test_what_came_to_an_end_is_left_alone(deployment: Deployment) -> None:
+def test_finished_tracks_are_not_enqueued(deployment: Deployment) -> None:
     deployment.enqueue_and_lose("done")
     with deployment.engine.begin() as connection:
         connection.execute(text("update track set due_at = null"))
     assert deployment.reconcile() == 0
 
 
-def test_a_row_that_holds_no_job_fails_and_holds_nobody_up(
+def test_a_row_without_a_valid_job_fails_and_does_not_block_others(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.queue.reconcile.PAGE_SIZE", 2)
@@ -96,11 +96,11 @@ def test_a_row_that_holds_no_job_fails_and_holds_nobody_up(
     assert not left
 
 
-@pytest.mark.parametrize("away", ["broker", "catalog"])
-def test_its_timer_outlasts_an_outage(
+@pytest.mark.parametrize("unreachable", ["broker", "catalog"])
+def test_periodic_runs_continue_after_an_outage(
     deployment: Deployment,
     stack: LocalStack,
-    away: str,
+    unreachable: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -110,7 +110,7 @@ def test_its_timer_outlasts_an_outage(
 
     rounds = iter(
         [stack.redis.kill, stack.redis.start]
-        if away == "broker"
+        if unreachable == "broker"
         else [partial(rename, "track", "moved"), partial(rename, "moved", "track")]
     )
 
@@ -123,13 +123,13 @@ def test_its_timer_outlasts_an_outage(
     monkeypatch.setattr("sys.argv", ["cogenre", "reconcile", "--every", "5"])
     with pytest.raises(SystemExit) as end:
         main()
-    said = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     assert end.value.code == 130
-    assert said[0] == said[-1] == "enqueued 0 tracks that were due"
-    assert "does not answer" in said[1]
+    assert lines[0] == lines[-1] == "enqueued 0 tracks that were due"
+    assert "does not answer" in lines[1]
 
 
-def test_jobs_behind_the_oldest_that_waits_are_not_lost(deployment: Deployment) -> None:
+def test_jobs_newer_than_the_next_waiting_job_are_not_lost(deployment: Deployment) -> None:
     deployment.enqueue_and_lose("before", minutes_ago=300)
     deployment.enqueue_and_lose("behind", minutes_ago=120)
     waiting = _job("waiting", datetime.now(UTC) - timedelta(minutes=200))

@@ -18,7 +18,7 @@ PATTERN = compile_pattern(DEFAULT_PATTERN)
 
 
 def notification(bucket: str, *keys: str, event: str = "ObjectCreated:Put", **extra: str) -> bytes:
-    """As S3 writes it, with what matters here."""
+    """Return an event notification as S3 writes it, with the fields that cogenre reads."""
     return json.dumps(
         {
             "Records": [
@@ -45,16 +45,16 @@ def test_keys_are_decoded_and_lyrics_found(s3: Any, bucket: str) -> None:
 
 
 @pytest.mark.parametrize("event", ["ObjectRemoved:Delete", "s3:ObjectRemoved:Delete"])
-def test_removals_are_no_jobs(s3: Any, bucket: str, event: str) -> None:
+def test_removals_yield_no_jobs(s3: Any, bucket: str, event: str) -> None:
     assert not list(jobs_from_event(s3, notification(bucket, "a.mp3", event=event), PATTERN))
 
 
-def test_the_event_names_of_compatible_servers_are_understood(s3: Any, bucket: str) -> None:
+def test_event_names_of_compatible_servers_are_accepted(s3: Any, bucket: str) -> None:
     event = notification(bucket, "a.mp3", event="s3:ObjectCreated:CompleteMultipartUpload")
     assert len(list(jobs_from_event(s3, event, PATTERN))) == 1
 
 
-def test_a_test_event_is_no_job_and_garbage_an_error(s3: Any) -> None:
+def test_a_test_event_yields_no_job_and_garbage_is_an_error(s3: Any) -> None:
     assert not list(jobs_from_event(s3, b'{"Event": "s3:TestEvent"}', PATTERN))
     for garbage in (b"x", b"[]", b'{"Records": [{}]}', b'{"Records": 1}'):
         with pytest.raises(ValueError, match="not an S3 event notification"):

@@ -1,4 +1,4 @@
-"""`cogenre status`, against a real Redis and a real catalog."""
+"""`cogenre status` and the gauges of the queues, against a real Redis and a real catalog."""
 
 import json
 import math
@@ -27,9 +27,9 @@ AUDIO = {"bucket": "music", "key": "k"}
 
 @pytest.fixture
 def busy(environment: dict[str, str], catalog: Engine) -> Any:
-    """Two jobs wait, one is in flight, one message is dead, three jobs failed.
+    """Two jobs wait, one is in flight, there is one dead letter, three jobs failed.
 
-    Three tracks are due, one of them behind the oldest job that waits.
+    Three tracks are due; one of them is newer than the next waiting job, so it is not overdue.
     """
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     push(job("old", AUDIO, enqueued_at=hour_ago.isoformat()), job("new", AUDIO))
@@ -65,13 +65,13 @@ def status(
     return int(end.value.code or 0), out + err
 
 
-def test_it_shows_where_the_jobs_are(
+def test_the_table_shows_where_the_jobs_are(
     busy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, said = status(monkeypatch, capsys)
+    code, output = status(monkeypatch, capsys)
     assert code == 0
     rows = [
-        [cell.strip() for cell in line.strip("│ ").split("│")] for line in said.splitlines() if "│" in line
+        [cell.strip() for cell in line.strip("│ ").split("│")] for line in output.splitlines() if "│" in line
     ]
     shown = {row[0]: row[1:] for row in rows}
     assert shown["waiting in tracks"][0] == "2"
@@ -83,12 +83,10 @@ def test_it_shows_where_the_jobs_are(
     assert shown["overdue, for `cogenre reconcile`"][0] == "2"
 
 
-def test_json_is_for_scripts(
-    busy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, said = status(monkeypatch, capsys, "--json")
+def test_json_output(busy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, output = status(monkeypatch, capsys, "--json")
     assert code == 0
-    now = json.loads(said)
+    now = json.loads(output)
     assert now["broker"]["queues"]["tracks"]["waiting"] == 2
     assert 3600 <= now["broker"]["queues"]["tracks"]["oldest_seconds"] < 3700
     assert now["broker"]["queues"]["backfill"] == {
@@ -101,7 +99,7 @@ def test_json_is_for_scripts(
     assert now["catalog"]["failures"] == {"CorruptAudio": 2, "EmptyAudio": 1}
 
 
-def test_tracks_are_counted_while_they_are_few_and_estimated_when_they_are_many(
+def test_few_tracks_are_counted_and_many_are_estimated(
     busy: Any, catalog: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with catalog.begin() as connection:
@@ -109,15 +107,15 @@ def test_tracks_are_counted_while_they_are_few_and_estimated_when_they_are_many(
             text("insert into track (id, job, enqueued_at) values ('a', '{}', now()), ('b', '{}', now())")
         )
         connection.execute(text("update pg_class set reltuples = 250000 where relname = 'track_current'"))
-    _, said = status(monkeypatch, capsys, "--json")
-    now = json.loads(said)["catalog"]
+    _, output = status(monkeypatch, capsys, "--json")
+    now = json.loads(output)["catalog"]
     assert (now["registered"], now["classified"]) == (6, 250_000)
-    _, said = status(monkeypatch, capsys)
-    assert re.search(r"tracks registered +│ 6 ", said)
-    assert re.search(r"tracks classified +│ about 250,000 ", said)
+    _, output = status(monkeypatch, capsys)
+    assert re.search(r"tracks registered +│ 6 ", output)
+    assert re.search(r"tracks classified +│ about 250,000 ", output)
 
 
-def test_watching_goes_on_until_interrupted(
+def test_watch_repeats_until_interrupted(
     busy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rounds: list[float] = []
@@ -129,26 +127,28 @@ def test_watching_goes_on_until_interrupted(
             raise KeyboardInterrupt
 
     monkeypatch.setattr("worker.cli.service.sleep", sleep)
-    code, said = status(monkeypatch, capsys, "--watch", "--json")
+    code, output = status(monkeypatch, capsys, "--watch", "--json")
     assert code == 130
-    waiting = [json.loads(line)["broker"]["queues"]["tracks"]["waiting"] for line in said.splitlines()]
+    waiting = [json.loads(line)["broker"]["queues"]["tracks"]["waiting"] for line in output.splitlines()]
     assert waiting == [2, 1, 0]
 
 
-def test_watching_ends_in_one_line_when_the_broker_goes_away(
+def test_watch_ends_with_one_line_when_the_broker_becomes_unreachable(
     busy: Any, stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("worker.cli.service.sleep", lambda _: stack.redis.kill())
     try:
-        code, said = status(monkeypatch, capsys, "--watch", "--json")
+        code, output = status(monkeypatch, capsys, "--watch", "--json")
     finally:
         stack.redis.start()
     assert code == 2
-    assert "the broker does not answer" in said.splitlines()[-1]
+    assert "the broker does not answer" in output.splitlines()[-1]
 
 
-def test_a_job_that_comes_again_waits_since_it_came_again(environment: dict[str, str]) -> None:
-    """The reconciler asks since when it is known: what was enqueued before it has left the queue."""
+def test_the_wait_of_a_job_that_is_enqueued_again_starts_at_its_last_publication(
+    environment: dict[str, str],
+) -> None:
+    """`next_enqueued_at` stays that of the first time: the reconciler compares tracks by it."""
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     waiting = TrackJob.model_validate(job("again", AUDIO, enqueued_at=hour_ago.isoformat()))
     client: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
@@ -167,12 +167,12 @@ def test_a_job_that_comes_again_waits_since_it_came_again(environment: dict[str,
 
 @pytest.mark.parametrize(
     "message",
-    ["", "no JSON", "[]", "{}", '{"body": 7, "properties": {}}',
+    ["", "not JSON", "[]", "{}", '{"body": 7, "properties": {}}',
      '{"body": "!", "properties": {"body_encoding": "base64"}}',
      '{"body": "[[], {\\"enqueued_at\\": \\"2026-01-01T00:00:00\\"}, {}]", "properties": {}}',
      '{"body": "[[], {\\"enqueued_at\\": 5}, {}]", "properties": {}}'],
 )  # fmt: skip
-def test_anything_may_wait_in_a_queue(environment: dict[str, str], message: str) -> None:
+def test_invalid_messages_in_a_queue_have_no_age(environment: dict[str, str], message: str) -> None:
     client: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
     client.lpush(QUEUE_BACKFILL, message)
     assert QueueMonitor(BrokerSettings.load()).read_state().queues[QUEUE_BACKFILL] == QueueState(
@@ -180,7 +180,7 @@ def test_anything_may_wait_in_a_queue(environment: dict[str, str], message: str)
     )
 
 
-def test_a_scrape_reads_the_queues_and_says_when_it_cannot(
+def test_queue_gauges_are_updated_and_are_nan_during_an_outage(
     busy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def value(name: str, **labels: str) -> float:
@@ -199,25 +199,26 @@ def test_a_scrape_reads_the_queues_and_says_when_it_cannot(
     assert math.isnan(value("cogenre_dead_letter_messages"))
 
 
-def test_overdue_tracks_are_counted_while_a_worker_runs(
+def test_the_gauge_of_overdue_tracks_is_updated_in_the_background(
     busy: Any, catalog: Engine, stack: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def shown() -> float | None:
+    def gauge() -> float | None:
         return REGISTRY.get_sample_value("cogenre_overdue_tracks")
 
     monkeypatch.setattr("worker.queue.gauges.OVERDUE_INTERVAL_SECONDS", 0.05)
     with overdue_gauge(catalog, QueueMonitor(BrokerSettings.load())):
-        wait_until(lambda: shown() == 2, 20)
+        wait_until(lambda: gauge() == 2, 20)
         stack.redis.kill()
         try:
-            wait_until(lambda: math.isnan(shown() or 0), 20)
+            wait_until(lambda: math.isnan(gauge() or 0), 20)
         finally:
             stack.redis.start()
-        wait_until(lambda: not math.isnan(shown() or 0), 20)
+        wait_until(lambda: not math.isnan(gauge() or 0), 20)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0 s"), (65, "1 min 5 s"), (3599.7, "1 h 0 min"), (100 * 3600, "100 h 0 min")]
+    ("seconds", "expected"),
+    [(0.4, "0 s"), (65, "1 min 5 s"), (3599.7, "1 h 0 min"), (100 * 3600, "100 h 0 min")],
 )
-def test_durations_for_people(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_durations_as_text(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
