@@ -31,6 +31,8 @@ UNPRIVILEGED = "nobody"
 """The account that Postgres runs as if this process is root: Postgres refuses to run as root."""
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 20.0
+PROBE_TIMEOUT_SECONDS = 2
+"""For one check of whether a server answers."""
 
 
 @dataclass
@@ -191,7 +193,9 @@ def _postgres(home: Path, folder: Path, durable: bool) -> Server:
 
     def is_ready() -> bool:
         try:
-            psycopg.connect(host=HOST, port=port, user="postgres", connect_timeout=2).close()
+            psycopg.connect(
+                host=HOST, port=port, user="postgres", connect_timeout=PROBE_TIMEOUT_SECONDS
+            ).close()
         except psycopg.OperationalError:
             return False
         return True
@@ -208,7 +212,7 @@ def _redis(binary: Path, folder: Path) -> Server:
 
     def is_ready() -> bool:
         try:
-            return bool(redis.Redis(HOST, port, socket_timeout=2).ping())
+            return bool(redis.Redis(HOST, port, socket_timeout=PROBE_TIMEOUT_SECONDS).ping())
         except redis.RedisError:  # not listening yet, or still loading its data
             return False
 

@@ -1,4 +1,4 @@
-"""Probes and metrics of a worker, over HTTP as Kubernetes and Prometheus ask."""
+"""Probes and metrics of a worker, over HTTP as Kubernetes and Prometheus request them."""
 
 import socket
 import time
@@ -25,7 +25,7 @@ def health() -> Health:
 
 @pytest.fixture
 def scrapes() -> list[float]:
-    """When each scrape began."""
+    """Time of each scrape, of time.monotonic()."""
     return []
 
 
@@ -44,7 +44,7 @@ def get(port: int, path: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-def test_ready_only_between_warm_and_draining(port: int, health: Health) -> None:
+def test_ready_only_while_warm_and_not_draining(port: int, health: Health) -> None:
     assert get(port, "/readyz") == (503, "loading the model\n")
     health.set_warm()
     assert get(port, "/readyz") == (200, "ready\n")
@@ -53,7 +53,7 @@ def test_ready_only_between_warm_and_draining(port: int, health: Health) -> None
     assert get(port, "/livez") == (200, "live\n")
 
 
-def test_live_while_every_heart_that_was_heard_beats(port: int, health: Health) -> None:
+def test_live_while_every_registered_thread_sends_heartbeats(port: int, health: Health) -> None:
     assert get(port, "/livez") == (200, "live\n")
     health.heartbeats.send_heartbeat("inference")
     health.heartbeats.send_heartbeat("event loop")
@@ -84,12 +84,12 @@ def test_metrics_are_scraped(port: int, health: Health, scrapes: list[float]) ->
     assert not [name for name in families if name.endswith("_created")]
 
 
-def test_nothing_else_is_served(port: int) -> None:
+def test_other_paths_are_not_found(port: int) -> None:
     assert get(port, "/")[0] == 404
     assert get(port, "/metrics/x")[0] == 404
 
 
-def test_a_taken_port_is_named(health: Health) -> None:
+def test_a_port_in_use_is_an_error_that_names_the_setting(health: Health) -> None:
     with (
         socket.create_server(("", 0)) as taken,
         pytest.raises(ConfigError, match="COGENRE_HTTP_PORT"),
@@ -98,18 +98,18 @@ def test_a_taken_port_is_named(health: Health) -> None:
         pass
 
 
-def test_no_port_no_server(health: Health) -> None:
+def test_without_a_port_there_is_no_server(health: Health) -> None:
     with serve_http(None, health, lambda: None) as port:
         assert port is None
 
 
-def test_a_batchers_thread_beats_idle_and_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batcher_sends_heartbeats_while_idle_and_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.models.batcher.BEAT_SECONDS", 0.01)
-    beats: list[None] = []
+    heartbeats: list[None] = []
     batcher = Batcher[int, int](
-        "beating", lambda waiting: [0], lambda group: group, capacity=1, beat=lambda: beats.append(None)
+        "beating", lambda waiting: [0], lambda group: group, capacity=1, beat=lambda: heartbeats.append(None)
     )
-    wait_until(lambda: len(beats) > 2, seconds=5)
+    wait_until(lambda: len(heartbeats) > 2, seconds=5)
     assert batcher.submit(1).result(5) == 1
     batcher.close()
     for name in ("wait", "batch"):

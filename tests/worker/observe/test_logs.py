@@ -13,7 +13,7 @@ def record(message: str, *arguments: object, error: BaseException | None = None)
     return logging.LogRecord("worker.pipeline", logging.WARNING, __file__, 1, message, arguments, exc_info)
 
 
-def test_a_json_record_is_one_line_with_the_job_it_belongs_to() -> None:
+def test_a_json_record_is_one_line_with_the_track_id_and_trace_id() -> None:
     tokens = TRACK_ID.set("t\n1\ud800"), TRACE_ID.set("ab" * 16)
     try:
         line = JsonFormatter().format(record("line one\nline two: %s", "ä"))
@@ -36,7 +36,7 @@ def test_outside_a_job_there_is_no_track_id() -> None:
     assert json.loads(JsonFormatter().format(record("x"))).keys() == {"time", "level", "logger", "message"}
 
 
-def test_a_traceback_is_one_field() -> None:
+def test_a_traceback_is_one_json_field() -> None:
     try:
         raise ValueError("broken")
     except ValueError as error:
@@ -45,7 +45,7 @@ def test_a_traceback_is_one_field() -> None:
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
-def test_passwords_in_urls_are_blotted_out(formatter: logging.Formatter) -> None:
+def test_passwords_in_urls_are_redacted(formatter: logging.Formatter) -> None:
     error = ValueError("postgresql://u:hushhush@db/x")
     line = formatter.format(record("cannot reach redis://:hushhush@host:6379/0", error=error))
     assert "hushhush" not in line
@@ -53,7 +53,7 @@ def test_passwords_in_urls_are_blotted_out(formatter: logging.Formatter) -> None
     assert "postgresql://u:***@db/x" in line
 
 
-def test_a_track_id_cannot_forge_a_line_of_text() -> None:
+def test_a_track_id_cannot_forge_a_log_line() -> None:
     token = TRACK_ID.set("x\n2026 ERROR forged")
     try:
         line = TextFormatter().format(record("message"))
@@ -63,13 +63,13 @@ def test_a_track_id_cannot_forge_a_line_of_text() -> None:
     assert "\n" not in line
 
 
-def test_a_message_of_many_lines_is_one_line_of_text() -> None:
+def test_a_multi_line_message_is_one_log_line() -> None:
     line = TextFormatter().format(record("refused: %s", "one\ntwo\r\x1b[2J\u2028three ä"))
     assert line.endswith(r"refused: one\ntwo\r\x1b[2J\u2028three ä")
 
 
-def test_celery_leaves_the_handlers_alone() -> None:
-    """In a process of its own: logging is set up for good."""
+def test_celery_does_not_replace_the_handlers() -> None:
+    """In a process of its own, because the set-up of logging cannot be undone."""
     script = """
 import logging
 from celery import Celery

@@ -51,7 +51,7 @@ def test_stages_are_children_of_a_job_in_the_producers_trace(spans: Any) -> None
     assert job.attributes == {"cogenre.track_id": "t1"}
 
 
-def test_an_error_is_recorded_with_its_stage_and_goes_on(spans: Any) -> None:
+def test_an_error_is_recorded_in_the_stages_span_and_raised(spans: Any) -> None:
     with pytest.raises(ValueError, match="broken"), tracing.span("decode"):
         raise ValueError("broken")
     (span,) = spans()
@@ -62,7 +62,7 @@ def test_an_error_is_recorded_with_its_stage_and_goes_on(spans: Any) -> None:
 @pytest.mark.parametrize(
     "traceparent", [None, 7, "", "00-xyz", TRACEPARENT + "\n", "00-" + "0" * 32 + "-" + "0" * 16 + "-01"]
 )
-def test_a_malformed_traceparent_starts_a_trace_of_its_own(spans: Any, traceparent: object) -> None:
+def test_a_malformed_traceparent_starts_a_new_trace(spans: Any, traceparent: object) -> None:
     with observe_delivery(request(traceparent), {}):
         trace_id = TRACE_ID.get()
     assert trace_id
@@ -71,7 +71,7 @@ def test_a_malformed_traceparent_starts_a_trace_of_its_own(spans: Any, tracepare
     assert job.parent is None
 
 
-def test_without_the_extra_logs_still_name_the_producers_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_logs_still_have_the_producers_trace_id(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "INSTALLED", False)
     with observe_delivery(request(TRACEPARENT), {}), tracing.span("fetch"):
         assert TRACE_ID.get() == TRACE
@@ -79,7 +79,7 @@ def test_without_the_extra_logs_still_name_the_producers_trace(monkeypatch: pyte
         assert TRACE_ID.get() is None
 
 
-def test_a_collector_without_the_extra_is_worth_a_warning(
+def test_a_collector_without_the_extra_logs_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tracing, "INSTALLED", False)

@@ -1,4 +1,4 @@
-"""A real Celery worker in a thread, seen from outside."""
+"""A Celery worker in a thread: its heartbeats, and what is recorded of its jobs."""
 
 import time
 from collections.abc import Iterator
@@ -38,11 +38,12 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 class Running:
     app: Celery
     health: Health
-    seen: list[tuple[str | None, str | None, str, float | None]]
+    recorded: list[tuple[str | None, str | None, str, float | None]]
+    """Track id, trace id, queue and number of jobs in flight, of each job."""
 
     @property
-    def heard(self) -> bool:
-        """Whether silence of the event loop would count."""
+    def is_registered(self) -> bool:
+        """Whether the heartbeats of the event loop are monitored."""
         return event_loop.THREAD in self.health.heartbeats.threads()
 
 
@@ -58,7 +59,7 @@ def running(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Ite
             moment = datetime.fromisoformat(message["enqueued_at"])
             record_start(moment)
             in_flight = REGISTRY.get_sample_value("cogenre_tracks_in_flight")
-            running.seen.append((TRACK_ID.get(), TRACE_ID.get(), QUEUE.get(), in_flight))
+            running.recorded.append((TRACK_ID.get(), TRACE_ID.get(), QUEUE.get(), in_flight))
             record_commit(moment)
 
     event_loop.attach_health(app, running.health)
@@ -70,7 +71,7 @@ def sample(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def test_a_job_is_seen_with_its_queue_its_trace_and_its_age(running: Running) -> None:
+def test_queue_trace_and_wait_of_a_job_are_recorded(running: Running) -> None:
     before = sample("cogenre_enqueue_to_commit_seconds_sum", queue=QUEUE_BACKFILL)
     running.app.send_task(
         TASK_NAME,
@@ -79,20 +80,20 @@ def test_a_job_is_seen_with_its_queue_its_trace_and_its_age(running: Running) ->
         headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"},
     )
     wait_until(lambda: sample("cogenre_enqueue_to_commit_seconds_sum", queue=QUEUE_BACKFILL) > before, 20)
-    assert running.seen == [("t1", TRACE, QUEUE_BACKFILL, 1)]
+    assert running.recorded == [("t1", TRACE, QUEUE_BACKFILL, 1)]
     waited = sample("cogenre_enqueue_to_commit_seconds_sum", queue=QUEUE_BACKFILL) - before
     assert 3600 <= waited < 3700
     wait_until(lambda: sample("cogenre_tracks_in_flight") == 0, 5)
 
 
 @pytest.mark.parametrize("published_at", [None, "yesterday", "2026-01-01T00:00:00", 7])
-def test_a_wait_counts_from_the_job_where_no_header_says_more(published_at: object) -> None:
+def test_without_a_valid_header_the_wait_starts_at_enqueued_at(published_at: object) -> None:
     request = SimpleNamespace(delivery_info={}, headers={PUBLISHED_AT: published_at})
     with observe_delivery(request, {}):
         assert 3600 <= seconds_since_published(datetime.now(UTC) - timedelta(hours=1)) < 3700
 
 
-def test_a_job_that_comes_again_waits_from_when_it_was_published(running: Running) -> None:
+def test_the_wait_of_a_job_that_is_enqueued_again_starts_at_its_last_publication(running: Running) -> None:
     before = sample("cogenre_enqueue_to_commit_seconds_sum", queue=QUEUE_BACKFILL)
     jobs_before = sample("cogenre_enqueue_to_commit_seconds_count", queue=QUEUE_BACKFILL)
     audio = ObjectRef(bucket="music", key="k")
@@ -105,20 +106,22 @@ def test_a_job_that_comes_again_waits_from_when_it_was_published(running: Runnin
     assert sample("cogenre_enqueue_to_commit_seconds_sum", queue=QUEUE_BACKFILL) - before < 3600
 
 
-def test_the_event_loop_beats_and_a_lost_broker_is_not_its_fault(running: Running, stack: LocalStack) -> None:
-    wait_until(lambda: running.heard, 20)
+def test_the_event_loop_sends_heartbeats_and_is_not_monitored_during_an_outage(
+    running: Running, stack: LocalStack
+) -> None:
+    wait_until(lambda: running.is_registered, 20)
     time.sleep(0.5)
     assert running.health.heartbeats.age(event_loop.THREAD) < 0.4
     stack.redis.kill()
     try:
-        wait_until(lambda: not running.heard, 20)
+        wait_until(lambda: not running.is_registered, 20)
         assert running.health.liveness() == (True, "live")
     finally:
         stack.redis.start()
-    wait_until(lambda: running.heard, 30)
+    wait_until(lambda: running.is_registered, 30)
 
 
-def test_a_worker_that_shuts_down_is_not_ready(running: Running) -> None:
+def test_a_worker_is_not_ready_during_shutdown(running: Running) -> None:
     running.health.set_warm()
     assert running.health.readiness() == (True, "ready")
     worker_shutting_down.send(sender="test", sig="SIGTERM", how="Warm", exitcode=0)
