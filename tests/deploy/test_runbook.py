@@ -3,7 +3,7 @@
 import re
 
 from tests.conftest import ROOT
-from tests.deploy.monitoring import alerts
+from tests.deploy.monitoring import alerts, dashboard, panels
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 SECTION = re.compile(r"^## (Cogenre\w+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -29,3 +29,10 @@ def test_links_within_the_page_point_to_a_heading() -> None:
     headings = re.findall(r"^#+ (.+)$", RUNBOOK, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
     assert not {link for link in re.findall(r"\]\(#([^)]+)\)", RUNBOOK) if link not in anchors}
+
+
+def test_panels_that_the_page_names_exist() -> None:
+    titles = {panel["title"] for panel in panels(dashboard("operators"))}
+    named = re.findall(r'panel "([^"]+)"', RUNBOOK)
+    assert len(named) >= 4
+    assert set(named) <= titles
