@@ -29,6 +29,10 @@ help: ## print this list
 demo: $(LOCAL) ## label 32 tracks end to end on embedded servers; AUDIO=dir adds the audio files of a folder
 	$(BIN)/cogenre demo $(if $(AUDIO),--audio "$(AUDIO)")
 
+# The targets that start many Python processes need cached bytecode: compiling torch and transformers at each start
+# takes longer than most tests. An empty value overrides an environment that turns the cache off.
+demo test test-fast test-slow: export PYTHONDONTWRITEBYTECODE :=
+
 # Three processes share the CPUs, so more than one torch thread in each would be slower.
 test: lint ## run lint, then every test that is not marked slow
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 3 --dist loadfile
