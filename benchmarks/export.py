@@ -30,8 +30,8 @@ import typer
 
 from benchmarks.machine import processor
 from benchmarks.paper_checkpoint import write_paper_checkpoint
-from exporter.bundle import Rounded, write_bundle
-from exporter.passes.frontend_nodes import frontend_nodes
+from exporter.bundle import PrecisionOptions, write_bundle
+from exporter.passes.frontend_nodes import find_frontend_nodes
 from media.cpus import available_cpus
 from schemas.bundle import read_bundle
 from trainer.checkpoint import load_checkpoint
@@ -73,7 +73,7 @@ def bundle(out: Path) -> None:
         checkpoint = Path(folder, "checkpoint")
         write_paper_checkpoint(checkpoint)
         # Random weights decide by chance: rounding them changes more labels than it may.
-        rounded = Rounded(("int8",), allow_loss=True)
+        rounded = PrecisionOptions(("int8",), allow_loss=True)
         write_bundle(load_checkpoint(checkpoint), out, "paper-random", "0.0.1", rounded, print)
     print(f"{out} written")
 
@@ -132,7 +132,7 @@ def _frontend_alone(bundle: Path, file: Path) -> onnxruntime.InferenceSession:
     """The fp32 graph up to the log-mels."""
     graph = bundle / read_bundle(bundle).graphs["fp32"]
     model = onnx.load(graph)
-    names = frontend_nodes(model.graph)
+    names = find_frontend_nodes(model.graph)
     last = [node for node in model.graph.node if node.name in names][-1]
     onnx.utils.extract_model(graph, file, ["waveform"], [last.output[0]])
     return new_session(file, [PROVIDERS["cpu"]], None, "cpu")

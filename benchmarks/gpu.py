@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.paper_checkpoint import write_paper_checkpoint
 from exporter.graph import export_graph
-from exporter.passes.fp16 import halve
+from exporter.passes.fp16 import convert_to_fp16
 from schemas.bundle import INPUTS, OUTPUTS
 from trainer.checkpoint import load_checkpoint
 from trainer.network.network import Network
@@ -53,8 +53,8 @@ def main() -> None:
         write_paper_checkpoint(Path(folder, "checkpoint"))
         network = load_checkpoint(Path(folder, "checkpoint")).network
         # Without the search for equal lyrics: here are none.
-        export_graph(network, Path(folder, "fp32.onnx"), once=False)
-        halve(Path(folder, "fp32.onnx"), Path(folder, "fp16.onnx"))
+        export_graph(network, Path(folder, "fp32.onnx"), deduplicate=False)
+        convert_to_fp16(Path(folder, "fp32.onnx"), Path(folder, "fp16.onnx"))
         work, expected = _work_and_reference(network)
         sessions, missing = _sessions(Path(folder))
         network.to(DEVICE)

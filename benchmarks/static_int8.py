@@ -20,7 +20,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from exporter.passes.frontend_nodes import frontend_nodes
+from exporter.passes.frontend_nodes import find_frontend_nodes
 from schemas.bundle import read_bundle
 from worker.models.session import PROVIDERS, new_session
 
@@ -43,7 +43,7 @@ def main(bundle: Path) -> None:
     logging.getLogger().setLevel(logging.ERROR)
     graph = bundle / read_bundle(bundle).graphs["fp32"]
     nodes = onnx.load(graph).graph
-    frontend = frontend_nodes(nodes)
+    frontend = find_frontend_nodes(nodes)
     heard = [node.output[0] for node in nodes.node if node.name in frontend][-1]
     pooled = [node.output[0] for node in nodes.node if node.op_type == "MaxPool"][-1]
     power = np.random.default_rng(0).normal(size=(WINDOWS, MELS, FRAMES)) ** 2

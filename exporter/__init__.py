@@ -1,6 +1,6 @@
-"""Checkpoint to bundle: the ONNX graph, its parity with the checkpoint, and the model card."""
+"""Exports a checkpoint as a bundle: ONNX graphs, checks against the checkpoint, model card."""
 
 import os
 
-# ONNX Runtime 1.29 and newer tell Microsoft what is run, unless they are told not to before they are loaded.
+# ONNX Runtime 1.29 and newer send telemetry to Microsoft unless this is set before the import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,4 +1,4 @@
-"""Checkpoint to bundle, the folder that `schemas.bundle` describes."""
+"""Exports a checkpoint as a bundle, the folder that `schemas.bundle` describes."""
 
 import shutil
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 from exporter.buckets import token_buckets
 from exporter.card import model_card
 from exporter.checks.graph_parity import allowed_difference, measure_parity
-from exporter.checks.precision_cost import Say, costs_on_noise, costs_on_tracks, refuse_loss
-from exporter.checks.product_parity import measure_product
+from exporter.checks.precision_cost import Report, check_cost, measure_costs_on_noise, measure_costs_on_tracks
+from exporter.checks.product_parity import measure_product_parity
 from exporter.checks.scores import Scores, scores_of_network
 from exporter.errors import BundleNameError, PrecisionError
 from exporter.graph import export_graph
-from exporter.passes.fp16 import halve
-from exporter.passes.int8 import quantise
+from exporter.passes.fp16 import convert_to_fp16
+from exporter.passes.int8 import quantize_to_int8
 from schemas.bundle import (
     MANIFEST_FILE,
     BundleManifest,
@@ -32,7 +32,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.data.library import Library
 
 GRAPH_FILE = "model.fp32.onnx"
-HALF_FILE = "model.fp16.onnx"
+FP16_FILE = "model.fp16.onnx"
 INT8_FILE = "model.int8.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "README.md"
@@ -41,14 +41,15 @@ PACKAGES = ("cogenre", "torch", "onnx", "onnxscript", "onnxruntime", "transforme
 
 
 @dataclass(frozen=True)
-class Rounded:
-    """Which graphs of lower precision are written, and how they are judged."""
+class PrecisionOptions:
+    """Which graphs of lower precision are written, and how their cost is checked."""
 
     precisions: tuple[Precision, ...] = ()
+    """Beside fp32, which is always written."""
     labelled: Library | None = None
-    """On what their cost is measured."""
+    """Labelled tracks that the cost is measured on. None = noise, which needs `allow_loss`."""
     allow_loss: bool = False
-    """Write them whatever they cost, which is measured on noise where there is nothing better."""
+    """Whether they are written at any cost."""
 
 
 def write_bundle(
@@ -56,29 +57,31 @@ def write_bundle(
     out: Path,
     name: str,
     version_: str,
-    rounded: Rounded = Rounded(),
-    say: Say = lambda _: None,
+    options: PrecisionOptions = PrecisionOptions(),
+    report: Report = lambda _: None,
 ) -> BundleManifest:
-    """Export a checkpoint and write the bundle to the folder `out`, complete or not at all.
+    """Export a checkpoint, check the graphs, and write the bundle atomically to the folder `out`.
+
+    `report` is called with the name of each step.
 
     Raises BundleNameError, PrecisionError, GraphError, ParityError, LossError, OutputError, ManifestError.
     """
-    check_label(name, version_)
-    if rounded.precisions and rounded.labelled is None and not rounded.allow_loss:
+    validate_label(name, version_)
+    if options.precisions and options.labelled is None and not options.allow_loss:
         raise PrecisionError(
-            f"what {' and '.join(rounded.precisions)} cost in labels is measured on labelled tracks: give "
-            "them as --measure, or add --allow-loss"
+            f"the cost of {' and '.join(options.precisions)} in labels is measured on labelled tracks: give "
+            "them with --measure, or add --allow-loss"
         )
     description = checkpoint.description
     network = description.config.network
     with new_folder(out) as folder:
-        say("exporting")
+        report("exporting the graph")
         export_graph(checkpoint.network, folder / GRAPH_FILE)
-        say("comparing the graph with the checkpoint")
+        report("comparing the graph with the checkpoint")
         parity = measure_parity(checkpoint, folder / GRAPH_FILE)
-        smaller = _round(checkpoint, folder, rounded.precisions)
+        smaller = _write_reduced_graphs(checkpoint, folder, options.precisions)
         graphs: dict[Precision, str] = {"fp32": GRAPH_FILE, **smaller}
-        costs = _costs(checkpoint, folder, smaller, rounded, say)
+        costs = _measure_costs(checkpoint, folder, smaller, options, report)
         shutil.copyfile(checkpoint.tokenizer_file, folder / TOKENIZER_FILE)
         draft = BundleManifest(
             manifest_version=1,
@@ -102,27 +105,27 @@ def write_bundle(
             precision_cost=costs,
             made_with={package: version(package) for package in PACKAGES},
         )
-        say("comparing cogenre classify with the checkpoint")
-        draft = compared(folder, draft, "the checkpoint", scores_of_network(checkpoint.network))
-        return seal(folder, draft, model_card(draft, description))
+        report("comparing cogenre classify with the checkpoint")
+        draft = add_product_parity(folder, draft, "the checkpoint", scores_of_network(checkpoint.network))
+        return write_card_and_manifest(folder, draft, model_card(draft, description))
 
 
-def compared(
+def add_product_parity(
     folder: Path,
     draft: BundleManifest,
     name: str,
     reference: Scores,
     allowed: Callable[[Precision], float] = allowed_difference,
 ) -> BundleManifest:
-    """The draft with what `measure_product` finds. Raises ParityError."""
-    # The command loads a whole bundle.
+    """Return the draft with the result of `measure_product_parity`. Raises ParityError."""
+    # `cogenre classify` loads the bundle with its manifest.
     _write_manifest(folder, draft)
-    product = measure_product(folder, draft, name, reference, allowed)
+    product = measure_product_parity(folder, draft, name, reference, allowed)
     return draft.model_copy(update={"product_parity": product})
 
 
-def seal(folder: Path, draft: BundleManifest, card: str) -> BundleManifest:
-    """Write what is left of a bundle: its card, and the manifest that names it too."""
+def write_card_and_manifest(folder: Path, draft: BundleManifest, card: str) -> BundleManifest:
+    """Write the model card, and the manifest with the card's hash. Return the manifest."""
     (folder / CARD_FILE).write_text(card)
     files = {**draft.files, CARD_FILE: sha256_of(folder / CARD_FILE)}
     manifest = draft.model_copy(update={"files": files})
@@ -130,34 +133,40 @@ def seal(folder: Path, draft: BundleManifest, card: str) -> BundleManifest:
     return manifest
 
 
-def _round(checkpoint: Checkpoint, folder: Path, precisions: tuple[Precision, ...]) -> dict[Precision, str]:
-    """The graphs of lower precision, each made of an fp32 one."""
+def _write_reduced_graphs(
+    checkpoint: Checkpoint, folder: Path, precisions: tuple[Precision, ...]
+) -> dict[Precision, str]:
+    """Write a graph for each lower precision, converted from fp32. Return their file names."""
     graphs: dict[Precision, str] = {}
     if "fp16" in precisions:
-        export_graph(checkpoint.network, folder / HALF_FILE, once=False)
-        halve(folder / HALF_FILE, folder / HALF_FILE)
-        graphs["fp16"] = HALF_FILE
+        export_graph(checkpoint.network, folder / FP16_FILE, deduplicate=False)
+        convert_to_fp16(folder / FP16_FILE, folder / FP16_FILE)
+        graphs["fp16"] = FP16_FILE
     if "int8" in precisions:
-        quantise(folder / GRAPH_FILE, folder / INT8_FILE)
+        quantize_to_int8(folder / GRAPH_FILE, folder / INT8_FILE)
         graphs["int8"] = INT8_FILE
     return graphs
 
 
-def _costs(
-    checkpoint: Checkpoint, folder: Path, smaller: dict[Precision, str], rounded: Rounded, say: Say
+def _measure_costs(
+    checkpoint: Checkpoint,
+    folder: Path,
+    smaller: dict[Precision, str],
+    options: PrecisionOptions,
+    report: Report,
 ) -> dict[Precision, PrecisionCost]:
-    """Raises LossError where one costs too much."""
+    """Return the cost in labels of each lower precision. Raises LossError if one is too high."""
     if not smaller:
         return {}
-    say("measuring precisions")
+    report("measuring the cost of precisions")
     others = {precision: folder / file for precision, file in smaller.items()}
-    if rounded.labelled is None:
-        costs = costs_on_noise(checkpoint, folder / GRAPH_FILE, others)
+    if options.labelled is None:
+        costs = measure_costs_on_noise(checkpoint, folder / GRAPH_FILE, others)
     else:
-        costs = costs_on_tracks(checkpoint, rounded.labelled, folder / GRAPH_FILE, others, say)
-    if not rounded.allow_loss:
+        costs = measure_costs_on_tracks(checkpoint, options.labelled, folder / GRAPH_FILE, others, report)
+    if not options.allow_loss:
         for precision, cost in costs.items():
-            refuse_loss(smaller[precision], cost)
+            check_cost(smaller[precision], cost)
     return costs
 
 
@@ -165,12 +174,15 @@ def _write_manifest(folder: Path, manifest: BundleManifest) -> None:
     (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
 
 
-def check_label(name: str, version_: str) -> None:
-    """By the manifest's own rules, before the export, which takes long."""
-    examples = {"name": "lower case, digits and hyphens, e.g. demo-small", "version": "e.g. 1.0.0"}
+def validate_label(name: str, version_: str) -> None:
+    """Check name and version by the manifest's rules, before the long export. Raises BundleNameError."""
+    examples = {
+        "name": "lower case, digits and hyphens, e.g. demo-small",
+        "version": "a version such as 1.0.0",
+    }
     for key, value in (("name", name), ("version", version_)):
         rules = BundleManifest.model_fields[key].metadata
         try:
             TypeAdapter(Annotated[(str, *rules)]).validate_python(value)
         except ValidationError as error:
-            raise BundleNameError(f"{key} {value!r} cannot be used: {examples[key]}") from error
+            raise BundleNameError(f"{key} {value!r} is not valid: use {examples[key]}") from error

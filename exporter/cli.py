@@ -1,4 +1,4 @@
-"""`cogenre-export`: from a checkpoint to a bundle that the worker loads."""
+"""`cogenre-export`: makes bundles, which the worker loads, and copies them to and from S3."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Makes bundles of checkpoints.",
+    help="Make bundles from checkpoints, and copy them to and from S3.",
 )
 console = Console(stderr=True)
 
@@ -29,24 +29,25 @@ def bundle(
     name: Annotated[str, typer.Option(help="The model's name: lower case, digits, hyphens.")],
     version: Annotated[str, typer.Option(help="The model's version, e.g. 1.0.0.")],
     precision: Annotated[
-        str, typer.Option(help="fp32, and after a comma fp16 for GPUs, int8 for CPUs, or both.")
+        str,
+        typer.Option(help="Graphs, comma-separated: fp32 is always written; fp16 for GPUs, int8 for CPUs."),
     ] = "fp32",
     measure: Annotated[
         Path | None,
         typer.Option(
-            help="Labelled tracks, as cogenre-train fit takes them: on their validation split it is measured "
-            "what fp16 and int8 cost."
+            help="Labelled tracks, as for cogenre-train fit. The cost of fp16 and int8 is measured on their "
+            "validation split."
         ),
     ] = None,
     allow_loss: Annotated[
         bool,
-        typer.Option("--allow-loss", help="Write fp16 and int8 whatever they cost, and without --measure."),
+        typer.Option("--allow-loss", help="Write fp16 and int8 at any cost, also without --measure."),
     ] = False,
 ) -> None:
-    """Export a checkpoint, compare the graph with it, and write a bundle."""
+    """Export a checkpoint, compare the graphs with it, and write a bundle."""
     wanted = _precisions(precision)
-    # Torch takes seconds to import: not for --help.
-    from exporter.bundle import Rounded, write_bundle
+    # Imported here, since torch takes seconds to import, and --help does not need it.
+    from exporter.bundle import PrecisionOptions, write_bundle
     from trainer.checkpoint import load_checkpoint
     from trainer.data.read import read_library
 
@@ -54,7 +55,7 @@ def bundle(
     labelled = read_library(measure, loaded.description.genres) if measure else None
     with console.status("exporting") as status:
         manifest = write_bundle(
-            loaded, out, name, version, Rounded(wanted, labelled, allow_loss), status.update
+            loaded, out, name, version, PrecisionOptions(wanted, labelled, allow_loss), status.update
         )
     product = max(parity.max_probability_difference for parity in manifest.product_parity.values())
     typer.echo(
@@ -71,11 +72,11 @@ def bundle(
 
 
 def _precisions(text: str) -> tuple[Precision, ...]:
-    """What is written besides fp32, which always is. Raises PrecisionError."""
+    """Return the precisions besides fp32, which is always written. Raises PrecisionError."""
     known: tuple[Precision, ...] = ("fp16", "int8")
     wanted = {part.strip() for part in text.split(",")}
     if wanted - {"fp32", *known}:
-        raise PrecisionError(f"--precision {text}: write fp32, or with more graphs fp32,fp16,int8")
+        raise PrecisionError(f"--precision {text}: use fp32, fp16 and int8, separated by commas")
     return tuple(precision for precision in known if precision in wanted)
 
 
@@ -83,24 +84,24 @@ def _precisions(text: str) -> tuple[Precision, ...]:
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="The checkpoint that it was made of; without it, its fp32 graph.")
+        Path | None, typer.Argument(help="The checkpoint to compare with; default: the bundle's fp32 graph.")
     ] = None,
 ) -> None:
     """Check a bundle's files, and compare its graphs and `cogenre classify` with the checkpoint."""
-    from exporter.checks.graph_parity import reference_of
+    from exporter.checks.graph_parity import load_reference
     from exporter.checks.graph_parity import verify as verify_graphs
-    from exporter.checks.product_parity import measure_product
+    from exporter.checks.product_parity import measure_product_parity
     from schemas.bundle import read_bundle
     from trainer.checkpoint import load_checkpoint
 
     with console.status("comparing the graphs") as status:
         own = load_checkpoint(checkpoint) if checkpoint else None
-        found = verify_graphs(bundle, own)
+        parities = verify_graphs(bundle, own)
         status.update("comparing cogenre classify")
         manifest = read_bundle(bundle)
-        name, reference = reference_of(bundle, manifest, own)
-        product = measure_product(bundle, manifest, name, reference)
-    for precision, parity in found.items():
+        name, reference = load_reference(bundle, manifest, own)
+        product = measure_product_parity(bundle, manifest, name, reference)
+    for precision, parity in parities.items():
         files = product[precision]
         typer.echo(
             f"{precision}: probabilities within {parity.max_probability_difference:.1e} of {name}'s in "
@@ -117,26 +118,27 @@ def adopt(
     version: Annotated[str, typer.Option(help="The model's version, e.g. 1.0.0.")],
     taxonomy: Annotated[
         Path | None,
-        typer.Option(help="TOML: which labels are kept, dropped, renamed. Default: all are kept."),
+        typer.Option(help="TOML file of the labels to keep, drop and rename. Default: keep all."),
     ] = None,
     valid: Annotated[
         Path | None,
         typer.Option(help="Labelled tracks to fit thresholds on: a manifest, or a folder like Music4All's."),
     ] = None,
-    windows: Annotated[int, typer.Option(min=1, help="Windows of a track, at most.")] = 3,
+    windows: Annotated[int, typer.Option(min=1, help="Maximum number of windows of a track.")] = 3,
     window_seconds: Annotated[
-        float | None, typer.Option(min=1, help="Of a window; default: what the feature extractor takes.")
+        float | None, typer.Option(min=1, help="Length of a window; default: the feature extractor's.")
     ] = None,
     activation: Annotated[
         Literal["sigmoid", "softmax"] | None,
-        typer.Option(help="From logits to scores; default: as the checkpoint's problem_type says."),
+        typer.Option(help="Turns logits into scores; default: by the checkpoint's problem_type."),
     ] = None,
     licence: Annotated[
-        str | None, typer.Option(help="Of the weights, e.g. cc-by-nc-4.0; default: as the model card says.")
+        str | None,
+        typer.Option(help="Licence of the weights, e.g. cc-by-nc-4.0; default: from the model card."),
     ] = None,
 ) -> None:
-    """Turn a transformers audio classifier into a bundle that reads no lyrics."""
-    from exporter.adopt.bundle import Listening
+    """Turn a transformers audio classifier into a bundle that does not use lyrics."""
+    from exporter.adopt.bundle import WindowOptions
     from exporter.adopt.bundle import adopt as write
     from exporter.adopt.card import licence_sentence
     from exporter.adopt.source import load_source
@@ -145,8 +147,8 @@ def adopt(
     chosen = read_taxonomy(taxonomy) if taxonomy else Taxonomy()
     with console.status("loading"):
         source = load_source(checkpoint, activation, licence)
-    console.print("exporting, and comparing with the checkpoint")
-    manifest = write(source, out, name, version, chosen, Listening(windows, window_seconds), valid)
+    console.print("exporting the graph and comparing it with the checkpoint")
+    manifest = write(source, out, name, version, chosen, WindowOptions(windows, window_seconds), valid)
     typer.echo(
         f"{manifest.label} written to {out}: {len(manifest.genres)} genres, probabilities within "
         f"{manifest.parity.max_probability_difference:.1e} of the checkpoint's own pipeline's"
@@ -156,8 +158,9 @@ def adopt(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def engine(context: typer.Context) -> None:
-    """Build TensorRT engines ahead of time: `cogenre engine`, which has the worker's own session code."""
-    # The exporter does not know the worker, and engines must be built by what loads them.
+    """Build TensorRT engines ahead of time. Runs `cogenre engine` with the given arguments."""
+    # The worker builds them, since the code that loads an engine must build it, and the exporter may not
+    # import the worker.
     command = [sys.executable, "-m", "worker.cli", "engine", *context.args]
     raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - the command is ours
 
@@ -165,26 +168,28 @@ def engine(context: typer.Context) -> None:
 @app.command()
 def push(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
-    url: Annotated[str, typer.Argument(help="s3://bucket/prefix; name and version are added.")],
+    url: Annotated[
+        str, typer.Argument(help="s3://bucket/prefix; the model's name and version are appended.")
+    ],
 ) -> None:
-    """Put a bundle into S3, once a version. Goes on where an earlier push was interrupted."""
-    from storage.bundles import push as put
+    """Upload a bundle to S3. A version is written once. An interrupted push is continued."""
+    from storage.bundles import push as push_bundle
 
     with console.status("pushing"):
-        target = put(_s3(), bundle, url)
+        target = push_bundle(_s3(), bundle, url)
     typer.echo(f"pushed: COGENRE_BUNDLE={target}")
 
 
 @app.command()
 def pull(
-    url: Annotated[str, typer.Argument(help="s3://bucket/prefix/name/version, as push said.")],
+    url: Annotated[str, typer.Argument(help="s3://bucket/prefix/name/version, as printed by push.")],
     out: Annotated[Path, typer.Argument(help="Folder of the bundle; must not exist yet.")],
 ) -> None:
-    """Get a bundle from S3 and check every file's hash."""
-    from storage.bundles import pull as get
+    """Download a bundle from S3 and check every file's hash."""
+    from storage.bundles import pull as pull_bundle
 
     with console.status("pulling"):
-        manifest = get(_s3(), url, out)
+        manifest = pull_bundle(_s3(), url, out)
     typer.echo(f"{manifest.label} pulled to {out}")
 
 
@@ -195,5 +200,5 @@ def _s3() -> Any:
 
 
 def main() -> None:
-    """The console script."""
+    """Entry point of the console script."""
     run(app, "cogenre-export", CogenreError)

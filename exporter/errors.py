@@ -1,35 +1,35 @@
-"""Why a bundle cannot be made or trusted. Each message is one line that says what to do."""
+"""Errors of export and adoption. Each message is one line with the problem and the remedy."""
 
 from schemas.errors import CogenreError
 
 
 class ExporterError(CogenreError):
-    """Any of them."""
+    """Base of the errors of the exporter."""
 
 
 class BundleNameError(ExporterError):
-    """A name or version that no bundle can have."""
+    """The name or version is not valid for a bundle."""
 
 
 class ParityError(ExporterError):
-    """The graph and the checkpoint that it was made of give different probabilities."""
+    """A graph, or `cogenre classify`, gives other probabilities or labels than its reference."""
 
 
 class GraphError(ExporterError):
-    """A graph that cannot be written, or that ONNX Runtime does not load."""
+    """A graph cannot be written, or ONNX Runtime cannot load it."""
 
 
 class AdoptError(ExporterError):
-    """A checkpoint that cannot be adopted."""
+    """The checkpoint cannot be adopted."""
 
 
 class TaxonomyError(ExporterError):
-    """A taxonomy file that does not fit the checkpoint's labels."""
+    """The taxonomy file is not valid, or does not fit the checkpoint's labels."""
 
 
 class PrecisionError(ExporterError):
-    """A precision that cannot be made."""
+    """The requested precision does not exist, or its cost cannot be measured."""
 
 
 class LossError(ExporterError):
-    """A precision that changes too many labels."""
+    """A precision changes too many labels."""

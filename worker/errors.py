@@ -7,6 +7,10 @@ from pydantic import ValidationError
 from schemas.errors import ConfigError
 
 
+class ProviderUnavailable(ConfigError):
+    """The provider is not installed, finds no GPU it can use, or cannot run the graph."""
+
+
 class BucketUnlisted(ConfigError):
     """S3 refuses to list this bucket, or has none of the name; others may be listed."""
 

@@ -1,1 +1,1 @@
-"""A transformers audio-classification checkpoint to a bundle: labels before any training."""
+"""Turns a transformers audio-classification checkpoint into a bundle: labels without training."""

@@ -1,4 +1,4 @@
-"""An adopted checkpoint as a bundle, the folder that `schemas.bundle` describes."""
+"""Writes an adopted checkpoint as a bundle, the folder that `schemas.bundle` describes."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,12 +11,19 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from exporter.adopt.card import adopted_card
-from exporter.adopt.check import LARGEST_DIFFERENCE, ORIGINAL, Windows, measure_parity, pipeline_of
 from exporter.adopt.graph import export_adopted
+from exporter.adopt.parity import MAX_DIFFERENCE, ORIGINAL, Windows, measure_parity, pipeline_scores
 from exporter.adopt.source import Source
-from exporter.adopt.taxonomy import Taxonomy, mapped
+from exporter.adopt.taxonomy import Taxonomy, map_labels
 from exporter.adopt.thresholds import fit_thresholds
-from exporter.bundle import GRAPH_FILE, PACKAGES, TOKENIZER_FILE, check_label, compared, seal
+from exporter.bundle import (
+    GRAPH_FILE,
+    PACKAGES,
+    TOKENIZER_FILE,
+    add_product_parity,
+    validate_label,
+    write_card_and_manifest,
+)
 from media.errors import MediaError
 from media.source import BytesSource
 from schemas.bundle import AudioInput, BundleManifest, LyricsInput, sha256_of
@@ -27,26 +34,26 @@ from trainer.errors import UnreadableFile
 from trainer.features.extract import decoder_pool
 from trainer.network.feature_extractors import window_seconds
 
-UNFITTED = 0.5
-"""The threshold of every genre where no labelled tracks are given."""
+DEFAULT_THRESHOLD = 0.5
+"""Threshold of every genre if there are no labelled tracks to fit thresholds on."""
 
-RAW_SECONDS = 10.0
-"""Window of a network that window_seconds the waveform itself, and so any length."""
+DEFAULT_WINDOW_SECONDS = 10.0
+"""Window of a network whose input is the waveform, which may have any length."""
 
-COMPARED = 8
-"""Of the labelled tracks, at most, on which the graph is compared with the checkpoint."""
+MAX_COMPARED_TRACKS = 8
+"""Number of labelled tracks on which the graph is compared with the checkpoint."""
 
 NO_LYRICS = LyricsInput(tokenizer=TOKENIZER_FILE, max_tokens=1, buckets=(1,), languages=())
 
 
 @dataclass(frozen=True)
-class Listening:
-    """How tracks are cut."""
+class WindowOptions:
+    """How tracks are cut into windows."""
 
     windows: int = 3
-    """Of a track, at most."""
+    """Maximum of a track."""
     seconds: float | None = None
-    """Of a window; None = what the feature extractor takes at once."""
+    """Length of a window; None = the length that the feature extractor processes at once."""
 
 
 def adopt(
@@ -55,22 +62,22 @@ def adopt(
     name: str,
     version_: str,
     taxonomy: Taxonomy,
-    listening: Listening,
+    window_options: WindowOptions,
     valid: Path | None = None,
 ) -> BundleManifest:
-    """Write the bundle to the folder `out`, complete or not at all.
+    """Write the bundle atomically to the folder `out`, with thresholds fitted on the tracks `valid`.
 
     Raises AudioModelError, TaxonomyError, BundleNameError, ParityError, OutputError, ManifestError.
     """
-    check_label(name, version_)
-    mapping = mapped(source.labels, taxonomy)
+    validate_label(name, version_)
+    mapping = map_labels(source.labels, taxonomy)
     audio = AudioInput(
         sample_rate=source.sample_rate,
-        window_seconds=listening.seconds or window_seconds(source.extractor) or RAW_SECONDS,
-        windows=listening.windows,
+        window_seconds=window_options.seconds or window_seconds(source.extractor) or DEFAULT_WINDOW_SECONDS,
+        windows=window_options.windows,
         picking="spread",
     )
-    # Before the export, which takes long.
+    # Read now, so that errors are raised before the long export.
     library = read_listed(valid, mapping.genres) if valid else None
     with new_folder(out) as folder:
         graph = folder / GRAPH_FILE
@@ -78,14 +85,14 @@ def adopt(
         recordings = _recordings(library, audio) if library else ()
         parity = measure_parity(source, mapping, audio, graph, recordings)
         fitted = fit_thresholds(library, audio, graph) if library else None
-        # The contract wants a tokenizer; nothing is tokenised with this one.
+        # The manifest requires a tokenizer. This one is never used.
         Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]")).save(str(folder / TOKENIZER_FILE))  # noqa: S106
         draft = BundleManifest(
             manifest_version=1,
             name=name,
             version=version_,
             genres=mapping.genres,
-            thresholds=fitted.thresholds if fitted else (UNFITTED,) * len(mapping.genres),
+            thresholds=fitted.thresholds if fitted else (DEFAULT_THRESHOLD,) * len(mapping.genres),
             correlations=tuple(map(tuple, np.eye(len(mapping.genres)).tolist())),
             audio=audio,
             lyrics=NO_LYRICS,
@@ -97,14 +104,14 @@ def adopt(
             weights=source.weights,
             made_with={package: version(package) for package in PACKAGES},
         )
-        pipeline = pipeline_of(source, mapping)
-        draft = compared(folder, draft, ORIGINAL, pipeline, lambda _: LARGEST_DIFFERENCE)
-        return seal(folder, draft, adopted_card(draft, source.weights))
+        pipeline = pipeline_scores(source, mapping)
+        draft = add_product_parity(folder, draft, ORIGINAL, pipeline, lambda _: MAX_DIFFERENCE)
+        return write_card_and_manifest(folder, draft, adopted_card(draft, source.weights))
 
 
 def _recordings(library: Library, audio: AudioInput) -> Iterator[Windows]:
-    """Windows of real tracks. Those that cannot be read are reported when thresholds are fitted."""
+    """Yield the windows of the first tracks that can be read. `fit_thresholds` logs the others."""
     with decoder_pool(1) as decoders:
-        for track in library.tracks[:COMPARED]:
+        for track in library.tracks[:MAX_COMPARED_TRACKS]:
             with suppress(MediaError, UnreadableFile):
                 yield decoders.decode(BytesSource(library.load_audio(track)), audio).windows

@@ -1,16 +1,16 @@
-"""The model card of an adopted model: where it comes from, what its licence allows, what nobody measured."""
+"""The model card of an adopted model: its source, its licence, its metrics where they were measured."""
 
 from exporter.card import genre_table, metrics_table, product_sentences
 from schemas.bundle import BundleManifest, Weights
 
 
 def adopted_card(manifest: BundleManifest, weights: Weights) -> str:
-    """The bundle's README.md."""
+    """Return the bundle's README.md."""
     audio = manifest.audio
     measured = (
         metrics_table(manifest.measurements)
         if manifest.measurements
-        else "Not measured: the thresholds are all 0.5, and no labelled tracks were given."
+        else "Not measured, since no labelled tracks were given. All thresholds are 0.5."
     )
     licence = licence_sentence(weights)
     if weights.commercial_use is False:
@@ -20,18 +20,18 @@ def adopted_card(manifest: BundleManifest, weights: Weights) -> str:
         "\n\n".join(
             [
                 f"# {manifest.name} {manifest.version}",
-                f"Labels a track with any number of {len(manifest.genres)} genres, from its audio alone: "
-                f"lyrics are not read. Adopted from the transformers checkpoint `{weights.source}`; its "
+                f"Labels a track with any number of {len(manifest.genres)} genres, from its audio only. "
+                f"Adopted from the transformers checkpoint `{weights.source}`; its "
                 "feature extractor is part of the graph.\n\n"
-                f"It hears up to {audio.windows} windows of {audio.window_seconds:g} s at "
+                f"It analyses up to {audio.windows} windows of {audio.window_seconds:g} s at "
                 f"{audio.sample_rate} Hz, mono, and averages their scores.",
                 "## Licence of the weights\n\n" + licence,
-                "## How good it is\n\n" + measured,
+                "## Metrics\n\n" + measured,
                 "## Genres\n\n" + genre_table(manifest),
                 "## Limits\n\n"
-                "- What it was trained on, and how well, its publisher says, not this card.\n"
-                "- It knows the genres above and no others.\n"
-                "- No correlations between genres were learned: each speaks for itself alone.\n"
+                "- Its training data and training metrics are documented by its publisher.\n"
+                "- It has only the genres above.\n"
+                "- It has no learned correlations between genres.\n"
                 "- Scores are not calibrated probabilities; compare them with the thresholds.",
                 "## This bundle\n\n"
                 f"Probabilities are within {manifest.parity.max_probability_difference:.1e} of the "
@@ -44,9 +44,9 @@ def adopted_card(manifest: BundleManifest, weights: Weights) -> str:
 
 
 def licence_sentence(weights: Weights) -> str:
-    """What one may do with the weights, in a sentence for the card and the command line."""
+    """Return a sentence about the licence of the weights, for the card and the command line."""
     if weights.licence is None:
-        return "The checkpoint names no licence: ask its publisher before you use it."
+        return "The checkpoint names no licence: ask its publisher before you use the model."
     if weights.commercial_use is None:
         return f"{weights.licence}: read it before you use the model commercially."
     allowed = "allows commercial use" if weights.commercial_use else "forbids commercial use"

@@ -1,4 +1,4 @@
-"""The adopted network as one graph: from the waveform, by the bundle's contract, to genres."""
+"""Exports the adopted network as one graph with a bundle's inputs and outputs."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ from exporter.adopt.taxonomy import Mapping
 from exporter.graph import write_graph
 from trainer.network.feature_extractors import rebuild_extractor
 
-ANY_TOKENS = 8
-"""Lyrics are not read, so their length is free; the exporter wants a bound that is not one."""
+FREE_TOKENS = 8
+"""Bound of the tokens dimension. Lyrics are ignored; the exporter needs a bound greater than 1."""
 
-SMALLEST = 1e-7
-"""Of a softmax probability's rest: a logit beyond ±16 would round to 0 or 1."""
+MIN_COMPLEMENT = 1e-7
+"""Lower bound of 1 − p of a softmax probability p: the sigmoid of a logit beyond ±16 rounds to 0 or 1."""
 
 
 class Adopted(nn.Module):
-    """Feature extractor, network and taxonomy. Lyrics are taken and not read."""
+    """Feature extractor, network and taxonomy. The lyrics inputs are ignored."""
 
     columns: Tensor
 
@@ -29,7 +29,7 @@ class Adopted(nn.Module):
         self.body = source.model
         self.softmax = source.activation == "softmax"
         longest = max(map(len, mapping.columns))
-        # Repeating a column does not change the highest of them.
+        # Repeating a column does not change the maximum.
         columns = [(own + own[:1] * longest)[:longest] for own in mapping.columns]
         self.register_buffer("columns", torch.tensor(columns), persistent=False)
 
@@ -37,19 +37,19 @@ class Adopted(nn.Module):
         embedding = self.body(**self.frontend(waveform)).logits
         logits = self.head(embedding)
         if self.softmax:
-            # The worker's sigmoid of these is the softmax of those.
+            # Logits whose sigmoid, which the worker applies, is the softmax: log(p / (1 - p)).
             log_p = logits.log_softmax(-1)
-            logits = log_p - (1 - log_p.exp()).clamp(min=SMALLEST).log()
+            logits = log_p - (1 - log_p.exp()).clamp(min=MIN_COMPLEMENT).log()
         return logits[:, self.columns].amax(-1), embedding
 
 
 def export_adopted(source: Source, mapping: Mapping, window_samples: int, file: Path) -> int:
-    """Write the fp32 graph to `file`; returns the embedding's width. `source` is as before when it ends."""
+    """Write the fp32 graph to `file` and return the embedding's width. `source` is restored afterwards."""
     module = Adopted(source, mapping).eval()
-    # Without its last layer the network gives the vector that this layer sees: the embedding.
+    # Without its last layer the network returns that layer's input: the embedding.
     setattr(source.model, "classifier", nn.Identity())  # noqa: B010 - not every model declares one
     try:
-        write_graph(module, window_samples, ANY_TOKENS, file)
+        write_graph(module, window_samples, FREE_TOKENS, file)
         with torch.no_grad():
             features = module.frontend(torch.zeros(1, window_samples))
             return int(source.model(**features).logits.shape[-1])

@@ -1,4 +1,4 @@
-"""The checkpoint to adopt: its network, its feature extractor, its labels, its licence."""
+"""Loads the checkpoint to adopt: its network, feature extractor, labels and licence."""
 
 import re
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Activation = Literal["sigmoid", "softmax"]
 NON_COMMERCIAL = re.compile(r"(^|[-_ ])(nc|non-?commercial|research)([-_ ]|$)", re.IGNORECASE)
 COMMERCIAL = re.compile(r"^(apache-2\.0|mit|isc|unlicense|cc0-1\.0|bsd(-[23]-clause)?|cc-by(-sa)?-[34]\.0)$")
 LICENCE_LINE = re.compile(r"^license:\s*(\S+)", re.MULTILINE)
-"""In the metadata at the top of a model card, which stands between lines of `---`."""
+"""The licence in the metadata of a model card, which is at the top between lines of `---`."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Source:
     model: PreTrainedModel
     extractor: FeatureExtractionMixin
     labels: tuple[str, ...]
-    """In the order of its logits."""
+    """In the order of the logits."""
     activation: Activation
-    """From its logits to its probabilities."""
+    """Turns logits into probabilities."""
     weights: Weights
 
     @property
@@ -48,12 +48,12 @@ class Source:
 
 
 def load_source(checkpoint: str, activation: Activation | None, licence: str | None) -> Source:
-    """A hub name or a folder. `activation` and `licence` go before what the checkpoint says of itself.
+    """Load a hub name or a folder. `activation` and `licence` override the checkpoint's own.
 
     Raises AdoptError.
     """
     advice = (
-        "give a hub name or a folder with a transformers audio classifier and its preprocessor_config.json"
+        "give a hub name, or a folder with a transformers audio classifier and its preprocessor_config.json"
     )
     with explain_load_errors(f"checkpoint {checkpoint}", advice, AdoptError):
         model, report = AutoModelForAudioClassification.from_pretrained(
@@ -62,8 +62,8 @@ def load_source(checkpoint: str, activation: Activation | None, licence: str | N
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
     if report["missing_keys"]:
         raise AdoptError(
-            f"checkpoint {checkpoint} lacks {min(report['missing_keys'])}: it was not trained to "
-            "classify audio; give one that was"
+            f"checkpoint {checkpoint} lacks the weights {min(report['missing_keys'])}: it was not "
+            "trained to classify audio; give a checkpoint that was"
         )
     named = dict(model.config.id2label or {})
     return Source(
@@ -76,12 +76,12 @@ def load_source(checkpoint: str, activation: Activation | None, licence: str | N
 
 
 def _activation(problem: str | None) -> Activation:
-    """As transformers' own pipeline chooses."""
+    """Return the activation that transformers' pipeline uses for a `problem_type`."""
     return "sigmoid" if problem == "multi_label_classification" else "softmax"
 
 
 def _licence(checkpoint: str) -> str | None:
-    """As the model card's metadata names it; None where it says nothing."""
+    """Return the licence in the model card's metadata; None without one."""
     file = cached_file(
         checkpoint,
         "README.md",
@@ -102,6 +102,6 @@ def _weights(checkpoint: str, licence: str | None) -> Weights:
     elif licence and COMMERCIAL.search(licence.lower()):
         allowed = True
     folder = Path(checkpoint)
-    # A path of this machine means nothing elsewhere.
+    # Only the folder's name: its path is private to this machine.
     name = folder.resolve().name if folder.is_dir() else checkpoint
     return Weights(source=name, licence=licence, commercial_use=allowed)

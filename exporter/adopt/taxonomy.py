@@ -1,8 +1,8 @@
-"""Raw labels of a checkpoint to genres with parents, as a taxonomy file in TOML says.
+"""Maps the raw labels of a checkpoint to genres with parents, by a taxonomy file in TOML.
 
 ```toml
 separator = "---"                # "Electronic---Techno" is Techno, whose parent is Electronic
-others = "keep"                  # or "drop": labels that are not named below
+others = "keep"                  # or "drop": for labels that are not named below
 keep = ["Jazz"]
 drop = ["Speech", "Silence"]
 
@@ -28,7 +28,7 @@ from trainer.errors import ManifestError
 
 
 class Taxonomy(BaseModel):
-    """Without a file every label is kept, and split at `---`."""
+    """The taxonomy file. The defaults keep every label and split it at `---`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,7 +50,7 @@ class Taxonomy(BaseModel):
         return (*self.keep, *self.drop, *self.rename)
 
     def path(self, label: str) -> tuple[str, ...]:
-        """Names from the root to the label's genre; none where it is dropped."""
+        """Return the names from the root to the label's genre; empty if the label is dropped."""
         if label in self.drop or (self.others == "drop" and label not in self.named):
             return ()
         names = self.rename.get(label, label).split(self.separator)
@@ -59,15 +59,15 @@ class Taxonomy(BaseModel):
 
 @dataclass(frozen=True)
 class Mapping:
-    """Genres, and the raw labels that speak for each."""
+    """Genres, and the columns of the raw labels of each."""
 
     genres: tuple[Genre, ...]
     columns: tuple[tuple[int, ...], ...]
-    """A genre's own labels and those of the genres below it: its score is the highest of theirs."""
+    """By genre, columns of its own labels and of those below it. Its score is the maximum of their scores."""
 
 
 def read_taxonomy(path: Path) -> Taxonomy:
-    """Raises TaxonomyError, naming what is wrong."""
+    """Read a taxonomy file. Raises TaxonomyError, naming the problem."""
     try:
         return Taxonomy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
@@ -80,12 +80,12 @@ def read_taxonomy(path: Path) -> Taxonomy:
         raise TaxonomyError(f"{path} is not TOML: {error}") from error
 
 
-def mapped(labels: Sequence[str], taxonomy: Taxonomy) -> Mapping:
-    """The genres of raw `labels`, parents before their children. Raises TaxonomyError."""
-    strangers = [label for label in taxonomy.named if label not in set(labels)]
-    if strangers:
+def map_labels(labels: Sequence[str], taxonomy: Taxonomy) -> Mapping:
+    """Return the genres of raw `labels`, parents before their children. Raises TaxonomyError."""
+    unknown = [label for label in taxonomy.named if label not in set(labels)]
+    if unknown:
         raise TaxonomyError(
-            f"the taxonomy names {strangers[0]!r}, which is no label of the checkpoint; "
+            f"the taxonomy names {unknown[0]!r}, which is not a label of the checkpoint; "
             f"its labels are {', '.join(labels[:5])} …"
         )
     names: dict[tuple[str, ...], str] = {}
@@ -94,7 +94,7 @@ def mapped(labels: Sequence[str], taxonomy: Taxonomy) -> Mapping:
         place: tuple[str, ...] = ()
         for name in taxonomy.path(label):
             slug = _slug(name, label)
-            # "Reggae---Reggae" is Reggae itself.
+            # "Reggae---Reggae" is the genre Reggae.
             place = place if place[-1:] == (slug,) else (*place, slug)
             names.setdefault(place, name)
             own = columns.setdefault(place, [])
@@ -102,7 +102,7 @@ def mapped(labels: Sequence[str], taxonomy: Taxonomy) -> Mapping:
                 own.append(column)
     if not names:
         raise TaxonomyError("the taxonomy drops every label: keep some")
-    # Experimental is below Rock and below Hip Hop: two genres, each with the parent in its slug.
+    # Experimental below Rock and below Hip Hop are two genres, each with its parent in the slug.
     ends = Counter(place[-1] for place in names)
     slugs = {place: place[-1] if ends[place[-1]] == 1 else "-".join(place) for place in names}
     shared = [slug for slug, count in Counter(slugs.values()).items() if count > 1]

@@ -1,4 +1,4 @@
-"""Thresholds of an adopted model, fitted on labelled tracks that it has not been trained on."""
+"""Fits the thresholds of an adopted model on labelled tracks that it was not trained on."""
 
 import logging
 from dataclasses import dataclass
@@ -21,27 +21,33 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedThresholds:
+    """Fitted thresholds and the metrics with them."""
+
     thresholds: tuple[float, ...]
+    """Probabilities, in the order of the genres."""
     measurement: Measurement
-    """On the tracks that they were fitted on, and so better than on others."""
+    """Measured on the tracks of the fit, and so better than on other tracks."""
 
 
-def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> Fitted:
-    """On the tracks of split valid; on all where none has a split. Raises ManifestError."""
+def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> FittedThresholds:
+    """Fit on the tracks of split valid, or on all tracks if none has a split.
+
+    Raises ManifestError if fewer than two tracks can be read.
+    """
     split = "valid" if any(track.split for track in library.tracks) else None
     tracks = [track for track in library.tracks if track.split == split]
-    served = scores_of_graph(graph)
+    scores_of = scores_of_graph(graph)
     kept, rows = [], []
     with decoder_pool(1) as decoders:
-        for track in progress(tracks, description="Listening", transient=True):
+        for track in progress(tracks, description="WindowOptions", transient=True):
             try:
                 windows = decoders.decode(BytesSource(library.load_audio(track)), audio).windows
             except (MediaError, UnreadableFile) as error:
-                log.warning("track %s is left out: %s", track.track_id, error)
+                log.warning("track %s is left out of the fit: %s", track.track_id, error)
                 continue
             ids = np.zeros((len(windows), 1), np.int64)
-            rows.append(served(dict(zip(INPUTS, (windows, ids, ids), strict=True))).mean(0))
+            rows.append(scores_of(dict(zip(INPUTS, (windows, ids, ids), strict=True))).mean(0))
             kept.append(track)
     if len(kept) < 2:
         raise ManifestError(
@@ -53,4 +59,4 @@ def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> Fitted:
     thresholds = best_thresholds(scores, labels)
     metrics = measure(scores, decide(scores, thresholds, library.genres), labels)
     measurement = Measurement(data_set=library.name, split=split or "all", tracks=len(kept), metrics=metrics)
-    return Fitted(tuple(map(float, thresholds)), measurement)
+    return FittedThresholds(tuple(map(float, thresholds)), measurement)

@@ -1,1 +1,1 @@
-"""Checks of an exported graph against the checkpoint: graph, product, cost of a precision."""
+"""Compares graphs and `cogenre classify` with the checkpoint, and measures the cost of precisions."""

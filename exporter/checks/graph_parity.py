@@ -1,4 +1,4 @@
-"""Does the graph say what the checkpoint says?"""
+"""Compares the probabilities of a graph with those of its checkpoint."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,25 +12,26 @@ from exporter.errors import ParityError
 from schemas.bundle import INPUTS, BundleManifest, Parity, Precision, read_bundle
 from trainer.checkpoint import Checkpoint
 
-LARGEST_DIFFERENCE = 1e-4
-"""Of any probability. Beyond it labels near a threshold would change."""
+MAX_DIFFERENCE = 1e-4
+"""Allowed difference of a probability for fp32. A larger one would change labels near a threshold."""
 
-ROUNDED_DIFFERENCE = 0.1
-"""Of a precision that rounds. It tells a wrong graph; what rounding costs in labels, the manifest says."""
+MAX_REDUCED_DIFFERENCE = 0.1
+"""Allowed difference for fp16 and int8, to detect wrong graphs. The manifest has their cost in labels."""
 
 
 def allowed_difference(precision: Precision) -> float:
-    return LARGEST_DIFFERENCE if precision == "fp32" else ROUNDED_DIFFERENCE
+    """Return the allowed difference of a probability for a precision."""
+    return MAX_DIFFERENCE if precision == "fp32" else MAX_REDUCED_DIFFERENCE
 
 
 def measure_parity(checkpoint: Checkpoint, graph: Path) -> Parity:
     """Compare the checkpoint with a graph run by ONNX Runtime on the CPU. Raises GraphError, ParityError."""
     reference = scores_of_network(checkpoint.network)
-    return compare("the checkpoint", reference, graph, checkpoint_cases(checkpoint), LARGEST_DIFFERENCE)
+    return compare("the checkpoint", reference, graph, checkpoint_cases(checkpoint), MAX_DIFFERENCE)
 
 
 def checkpoint_cases(checkpoint: Checkpoint) -> Iterable[Feed]:
-    """The parity cases in a checkpoint's own sizes."""
+    """Return the parity cases for a checkpoint's windows, token limit and vocabulary."""
     network = checkpoint.network
     return parity_cases(
         network.config.audio, network.config.max_tokens, network.lyrics_encoder.config.vocab_size
@@ -38,12 +39,12 @@ def checkpoint_cases(checkpoint: Checkpoint) -> Iterable[Feed]:
 
 
 def verify(bundle: Path, checkpoint: Checkpoint | None = None) -> dict[Precision, Parity]:
-    """Check a bundle's hashes, and each of its graphs against the checkpoint, else against the fp32 one.
+    """Check a bundle's hashes, and compare each of its graphs with the checkpoint, else with the fp32 graph.
 
     Raises BundleError, GraphError, ParityError.
     """
     manifest = read_bundle(bundle)
-    name, reference = reference_of(bundle, manifest, checkpoint)
+    name, reference = load_reference(bundle, manifest, checkpoint)
     tokenizer = Tokenizer.from_file(str(bundle / manifest.lyrics.tokenizer))
     return {
         precision: compare(
@@ -57,10 +58,12 @@ def verify(bundle: Path, checkpoint: Checkpoint | None = None) -> dict[Precision
     }
 
 
-def reference_of(bundle: Path, manifest: BundleManifest, checkpoint: Checkpoint | None) -> tuple[str, Scores]:
-    """What a bundle is compared with, and its name: its checkpoint, else its fp32 graph.
+def load_reference(
+    bundle: Path, manifest: BundleManifest, checkpoint: Checkpoint | None
+) -> tuple[str, Scores]:
+    """Return the name and the scores of a bundle's reference: its checkpoint, else its fp32 graph.
 
-    Raises GraphError, and ParityError where the checkpoint is another's.
+    Raises GraphError; ParityError if the bundle was not made of the checkpoint.
     """
     if checkpoint is None:
         return "the fp32 graph", scores_of_graph(bundle / manifest.graphs["fp32"])
@@ -70,14 +73,15 @@ def reference_of(bundle: Path, manifest: BundleManifest, checkpoint: Checkpoint 
 
 def _require_same_inputs(manifest: BundleManifest, checkpoint: Checkpoint) -> None:
     network = checkpoint.description.config.network
-    for what, mine, its in (
+    for what, of_bundle, of_checkpoint in (
         ("genres", manifest.genres, checkpoint.description.genres),
         ("windows", manifest.audio, network.audio),
         ("token limits", manifest.lyrics.max_tokens, network.max_tokens),
     ):
-        if mine != its:
+        if of_bundle != of_checkpoint:
             raise ParityError(
-                f"bundle {manifest.label} and the checkpoint have other {what}: give its own checkpoint"
+                f"bundle {manifest.label} and the checkpoint have different {what}: give the checkpoint "
+                "that the bundle was made of"
             )
 
 
@@ -89,11 +93,14 @@ def compare(
     allowed: float,
     advice: str = "export again from the checkpoint",
 ) -> Parity:
-    """A graph's probabilities with those of what is called `name`. Raises GraphError, ParityError."""
-    served = scores_of_graph(graph)
+    """Compare a graph's probabilities with the reference's, called `name` in messages.
+
+    Raises GraphError; ParityError if a probability differs by more than `allowed`.
+    """
+    graph_scores = scores_of_graph(graph)
     worst, count = 0.0, 0
     for feed in cases:
-        difference = float(np.abs(served(feed) - reference(feed)).max())
+        difference = float(np.abs(graph_scores(feed) - reference(feed)).max())
         if not difference <= allowed:
             batch, tokens = feed[INPUTS[1]].shape
             raise ParityError(

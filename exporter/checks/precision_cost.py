@@ -1,4 +1,4 @@
-"""What a precision other than fp32 costs in labels, and whether that is too much."""
+"""Measures what fp16 and int8 cost in labels compared with fp32, and refuses too high a cost."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from exporter.buckets import padded
+from exporter.buckets import pad_to_bucket
 from exporter.checks.cases import Feed
 from exporter.checks.graph_parity import checkpoint_cases
 from exporter.checks.scores import scores_of_graph
@@ -24,80 +24,82 @@ from trainer.errors import ManifestError, UnreadableFile
 from trainer.evaluation.metrics import measure
 from trainer.features.extract import decoder_pool
 
-MAP_LOSS = 0.005
-CHANGED_DECISIONS = 0.005
-"""What a precision may cost at most, unless told otherwise."""
+MAX_MAP_LOSS = 0.005
+"""Allowed decrease of the mAP, without --allow-loss."""
+MAX_CHANGED_DECISIONS = 0.005
+"""Allowed share of changed label decisions, without --allow-loss."""
 
 SPLIT: Split = "valid"
-"""On which costs are measured: thresholds were fitted on it."""
+"""The split that costs are measured on. Thresholds were fitted on it."""
 
-Say = Callable[[str], None]
-"""Told how far a long job is."""
+Report = Callable[[str], None]
+"""Shows the progress of a long job."""
 
 log = logging.getLogger(__name__)
 
 
-def costs_on_noise(
+def measure_costs_on_noise(
     checkpoint: Checkpoint, fp32: Path, others: Mapping[Precision, Path]
 ) -> dict[Precision, PrecisionCost]:
-    """Compare graphs' labels on windows of noise, whose labels nobody knows. Raises GraphError."""
+    """Compare graphs' label decisions on noise, which has no true labels and so no mAP. Raises GraphError."""
     cases = list(checkpoint_cases(checkpoint))
 
-    def every(graph: Path) -> NDArray[np.float64]:
+    def all_scores(graph: Path) -> NDArray[np.float64]:
         scores = scores_of_graph(graph)
         return np.concatenate([scores(feed) for feed in cases])
 
-    before = every(fp32)
+    before = all_scores(fp32)
     return {
         precision: PrecisionCost(
             data_set="noise",
             inputs=len(before),
-            changed_decisions=_changed(checkpoint, before, every(graph)),
+            changed_decisions=_changed(checkpoint, before, all_scores(graph)),
             map_loss=None,
         )
         for precision, graph in others.items()
     }
 
 
-def costs_on_tracks(
+def measure_costs_on_tracks(
     checkpoint: Checkpoint,
     library: Library,
     fp32: Path,
     others: Mapping[Precision, Path],
-    say: Say = lambda _: None,
+    report: Report = lambda _: None,
 ) -> dict[Precision, PrecisionCost]:
-    """Compare graphs' labels and mAP on the validation split: a track's scores are its windows' means.
+    """Compare graphs' label decisions and mAP on the validation split.
 
-    A track whose files are bad is reported and left out. Raises GraphError, and ManifestError where none
-    can be read.
+    A track's scores are the means of its windows. Tracks that cannot be read are logged and left out. Raises
+    GraphError; ManifestError if no track can be read.
     """
-    every: dict[Precision, Path] = {"fp32": fp32, **others}
-    graphs = {precision: scores_of_graph(graph) for precision, graph in every.items()}
+    graph_files: dict[Precision, Path] = {"fp32": fp32, **others}
+    graphs = {precision: scores_of_graph(graph) for precision, graph in graph_files.items()}
     means: dict[Precision, list[NDArray[np.float64]]] = {precision: [] for precision in graphs}
     kept: list[Track] = []
     tracks = library.in_split(SPLIT)
     for number, (track, feed) in enumerate(_feeds(checkpoint, library, tracks), start=1):
-        say(f"measuring precisions, track {number} of {len(tracks)}")
+        report(f"measuring precisions, track {number} of {len(tracks)}")
         kept.append(track)
         for precision, scores in graphs.items():
             means[precision].append(scores(feed).mean(0))
     if not kept:
         raise ManifestError(
-            f"{library.name}: no track of split {SPLIT} can be read; precisions are measured on them"
+            f"{library.name}: no track of split {SPLIT} can be read, and the cost of "
+            "precisions is measured on them: check the files"
         )
     truth = library.labels(kept)
-    found = {precision: np.stack(rows) for precision, rows in means.items()}
+    scores_of = {precision: np.stack(rows) for precision, rows in means.items()}
     map_of = {
         precision: measure(torch.from_numpy(scores), torch.from_numpy(_decisions(checkpoint, scores)), truth)[
             "map"
         ]
-        for precision, scores in found.items()
+        for precision, scores in scores_of.items()
     }
     return {
         precision: PrecisionCost(
             data_set=f"{library.name}, {SPLIT}",
             inputs=len(kept),
-            changed_decisions=_changed(checkpoint, found["fp32"], found[precision]),
+            changed_decisions=_changed(checkpoint, scores_of["fp32"], scores_of[precision]),
             map_loss=round(map_of["fp32"] - map_of[precision], 6),
         )
         for precision in others
@@ -105,18 +107,18 @@ def costs_on_tracks(
 
 
 def _feeds(checkpoint: Checkpoint, library: Library, tracks: list[Track]) -> Iterator[tuple[Track, Feed]]:
-    """Each track that can be read, with its windows in one batch."""
+    """Yield each track that can be read, with its windows in one batch."""
     config = checkpoint.description.config.network
     tokenizer = checkpoint.tokenizer
     with decoder_pool(1) as decoders:
         for track in tracks:
             try:
                 windows = decoders.decode(BytesSource(library.load_audio(track)), config.audio).windows
-                words = library.load_lyrics(track, LyricsFilter(languages=config.languages))
+                text = library.load_lyrics(track, LyricsFilter(languages=config.languages))
             except (MediaError, UnreadableFile) as error:
-                log.warning("track %s is left out: %s", track.track_id, error)
+                log.warning("track %s is left out of the measurement: %s", track.track_id, error)
                 continue
-            lyrics = padded(tokenizer.encode(words), config.max_tokens)
+            lyrics = pad_to_bucket(tokenizer.encode(text), config.max_tokens)
             rows = [np.repeat(row, len(windows), axis=0) for row in lyrics]
             yield track, dict(zip(INPUTS, (windows, *rows), strict=True))
 
@@ -132,11 +134,12 @@ def _decisions(checkpoint: Checkpoint, scores: NDArray[np.float64]) -> NDArray[n
     return LabelRule(description.genres, description.thresholds).accept_genres(scores)
 
 
-def refuse_loss(file: str, cost: PrecisionCost) -> None:
-    """Raises LossError where a precision costs more than is allowed."""
-    if cost.changed_decisions > CHANGED_DECISIONS or (cost.map_loss or 0) > MAP_LOSS:
+def check_cost(file: str, cost: PrecisionCost) -> None:
+    """Raise LossError if a precision costs more than is allowed."""
+    if cost.changed_decisions > MAX_CHANGED_DECISIONS or (cost.map_loss or 0) > MAX_MAP_LOSS:
         loss = "" if cost.map_loss is None else f" and costs {cost.map_loss:.4f} mAP"
         raise LossError(
             f"{file} changes {cost.changed_decisions:.2%} of the label decisions{loss} on {cost.data_set}; "
-            f"at most {CHANGED_DECISIONS:.1%} and {MAP_LOSS} are allowed: leave it out, or add --allow-loss"
+            f"at most {MAX_CHANGED_DECISIONS:.1%} and {MAX_MAP_LOSS} are allowed: leave it out, or "
+            "add --allow-loss"
         )

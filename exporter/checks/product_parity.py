@@ -1,7 +1,7 @@
-"""Does `cogenre classify` say of files what the trainer's own pipeline says?
+"""Compares `cogenre classify` with the trainer's own pipeline, from encoded file to labels.
 
-The graph alone can be right where the product is wrong: in how a file is decoded, cut, tokenised or padded,
-or in a threshold. So the command runs as a process, on encoded files and raw lyrics.
+A graph can be right while the product is wrong: in decoding, cutting, tokenizing, padding, or in a threshold.
+So the command runs as a process, on encoded files and raw lyrics.
 """
 
 import json
@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from exporter.checks.audio_cases import write_songs
-from exporter.checks.cases import LARGEST_BATCH
+from exporter.checks.audio_cases import write_audio_cases
+from exporter.checks.cases import MAX_BATCH_WINDOWS
 from exporter.checks.graph_parity import allowed_difference
 from exporter.checks.scores import Scores
 from exporter.errors import ParityError
@@ -36,63 +36,66 @@ PROVIDERS = {
     "CUDAExecutionProvider": "cuda",
     "TensorrtExecutionProvider": "tensorrt",
 }
-"""ONNX Runtime's names to the worker's."""
+"""The worker's name of a provider, by ONNX Runtime's name."""
 
-NOT_HERE = ("cannot run:", "is not in the installed ONNX Runtime", "TensorRT has no engine of")
-"""What the worker says of a provider that this machine, or the graph, is not for."""
+PROVIDER_UNAVAILABLE = "provider_unavailable"
+"""`error_code` of `cogenre classify --json` for a provider that cannot run here, or cannot run the graph."""
 
 
 @dataclass(frozen=True)
-class _Verdict:
-    """What `cogenre classify --json` prints of a file."""
+class _FileResult:
+    """The result of `cogenre classify --json` for a file."""
 
     labels: set[str]
+    """Slugs of the accepted genres."""
     scores: NDArray[np.float64]
+    """Probabilities (genres,)."""
 
 
-def measure_product(
+def measure_product_parity(
     bundle: Path,
     manifest: BundleManifest,
     name: str,
     reference: Scores,
     allowed: Callable[[Precision], float] = allowed_difference,
 ) -> dict[Precision, ProductParity]:
-    """Compare `cogenre classify` with `reference`, called `name`, on every provider that runs here.
+    """Compare `cogenre classify` with `reference` on every provider that runs on this machine.
 
-    Raises ParityError where a score differs by more than is `allowed` for its precision, or a label whose
-    score is not that near its threshold.
+    `name` is the reference's name in messages; `allowed` gives the allowed difference of a probability for a
+    precision. Raises ParityError where a probability differs by more, or where a label differs whose
+    probability is farther than that from its threshold.
     """
-    # As many windows as the file is long: each is a batch of its own.
-    audio = manifest.audio.model_copy(update={"windows": LARGEST_BATCH})
-    heard = manifest.model_copy(update={"audio": audio})
-    found = {}
+    # All windows of a file form one batch. With this limit the files give every batch size.
+    audio = manifest.audio.model_copy(update={"windows": MAX_BATCH_WINDOWS})
+    manifest = manifest.model_copy(update={"audio": audio})
+    parities = {}
     with tempfile.TemporaryDirectory() as folder:
-        tracks = write_songs(Path(folder), heard)
+        tracks = write_audio_cases(Path(folder), manifest)
         library = Library(Path(folder), manifest.genres, tuple(tracks))
         tokenizer = LyricsTokenizer(bundle / manifest.lyrics.tokenizer, manifest.lyrics.max_tokens)
-        expected = [_trainers(heard, library, tokenizer, reference, track) for track in tracks]
+        expected = [_expected_scores(manifest, library, tokenizer, reference, track) for track in tracks]
         for precision in manifest.graphs:
             worst = 0.0
             providers = []
             for provider in _providers(precision):
-                said = _classify(bundle, Path(folder), tracks, precision, provider)
-                if said is None:
+                results = _classify(bundle, Path(folder), tracks, precision, provider)
+                if results is None:
                     continue
                 providers.append(provider)
                 for track, scores in zip(tracks, expected, strict=True):
                     where = f"{track.audio} with {precision} on {provider}"
-                    verdict = said.get(track.audio)
-                    worst = max(worst, _compare(heard, name, where, scores, verdict, allowed(precision)))
-            found[precision] = ProductParity(
+                    result = results.get(track.audio)
+                    worst = max(worst, _compare(manifest, name, where, scores, result, allowed(precision)))
+            parities[precision] = ProductParity(
                 max_probability_difference=worst, files=len(tracks), providers=tuple(providers)
             )
-    return found
+    return parities
 
 
-def _trainers(
+def _expected_scores(
     manifest: BundleManifest, library: Library, tokenizer: LyricsTokenizer, scores: Scores, track: Track
 ) -> NDArray[np.float64] | None:
-    """(genres,) by the trainer's reading of a track; None where it refuses the file."""
+    """Return the probabilities (genres,) by the trainer's pipeline; None where it refuses the file."""
     try:
         windows = decode_windows(library.load_audio(track), manifest.audio).windows
         ids, mask = pad_tokens([tokenizer.encode(library.load_lyrics(track))], manifest.lyrics.max_tokens)
@@ -104,25 +107,29 @@ def _trainers(
 
 
 def _providers(precision: Precision) -> list[str]:
-    """Those that may run: ONNX Runtime lists a GPU's on every machine. int8 has no kernels on GPUs."""
+    """Return the providers to try. ONNX Runtime lists GPU providers on machines without a GPU, too."""
     return [
         provider
         for name, provider in PROVIDERS.items()
+        # int8 has no kernels on GPUs.
         if name in onnxruntime.get_available_providers() and (provider == "cpu" or precision != "int8")
     ]
 
 
 def _classify(
     bundle: Path, folder: Path, tracks: Sequence[Track], precision: Precision, provider: str
-) -> dict[str, _Verdict] | None:
-    """Verdicts by file, of those that are not refused; None where the provider does not run here."""
+) -> dict[str, _FileResult] | None:
+    """Run `cogenre classify`; return its results by file name, without the files that it refuses.
+
+    Returns None if the provider is not available. Raises ParityError if the command fails.
+    """
     command = [sys.executable, "-m", "worker.cli", "classify", "--json", "--bundle", str(bundle.resolve())]
     settings = {
         "PRECISION": precision,
         "PROVIDER": provider,
-        # Else the CPU's scores might be taken for the provider's.
+        # With the fallback, the CPU's scores would pass for the provider's.
         "CPU_FALLBACK": "false",
-        "WINDOWS": str(LARGEST_BATCH),
+        "WINDOWS": str(MAX_BATCH_WINDOWS),
     }
     done = subprocess.run(  # noqa: S603 - the command is ours
         [*command, *(track.audio for track in tracks)],
@@ -132,18 +139,18 @@ def _classify(
         text=True,
         check=False,
     )
-    verdicts = _verdicts(done.stdout.splitlines())
-    if not verdicts:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        if provider != "cpu" and any(part in reason for part in NOT_HERE):
+    lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    results = {
+        line["file"]: _FileResult(set(line["genres"]), np.array(list(line["scores"].values())))
+        for line in lines
+        if "error_code" not in line
+    }
+    if not results:
+        if provider != "cpu" and any(line["error_code"] == PROVIDER_UNAVAILABLE for line in lines):
             return None
+        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise ParityError(f"cogenre classify does not run {precision} on {provider}: {reason}")
-    return verdicts
-
-
-def _verdicts(lines: Iterable[str]) -> dict[str, _Verdict]:
-    rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    return {row["file"]: _Verdict(set(row["genres"]), np.array(list(row["scores"].values()))) for row in rows}
+    return results
 
 
 def _compare(
@@ -151,25 +158,30 @@ def _compare(
     name: str,
     where: str,
     expected: NDArray[np.float64] | None,
-    said: _Verdict | None,
+    result: _FileResult | None,
     allowed: float,
 ) -> float:
-    """The largest difference of a score. Raises ParityError."""
-    if expected is None or said is None:
-        if expected is None and said is None:
+    """Return the largest difference of a probability. Raises ParityError."""
+    if expected is None or result is None:
+        if expected is None and result is None:
             return 0.0
-        who = "cogenre classify" if said is None else "the trainer's pipeline"
-        raise ParityError(f"{where}: {who} alone refuses the file: export with the release that serves")
-    difference = float(np.abs(said.scores - expected).max())
+        refuses, accepts = "cogenre classify", "the trainer's pipeline"
+        if result is not None:
+            refuses, accepts = accepts, refuses
+        raise ParityError(
+            f"{where}: {refuses} refuses the file and {accepts} does not: export with the release that serves"
+        )
+    difference = float(np.abs(result.scores - expected).max())
     if not difference <= allowed:
         raise ParityError(
             f"{where}: cogenre classify and {name} differ by {difference:.2g} in a probability; at most "
             f"{allowed:g} is allowed: export again with the release that serves"
         )
-    sure, possible = (_labels(manifest, expected - by) for by in (allowed, -allowed))
-    if wrong := (sure - said.labels) | (said.labels - possible):
+    # Labels of scores within `allowed` of their threshold may differ.
+    certain, possible = (_labels(manifest, expected - by) for by in (allowed, -allowed))
+    if wrong := (certain - result.labels) | (result.labels - possible):
         raise ParityError(
-            f"{where}: cogenre classify and {name} disagree on the label {min(wrong)}: "
+            f"{where}: cogenre classify and {name} differ in the label {min(wrong)}: "
             "export again with the release that serves"
         )
     return difference

@@ -1,4 +1,4 @@
-"""The probabilities that a checkpoint or a graph gives."""
+"""Probabilities by a checkpoint's network or by a graph."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +15,11 @@ from schemas.labels import sigmoid
 from trainer.network.network import Network
 
 Scores = Callable[[Feed], NDArray[np.float64]]
-"""(batch, genres) of a batch of windows."""
+"""Returns the probabilities (batch, genres) of a batch of windows."""
 
 
 def scores_of_network(network: Network) -> Scores:
-    """By torch."""
+    """Return the scores by torch."""
 
     def scores(feed: Feed) -> NDArray[np.float64]:
         with torch.no_grad():
@@ -30,7 +30,7 @@ def scores_of_network(network: Network) -> Scores:
 
 
 def scores_of_graph(graph: Path) -> Scores:
-    """By ONNX Runtime on the CPU. Raises GraphError."""
+    """Return the scores by ONNX Runtime on the CPU. Raises GraphError."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:

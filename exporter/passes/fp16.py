@@ -1,6 +1,6 @@
-"""fp32 graph to fp16, for GPUs: half the weights, and matrix products on tensor cores.
+"""Converts an fp32 graph to fp16 for GPUs: half the weights, matrix products on tensor cores.
 
-Inputs and outputs stay fp32, and with them what half precision cannot hold.
+Inputs and outputs stay fp32, and so do operators whose values exceed the range of fp16.
 """
 
 from pathlib import Path
@@ -10,51 +10,54 @@ from onnx import TensorProto
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from exporter.passes.frontend_nodes import frontend_nodes
-from exporter.passes.int8 import LAST
+from exporter.passes.frontend_nodes import find_frontend_nodes
+from exporter.passes.int8 import LOGITS
 
-SUMS = ("LayerNormalization", "Softmax", "ReduceSum", "ReduceMean", "Exp", "Pow")
-"""Operators whose sums and powers pass 65 504, the largest half."""
+FP32_OPERATORS = ("LayerNormalization", "Softmax", "ReduceSum", "ReduceMean", "Exp", "Pow")
+"""Operators that stay fp32: their sums and powers can exceed 65 504, the largest fp16 number."""
 
 
-def halve(graph: Path, out: Path) -> None:
-    """Write the fp16 graph of an fp32 one."""
+def convert_to_fp16(graph: Path, out: Path) -> None:
+    """Convert the fp32 graph `graph` and write it to `out`."""
     model = onnx.load(graph)
-    # It also lists weights, which the converter would then take for values to be cast.
+    # value_info also lists weights, and the converter would insert casts for them.
     del model.graph.value_info[:]
-    own = {node.name for node in model.graph.node}
-    kept = [*frontend_nodes(model.graph), *(node.name for node in model.graph.node if LAST in node.output)]
-    halved = convert_float_to_float16(
+    original = {node.name for node in model.graph.node}
+    fp32_nodes = [
+        *find_frontend_nodes(model.graph),
+        *(node.name for node in model.graph.node if LOGITS in node.output),
+    ]
+    converted = convert_float_to_float16(
         model,
         keep_io_types=True,
-        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *SUMS],
-        node_block_list=kept,
+        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *FP32_OPERATORS],
+        node_block_list=fp32_nodes,
     )
-    _drop_round_trips(halved.graph, own)
-    # What that leaves unused goes, and the converter's casts of inputs go in front.
-    tidied = OnnxModel(halved)
-    tidied.prune_graph(allow_remove_graph_inputs=False)
-    tidied.topological_sort()
-    # Types of values as they were before.
-    del halved.graph.value_info[:]
-    onnx.save(halved, out)
+    _drop_round_trips(converted.graph, original)
+    # Remove unused nodes, and move the converter's casts of the inputs to the front.
+    cleaned = OnnxModel(converted)
+    cleaned.prune_graph(allow_remove_graph_inputs=False)
+    cleaned.topological_sort()
+    # It holds the types before the conversion.
+    del converted.graph.value_info[:]
+    onnx.save(converted, out)
 
 
-def _drop_round_trips(graph: onnx.GraphProto, own: set[str]) -> None:
-    """The converter goes through fp16 between two nodes that both stay fp32: that rounds, for nothing.
+def _drop_round_trips(graph: onnx.GraphProto, original: set[str]) -> None:
+    """Remove casts to fp16 and back between two nodes that stay fp32: they lose precision.
 
-    `own` names the nodes that the graph had before.
+    `original` holds the names of the nodes before the conversion.
     """
-    before = {
+    fp32_input_of = {
         node.output[0]: node.input[0]
         for node in graph.node
-        if _casts_to(node, TensorProto.FLOAT16) and node.name not in own
+        if _casts_to(node, TensorProto.FLOAT16) and node.name not in original
     }
     for node in graph.node:
         if node.op_type == "Shape":
-            node.input[0] = before.get(node.input[0], node.input[0])
-        elif _casts_to(node, TensorProto.FLOAT) and node.input[0] in before:
-            node.input[0] = before[node.input[0]]
+            node.input[0] = fp32_input_of.get(node.input[0], node.input[0])
+        elif _casts_to(node, TensorProto.FLOAT) and node.input[0] in fp32_input_of:
+            node.input[0] = fp32_input_of[node.input[0]]
             node.op_type = "Identity"
             del node.attribute[:]
 

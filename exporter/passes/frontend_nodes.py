@@ -1,7 +1,7 @@
-"""The nodes of a graph from the waveform to what the audio encoder hears: neither fp16 nor int8 is for them.
+"""Finds the frontend of a graph: the nodes from the waveform to the audio encoder, which stay fp32.
 
-Powers of a spectrum and sums over a waveform span more than half precision, and either's rounding would
-drown quiet sounds.
+Powers of a spectrum and sums over a waveform exceed the range of fp16, and the rounding of fp16 or int8 would
+mask quiet sounds.
 """
 
 import onnx
@@ -9,25 +9,27 @@ import onnx
 from schemas.bundle import INPUTS
 
 ENCODER = ("BatchNormalization", "Conv")
-"""With them the audio encoder begins, and the frontend ends."""
+"""Operators that the audio encoder begins with."""
 
 
-def frontend_nodes(graph: onnx.GraphProto) -> set[str]:
-    """Their names, and those of the nodes that make them constants, such as positions in a window."""
-    heard, encoded = {INPUTS[0]}, set[str]()
-    makers: dict[str, onnx.NodeProto] = {}
+def find_frontend_nodes(graph: onnx.GraphProto) -> set[str]:
+    """Return the names of the frontend's nodes and of the nodes that compute their constants."""
+    frontend, encoded = {INPUTS[0]}, set[str]()
+    producers: dict[str, onnx.NodeProto] = {}
     waiting = []
     for node in graph.node:
-        makers.update(dict.fromkeys(node.output, node))
-        if encoded.intersection(node.input) or (node.op_type in ENCODER and heard.intersection(node.input)):
+        producers.update(dict.fromkeys(node.output, node))
+        if encoded.intersection(node.input) or (
+            node.op_type in ENCODER and frontend.intersection(node.input)
+        ):
             encoded.update(node.output)
-        elif node.op_type != "Shape" and heard.intersection(node.input):
-            heard.update(node.output)
+        elif node.op_type != "Shape" and frontend.intersection(node.input):
+            frontend.update(node.output)
             waiting.append(node)
     names = set[str]()
     while waiting:
         node = waiting.pop()
         if node.op_type != "Shape" and node.name not in names:
             names.add(node.name)
-            waiting += [makers[name] for name in node.input if name in makers]
+            waiting += [producers[name] for name in node.input if name in producers]
     return names

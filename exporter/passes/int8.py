@@ -1,4 +1,7 @@
-"""fp32 graph to int8: the learned matrix products, weights by channel, activations as they come."""
+"""Quantizes the learned matrix products of an fp32 graph to int8, for CPUs.
+
+Weights are quantized per channel, activations dynamically.
+"""
 
 import logging
 from pathlib import Path
@@ -6,18 +9,18 @@ from pathlib import Path
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from exporter.passes.frontend_nodes import frontend_nodes
+from exporter.passes.frontend_nodes import find_frontend_nodes
 
-LAST = "logits"
-"""The dot product with the genre vectors, which costs nothing and decides."""
+LOGITS = "logits"
+"""Output of the dot product with the genre vectors, which stays fp32: it is cheap and decides the labels."""
 
 
-def quantise(graph: Path, out: Path) -> None:
-    """Write the int8 graph of an fp32 one. Its inputs and outputs stay fp32."""
+def quantize_to_int8(graph: Path, out: Path) -> None:
+    """Quantize the fp32 graph `graph` and write it to `out`. Its inputs and outputs stay fp32."""
     products = _learned_products(onnx.load(graph).graph)
     root = logging.getLogger()
     level = root.level
-    # It recommends another preparation of the graph, which changes nothing here.
+    # The quantizer logs advice to preprocess the graph, which makes no difference here.
     root.setLevel(logging.ERROR)
     try:
         quantize_dynamic(
@@ -27,7 +30,7 @@ def quantise(graph: Path, out: Path) -> None:
             nodes_to_quantize=products,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            # Seven bits: with eight, sums overflow on CPUs without VNNI, and labels depend on the CPU.
+            # Seven bits: with eight, sums overflow on CPUs without VNNI, so that labels depend on the CPU.
             reduce_range=True,
         )
     finally:
@@ -36,12 +39,12 @@ def quantise(graph: Path, out: Path) -> None:
 
 def _learned_products(graph: onnx.GraphProto) -> list[str]:
     weights = {tensor.name for tensor in graph.initializer}
-    frontend = frontend_nodes(graph)
+    frontend = find_frontend_nodes(graph)
     return [
         node.name
         for node in graph.node
         if node.op_type == "MatMul"
         and node.input[1] in weights
         and node.name not in frontend
-        and LAST not in node.output
+        and LOGITS not in node.output
     ]

@@ -1,6 +1,6 @@
-"""What torch's exporter writes that costs time and computes nothing, taken out of the graph.
+"""Removes operators that torch's exporter writes and that take time without effect.
 
-By rules in the patterns' own operators: every runtime knows what is put in their place.
+The replacements use only operators of the patterns, so that every runtime supports them.
 """
 
 from typing import Any
@@ -10,31 +10,31 @@ from onnxscript.rewriter import RewriteRule, RewriteRuleSet, rewrite
 
 
 def simplify(model: onnx_ir.Model) -> onnx_ir.Model:
-    """The same results, but for the last bits."""
-    simpler: onnx_ir.Model = rewrite(model, _RULES)
-    return simpler
+    """Return the simplified model. Its results can differ in the last bits."""
+    simplified: onnx_ir.Model = rewrite(model, _RULES)
+    return simplified
 
 
-def _guarded(op: Any, scores: Any, nothing: Any) -> Any:
-    """Attention over nothing is no number, and torch makes zeros of it. Here no row attends to nothing."""
+def _softmax_without_nan(op: Any, scores: Any, zeros: Any) -> Any:
+    """Softmax with zeros instead of NaN, for rows whose keys are all masked. No row of this network is."""
     shares = op.Softmax(scores, axis=-1)
-    return op.Where(op.IsNaN(shares), nothing, shares)
+    return op.Where(op.IsNaN(shares), zeros, shares)
 
 
-def _unguarded(op: Any, scores: Any, **_: Any) -> Any:
+def _softmax(op: Any, scores: Any, **_: Any) -> Any:
     return op.Softmax(scores, axis=-1)
 
 
-def _halved_first(op: Any, x: Any, root: Any, one: Any, half: Any) -> Any:
-    """x · (½ · (1 + erf(x / √2)))"""
+def _gelu_of_torch(op: Any, x: Any, root: Any, one: Any, half: Any) -> Any:
+    """GELU as torch writes it: x · (½ · (1 + erf(x / √2)))."""
     return op.Mul(x, op.Mul(half, op.Add(op.Erf(op.Div(x, root)), one)))
 
 
-def _halved_last(op: Any, x: Any, root: Any, one: Any, half: Any) -> Any:
-    """In the order that ONNX Runtime fuses to one operator."""
+def _gelu_that_fuses(op: Any, x: Any, root: Any, one: Any, half: Any) -> Any:
+    """GELU in the order that ONNX Runtime fuses to one operator: (x · (1 + erf(x / √2))) · ½."""
     return op.Mul(op.Mul(x, op.Add(op.Erf(op.Div(x, root)), one)), half)
 
 
 _RULES = RewriteRuleSet(
-    [RewriteRule(_guarded, _unguarded), RewriteRule(_halved_first, _halved_last)], commute=True
+    [RewriteRule(_softmax_without_nan, _softmax), RewriteRule(_gelu_of_torch, _gelu_that_fuses)], commute=True
 )

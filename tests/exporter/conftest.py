@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from exporter.bundle import Rounded, write_bundle
+from exporter.bundle import PrecisionOptions, write_bundle
 from schemas.bundle import AudioInput, Genre, Measurement
 from trainer.checkpoint import Checkpoint, DataSet, Description, load_checkpoint, save_checkpoint
 from trainer.config import FitConfig, LittleBert, NetworkConfig, TrainingConfig
@@ -78,6 +78,6 @@ def checkpoint(checkpoint_folder: Path) -> Checkpoint:
 @pytest.fixture(scope="session")
 def bundle_folder(checkpoint_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "bundle"
-    rounded = Rounded(("fp16", "int8"), allow_loss=True)
+    rounded = PrecisionOptions(("fp16", "int8"), allow_loss=True)
     write_bundle(load_checkpoint(checkpoint_folder), folder, "tiny", "1.0.0", rounded)
     return folder

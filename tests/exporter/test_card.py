@@ -1,4 +1,4 @@
-"""The model card says what the numbers are and what the model has not heard."""
+"""The model card: metrics, training data, limits."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ def test_states_both_measurements(bundle_folder: Path) -> None:
     assert "| Techno | `techno` | `electronic` | 0.500 |" in card
 
 
-def test_says_that_it_only_heard_synthetic_music(bundle_folder: Path, checkpoint: Checkpoint) -> None:
-    sentence = "It has only ever heard synthetic music"
+def test_warns_of_synthetic_training_data(bundle_folder: Path, checkpoint: Checkpoint) -> None:
+    sentence = "It was trained only on synthetic music"
     assert sentence in (bundle_folder / "README.md").read_text()
     real = checkpoint.description.data_set.model_copy(update={"synthetic": False})
     description = checkpoint.description.model_copy(update={"data_set": real})
@@ -26,7 +26,7 @@ def test_says_that_it_only_heard_synthetic_music(bundle_folder: Path, checkpoint
 
 
 def card_with(bundle_folder: Path, checkpoint: Checkpoint, **changes: object) -> str:
-    """Of the same model, configured otherwise."""
+    """Return the card of the same model with another configuration."""
     config = checkpoint.description.config
     network = config.network.model_copy(update=changes)
     description = checkpoint.description.model_copy(
@@ -36,15 +36,17 @@ def card_with(bundle_folder: Path, checkpoint: Checkpoint, **changes: object) ->
 
 
 @pytest.mark.parametrize("lyrics", [True, False])
-def test_says_whether_lyrics_are_read(bundle_folder: Path, checkpoint: Checkpoint, lyrics: bool) -> None:
+def test_states_whether_lyrics_are_used(bundle_folder: Path, checkpoint: Checkpoint, lyrics: bool) -> None:
     card = card_with(bundle_folder, checkpoint, lyrics=lyrics)
     assert ("from its audio and its lyrics." in card) == lyrics
-    assert ("It reads the first 40 tokens of the lyrics with a little BERT of its own." in card) == lyrics
+    assert (
+        "It encodes the first 40 tokens of the lyrics with a small BERT trained from scratch." in card
+    ) == lyrics
     assert ("A track without lyrics is labelled" in card) == lyrics
-    assert ("It does not read lyrics." in card) != lyrics
+    assert ("It does not use lyrics." in card) != lyrics
 
 
 def test_names_the_audio_model(bundle_folder: Path, checkpoint: Checkpoint) -> None:
-    assert "8000 Hz, mono. It reads" in card_with(bundle_folder, checkpoint)
+    assert "8000 Hz, mono. It encodes" in card_with(bundle_folder, checkpoint)
     card = card_with(bundle_folder, checkpoint, audio_model="some/ast")
-    assert "8000 Hz, mono with `some/ast`. It reads" in card
+    assert "8000 Hz, mono with `some/ast`. It encodes" in card

@@ -29,7 +29,7 @@ def test_bundle_then_verify(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     # An export takes seconds: the one that the tests share is its result.
-    def export(_: object, file: Path, once: bool = True) -> None:
+    def export(_: object, file: Path, deduplicate: bool = True) -> None:
         shutil.copyfile(bundle_folder / file.name, file)
 
     monkeypatch.setattr("exporter.bundle.export_graph", export)

@@ -14,9 +14,9 @@ from onnx.reference import ReferenceEvaluator
 
 from exporter.checks.cases import Feed
 from exporter.graph import export_graph
-from exporter.passes.fp16 import SUMS, halve
-from exporter.passes.frontend_nodes import ENCODER, frontend_nodes
-from exporter.passes.int8 import quantise
+from exporter.passes.fp16 import FP32_OPERATORS, convert_to_fp16
+from exporter.passes.frontend_nodes import ENCODER, find_frontend_nodes
+from exporter.passes.int8 import quantize_to_int8
 from schemas.bundle import INPUTS, OUTPUTS
 from tests.exporter.checks.test_operators import strangers
 from tests.exporter.conftest import CONFIG
@@ -46,7 +46,7 @@ class Exported:
     expected: dict[str, NDArray[np.float32]]
 
     def frontend(self) -> set[str]:
-        return frontend_nodes(onnx.load(self.folder / "fp32.onnx").graph)
+        return find_frontend_nodes(onnx.load(self.folder / "fp32.onnx").graph)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -57,9 +57,9 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         settings = {"audio_model": write(folder / "pretrained"), "audio": heard(seconds)}
     network = build(NetworkConfig.model_validate(CONFIG.network.model_dump() | settings))
     export_graph(network, folder / "fp32.onnx")
-    quantise(folder / "fp32.onnx", folder / "int8.onnx")
-    export_graph(network, folder / "every-row.onnx", once=False)
-    halve(folder / "every-row.onnx", folder / "fp16.onnx")
+    quantize_to_int8(folder / "fp32.onnx", folder / "int8.onnx")
+    export_graph(network, folder / "every-row.onnx", deduplicate=False)
+    convert_to_fp16(folder / "every-row.onnx", folder / "fp16.onnx")
     chance = torch.Generator().manual_seed(0)
     waveform = torch.randn(3, network.config.audio.window_samples, generator=chance) * 0.1
     waveform[2, 6_000:] = 0
@@ -117,7 +117,9 @@ def test_no_product_of_the_frontend_has_eight_bits(exported: Exported) -> None:
 
 def test_the_frontend_and_every_sum_stay_fp32(exported: Exported) -> None:
     before = onnx.load(exported.folder / "every-row.onnx").graph
-    whole = frontend_nodes(before) | {node.name for node in before.node if node.op_type in SUMS}
+    whole = find_frontend_nodes(before) | {
+        node.name for node in before.node if node.op_type in FP32_OPERATORS
+    }
     graph = onnx.shape_inference.infer_shapes(onnx.load(exported.folder / "fp16.onnx")).graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
     kinds |= {tensor.name: tensor.data_type for tensor in graph.initializer}

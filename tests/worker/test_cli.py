@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 import redis
+from onnxruntime import get_available_providers
 from sqlalchemy import Engine, text
 
+from media.errors import DecoderFault, MediaError
 from tests.conftest import DEMO_BUNDLE
 from tests.sounds import encode, tone
 from tests.worker.jobs import count
 from worker.cli import main
+from worker.cli.classify import ERROR_CODES, error_code
 from worker.local.stack import LocalStack
 
 
@@ -287,7 +290,10 @@ def test_classify_prints_labels_and_names_what_is_no_audio(cogenre: Any, tmp_pat
     bad.write_bytes(b"no audio")
     ended = cogenre("classify", "--bundle", str(DEMO_BUNDLE), "--json", str(good), str(bad))
     assert_refused(ended, "bad.mp3: not WAV, FLAC")
-    (row,) = map(json.loads, ended.out.splitlines())
+    row, failure = map(json.loads, ended.out.splitlines())
+    assert failure["file"] == str(bad)
+    assert failure["error_code"] == "unsupported_audio"
+    assert failure["error"].startswith("not WAV, FLAC")
     assert row["file"] == str(good)
     assert row["seconds"] == pytest.approx(4)
     assert len(row["scores"]) == 16
@@ -299,12 +305,58 @@ def test_classify_prints_labels_and_names_what_is_no_audio(cogenre: Any, tmp_pat
     [
         (["--bundle", "/nowhere", "x.mp3"], "no bundle at /nowhere"),
         (["/nowhere.mp3"], "/nowhere.mp3: No such file"),
-        (["--lyrics", "x.txt", "a.mp3", "b.mp3"], "--lyrics goes with one audio file"),
+        (["--lyrics", "x.txt", "a.mp3", "b.mp3"], "--lyrics needs a single audio file"),
         (["--lyrics", "/nowhere.txt", "a.mp3"], "cannot read the lyrics /nowhere.txt"),
     ],
 )
 def test_classify_refuses(cogenre: Any, bare: None, arguments: list[str], said: str) -> None:
     assert_refused(cogenre("classify", *arguments), said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "code"),
+    [
+        (["/nowhere.mp3"], {}, "unreadable_file"),
+        (["--bundle", "/nowhere", "x.mp3"], {}, "invalid_bundle"),
+        (["--lyrics", "/nowhere.txt", "a.mp3"], {}, "unreadable_lyrics"),
+        (["x.mp3"], {"COGENRE_PRECISION": "fp7"}, "invalid_setting"),
+        (
+            ["x.mp3"],
+            {"COGENRE_PROVIDER": "tensorrt", "COGENRE_CPU_FALLBACK": "false"},
+            "provider_unavailable",
+        ),
+    ],
+)
+def test_classify_gives_each_error_a_code(
+    cogenre: Any,
+    bare: None,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    settings: dict[str, str],
+    code: str,
+) -> None:
+    if code == "provider_unavailable" and "TensorrtExecutionProvider" in get_available_providers():
+        pytest.skip("onnxruntime-gpu is installed")
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    ended = cogenre("classify", "--json", *arguments)
+    (failure,) = map(json.loads, ended.out.splitlines())
+    assert failure["error_code"] == code
+    assert failure["error"] in ended.err
+
+
+def test_every_error_of_media_has_a_code_of_its_own() -> None:
+    own = {error_code(kind("")) for kind in MediaError.__subclasses__() if kind is not DecoderFault}
+    assert own == {
+        "empty_audio",
+        "unsupported_audio",
+        "corrupt_audio",
+        "short_audio",
+        "silent_audio",
+        "unreadable_lyrics",
+    }
+    page = Path("docs/operate.md").read_text()
+    assert [code for code in ERROR_CODES.values() if f"`{code}`" not in page] == []
 
 
 @pytest.mark.parametrize("content", [None, "words.txt"], ids=["no such folder", "no audio in it"])

@@ -2,13 +2,43 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from media.errors import (
+    CorruptAudio,
+    EmptyAudio,
+    MediaError,
+    ShortAudio,
+    SilentAudio,
+    UnreadableLyrics,
+    UnsupportedAudio,
+)
+from schemas.errors import BundleError, ConfigError, ContractError
 from worker.cli.lyrics import lyrics_in
+from worker.errors import ProviderUnavailable
+
+if TYPE_CHECKING:
+    from worker.models.model import Model
+
+ERROR_CODES: dict[type[Exception], str] = {
+    EmptyAudio: "empty_audio",
+    UnsupportedAudio: "unsupported_audio",
+    CorruptAudio: "corrupt_audio",
+    ShortAudio: "short_audio",
+    SilentAudio: "silent_audio",
+    UnreadableLyrics: "unreadable_lyrics",
+    MediaError: "media_error",
+    OSError: "unreadable_file",
+    ProviderUnavailable: "provider_unavailable",
+    BundleError: "invalid_bundle",
+    ConfigError: "invalid_setting",
+    ContractError: "invalid_data",
+}
+"""Field `error_code` of --json by error class, a stable interface. docs/operate.md lists the codes."""
 
 
 def register(app: typer.Typer) -> None:
@@ -20,58 +50,88 @@ def classify(
     bundle: Annotated[
         str | None, typer.Option(help="Model bundle; default: COGENRE_BUNDLE, else the demo's.")
     ] = None,
-    lyrics: Annotated[Path | None, typer.Option(help="Lyrics, where a single audio file is given.")] = None,
+    lyrics: Annotated[Path | None, typer.Option(help="Lyrics, if there is a single audio file.")] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="JSON lines, with the scores of all genres.")
+        bool,
+        typer.Option(
+            "--json",
+            help="JSON lines with the scores of all genres. A failed file has error_code and error instead.",
+        ),
     ] = False,
 ) -> None:
     """Label files with a bundle. No server needed."""
-    from media.errors import MediaError
-    from schemas.errors import ConfigError
     from worker.models.model import open_bundle
     from worker.settings import bundle_or_demo
 
     if lyrics is not None and len(files) > 1:
         raise ConfigError(
-            "--lyrics goes with one audio file; beside several, put a .txt of the same name each"
+            "--lyrics needs a single audio file; for several, put a .txt of the same name beside each"
         )
-    given = lyrics_in(lyrics) if lyrics else None
-    model = open_bundle(bundle_or_demo(bundle))
+    try:
+        given = lyrics_in(lyrics) if lyrics else None
+        model = open_bundle(bundle_or_demo(bundle))
+    except (ConfigError, ContractError, MediaError) as error:
+        if as_json:
+            typer.echo(_failure(None, error))
+        raise
     table = Table("file", "genres", "seconds", "lyrics")
     failed = 0
     for file in files:
         beside = file.with_suffix(".txt")
         try:
             text = given if lyrics else lyrics_in(beside) if beside.is_file() else None
-            result = model.classify(file.read_bytes(), text)
+            row = _row(file, text, model)
         except (OSError, MediaError, ConfigError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
             Console(stderr=True, soft_wrap=True, highlight=False).print(
-                f"cogenre: {file}: {reason}", markup=False
+                f"cogenre: {file}: {_reason(error)}", markup=False
             )
             failed += 1
+            if as_json:
+                typer.echo(_failure(file, error))
             continue
-        prediction = result.prediction
-        slugs = [genre.slug for genre in model.manifest.genres]
-        labels = [(slugs[label.genre], label.score) for label in model.rule.select_labels(prediction.scores)]
         if as_json:
-            scores = dict(zip(slugs, (round(float(score), 6) for score in prediction.scores), strict=True))
-            typer.echo(
-                json.dumps(
-                    {
-                        "file": str(file),
-                        "genres": {slug: round(score, 6) for slug, score in labels},
-                        "scores": scores,
-                        "seconds": round(result.track_seconds, 3),
-                        "lyrics": result.lyrics,
-                        "model": model.manifest.label,
-                    }
-                )
-            )
+            typer.echo(json.dumps(row))
         else:
-            genres = ", ".join(f"{slug} {score:.2f}" for slug, score in labels) or "none above its threshold"
-            table.add_row(str(file), genres, f"{result.track_seconds:.1f}", result.lyrics)
+            genres = ", ".join(f"{slug} {score:.2f}" for slug, score in row["genres"].items())
+            table.add_row(
+                str(file), genres or "none above its threshold", f"{row['seconds']:.1f}", row["lyrics"]
+            )
     if not as_json and table.row_count:
         Console().print(table)
     if failed:
         raise typer.Exit(2)
+
+
+def _row(file: Path, lyrics: str | None, model: "Model") -> dict[str, Any]:
+    """Return a file's line of --json. Raises OSError, MediaError."""
+    result = model.classify(file.read_bytes(), lyrics)
+    scores = result.prediction.scores
+    slugs = [genre.slug for genre in model.manifest.genres]
+    return {
+        "file": str(file),
+        "genres": {slugs[label.genre]: round(label.score, 6) for label in model.rule.select_labels(scores)},
+        "scores": dict(zip(slugs, (round(float(score), 6) for score in scores), strict=True)),
+        "seconds": round(result.track_seconds, 3),
+        "lyrics": result.lyrics,
+        "model": model.manifest.label,
+    }
+
+
+def _failure(file: Path | None, error: Exception) -> str:
+    """Return the line of --json for an error of a file, or of the whole command (`file` is None)."""
+    return json.dumps(
+        {
+            "file": None if file is None else str(file),
+            "error_code": error_code(error),
+            "error": _reason(error),
+        }
+    )
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def error_code(error: Exception) -> str:
+    """Return the code of the error's class, else of its nearest base class in `ERROR_CODES`."""
+    return next(ERROR_CODES[kind] for kind in type(error).__mro__ if kind in ERROR_CODES)

@@ -1,17 +1,16 @@
-"""Lyrics that a command is given as a file."""
+"""Lyrics from a file that the command line names."""
 
 from pathlib import Path
 
 
 def lyrics_in(file: Path) -> str:
-    """Raises ConfigError."""
-    from media.errors import MediaError
+    """Return the text of a lyrics file. Raises UnreadableLyrics, naming the file."""
+    from media.errors import UnreadableLyrics
     from media.lyrics import read_lyrics
-    from schemas.errors import ConfigError
 
     try:
         return read_lyrics(file.read_bytes())
     except OSError as error:
-        raise ConfigError(f"cannot read the lyrics {file}: {error.strerror}") from None
-    except MediaError as error:
-        raise ConfigError(f"the lyrics {file}: {error}") from None
+        raise UnreadableLyrics(f"cannot read the lyrics {file}: {error.strerror}") from None
+    except UnreadableLyrics as error:
+        raise UnreadableLyrics(f"the lyrics {file}: {error}") from None

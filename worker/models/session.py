@@ -10,6 +10,7 @@ import onnxruntime
 from media.cpus import available_cpus
 from schemas.bundle import BundleManifest
 from schemas.errors import ConfigError
+from worker.errors import ProviderUnavailable
 from worker.models.gpu import GpuStack, complaint, gpu_stack
 from worker.models.tensorrt import CONTEXT_FILE, engine_of, plan_of, refuse_without_engine, tensorrt_options
 from worker.settings import ModelSettings, Provider
@@ -51,14 +52,14 @@ def open_session(bundle: Path, manifest: BundleManifest, settings: ModelSettings
 def checked_stack(provider: Provider) -> GpuStack:
     """What a GPU needs, found and right. Raises ConfigError, naming what to install."""
     if PROVIDERS[provider] not in onnxruntime.get_available_providers():
-        raise ConfigError(
+        raise ProviderUnavailable(
             f"provider {provider} is not in the installed ONNX Runtime: install cogenre's extra `gpu`, "
             "or set COGENRE_PROVIDER=cpu"
         )
     found = gpu_stack()
     wrong = complaint(found, provider)
     if wrong:
-        raise ConfigError(f"provider {provider} cannot run: {wrong}")
+        raise ProviderUnavailable(f"provider {provider} cannot run: {wrong}")
     return found
 
 

@@ -29,6 +29,7 @@ from schemas.bundle import INPUTS, BundleManifest, Precision
 from schemas.errors import ConfigError
 from storage.atomic import lock_folder
 from storage.errors import OutputError
+from worker.errors import ProviderUnavailable
 from worker.models.gpu import GpuStack
 from worker.parent_death import bind_to_this_process
 
@@ -151,12 +152,12 @@ def tensorrt_options(plan: EnginePlan, folder: Path, timing: Path | None = None)
 
 
 def refuse_without_engine(graph: Path) -> None:
-    """Raises ConfigError of a graph that would be cut where TensorRT has no engine, and then fail."""
+    """Raise ProviderUnavailable for a graph with an operator that TensorRT has no engine of."""
     # A node's operator as the format writes it: the worker need not understand graphs.
     node = b"\x22" + bytes([len(NO_ENGINE)]) + NO_ENGINE.encode()
     with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(node) >= 0:
-            raise ConfigError(
+            raise ProviderUnavailable(
                 f"TensorRT has no engine of {graph.name}, because of its operator {NO_ENGINE}: "
                 "set COGENRE_PRECISION=fp16, or COGENRE_PROVIDER=cuda"
             )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.adopt.bundle import Listening, adopt
+from exporter.adopt.bundle import WindowOptions, adopt
 from exporter.adopt.source import load_source
 from exporter.adopt.taxonomy import Taxonomy
 from tests.exporter.adopt import checkpoints
@@ -22,5 +22,5 @@ def adopted(ast_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The AST's bundle, without Speech."""
     out = tmp_path_factory.mktemp("adopted") / "bundle"
     taxonomy = Taxonomy(drop=("Speech",), rename={"Jazz": "Swing"})
-    adopt(load_source(ast_folder, None, None), out, "adopted", "1.0.0", taxonomy, Listening())
+    adopt(load_source(ast_folder, None, None), out, "adopted", "1.0.0", taxonomy, WindowOptions())
     return out

@@ -12,10 +12,10 @@ import pytest
 import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-from exporter.adopt.bundle import Listening, adopt
-from exporter.adopt.check import LARGEST_DIFFERENCE, measure_parity
+from exporter.adopt.bundle import WindowOptions, adopt
+from exporter.adopt.parity import MAX_DIFFERENCE, measure_parity
 from exporter.adopt.source import load_source
-from exporter.adopt.taxonomy import Taxonomy, mapped
+from exporter.adopt.taxonomy import Taxonomy, map_labels
 from exporter.adopt.thresholds import fit_thresholds
 from exporter.checks.graph_parity import verify
 from exporter.cli import main
@@ -61,9 +61,9 @@ def test_the_manifest_says_what_it_is(adopted: Path) -> None:
     assert manifest.audio.window_samples == 164_080
     assert manifest.lyrics.languages == ()
     assert manifest.embedding_width == 16
-    assert manifest.parity.max_probability_difference < LARGEST_DIFFERENCE
+    assert manifest.parity.max_probability_difference < MAX_DIFFERENCE
     product = manifest.product_parity["fp32"]
-    assert product.max_probability_difference < LARGEST_DIFFERENCE
+    assert product.max_probability_difference < MAX_DIFFERENCE
     assert (product.files, product.providers) == (12, ("cpu",))
     assert manifest.weights is not None
     assert manifest.weights.model_dump() == {
@@ -104,7 +104,7 @@ def test_logits_are_the_originals_and_parents_their_childrens_highest(
 def test_a_softmax_of_one_label_a_track(ast_folder: str, tmp_path: Path) -> None:
     source = load_source(ast_folder, "softmax", None)
     tracks = labelled(tmp_path, splits=False)
-    manifest = adopt(source, tmp_path / "out", "one", "1", Taxonomy(), Listening(windows=1), tracks)
+    manifest = adopt(source, tmp_path / "out", "one", "1", Taxonomy(), WindowOptions(windows=1), tracks)
     assert [one.tracks for one in manifest.measurements] == [4]
     assert manifest.parity.cases == 5 + 4
     assert set(manifest.thresholds) > {0.5}
@@ -127,15 +127,15 @@ def test_others_that_transformers_loads(kind: str, tmp_path: Path) -> None:
         "wav2vec2, masked": lambda folder: checkpoints.wav2vec2(folder, masked=True),
     }[kind]
     source = load_source(make(tmp_path / "hub"), None, None)
-    listening = Listening(seconds=None if kind == "whisper" else 2.0)
-    manifest = adopt(source, tmp_path / "out", "other", "1", Taxonomy(), listening)
-    assert manifest.parity.max_probability_difference < LARGEST_DIFFERENCE
+    window_options = WindowOptions(seconds=None if kind == "whisper" else 2.0)
+    manifest = adopt(source, tmp_path / "out", "other", "1", Taxonomy(), window_options)
+    assert manifest.parity.max_probability_difference < MAX_DIFFERENCE
     assert not strangers(tmp_path / "out" / GRAPH)
 
 
 def test_parity_tells_another_network(adopted: Path, ast_folder: str) -> None:
     source = load_source(ast_folder, None, None)
-    mapping = mapped(source.labels, Taxonomy(drop=("Speech",), rename={"Jazz": "Swing"}))
+    mapping = map_labels(source.labels, Taxonomy(drop=("Speech",), rename={"Jazz": "Swing"}))
     audio = read_bundle(adopted).audio
     assert measure_parity(source, mapping, audio, adopted / GRAPH).cases == 5
     with torch.no_grad():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from exporter.adopt.taxonomy import Mapping, Taxonomy, mapped, read_taxonomy
+from exporter.adopt.taxonomy import Mapping, Taxonomy, map_labels, read_taxonomy
 from exporter.errors import TaxonomyError
 
 
@@ -17,7 +17,7 @@ def genres(mapping: Mapping) -> dict[str, tuple[str, str | None, tuple[int, ...]
 
 
 def test_labels_are_split_into_parent_and_child() -> None:
-    found = genres(mapped(["Electronic---Deep Techno", "Electronic---House", "Jazz"], Taxonomy()))
+    found = genres(map_labels(["Electronic---Deep Techno", "Electronic---House", "Jazz"], Taxonomy()))
     assert found == {
         "electronic": ("Electronic", None, (0, 1)),
         "deep-techno": ("Deep Techno", "electronic", (0,)),
@@ -27,7 +27,7 @@ def test_labels_are_split_into_parent_and_child() -> None:
 
 
 def test_parents_come_before_their_children() -> None:
-    mapping = mapped(["A---B---C", "A---D"], Taxonomy())
+    mapping = map_labels(["A---B---C", "A---D"], Taxonomy())
     seen: set[str | None] = {None}
     for genre in mapping.genres:
         assert genre.parent in seen
@@ -37,25 +37,25 @@ def test_parents_come_before_their_children() -> None:
 
 def test_labels_that_mean_the_same_become_one() -> None:
     taxonomy = Taxonomy(rename={"Hip hop music": "Hip Hop", "Rap": "Hip-Hop"})
-    assert genres(mapped(["Hip hop music", "Rap", "hip hop"], taxonomy)) == {
+    assert genres(map_labels(["Hip hop music", "Rap", "hip hop"], taxonomy)) == {
         "hip-hop": ("Hip Hop", None, (0, 1, 2))
     }
 
 
 def test_a_genre_of_two_parents_is_two_genres() -> None:
-    found = genres(mapped(["Rock---Experimental", "Hip Hop---Experimental", "Pop"], Taxonomy()))
+    found = genres(map_labels(["Rock---Experimental", "Hip Hop---Experimental", "Pop"], Taxonomy()))
     assert found["rock-experimental"] == ("Experimental (Rock)", "rock", (0,))
     assert found["hip-hop-experimental"] == ("Experimental (Hip Hop)", "hip-hop", (1,))
 
 
 def test_a_child_called_like_another_root_keeps_its_parent_in_its_slug() -> None:
-    found = genres(mapped(["Folk", "Rock---Folk"], Taxonomy()))
+    found = genres(map_labels(["Folk", "Rock---Folk"], Taxonomy()))
     assert found["folk"] == ("Folk", None, (0,))
     assert found["rock-folk"] == ("Folk (Rock)", "rock", (1,))
 
 
 def test_a_child_called_like_its_parent_is_the_parent() -> None:
-    assert genres(mapped(["Reggae---Reggae", "Reggae---Dub"], Taxonomy())) == {
+    assert genres(map_labels(["Reggae---Reggae", "Reggae---Dub"], Taxonomy())) == {
         "reggae": ("Reggae", None, (0, 1)),
         "dub": ("Dub", "reggae", (1,)),
     }
@@ -63,17 +63,21 @@ def test_a_child_called_like_its_parent_is_the_parent() -> None:
 
 def test_labels_are_dropped_and_renamed_into_a_place() -> None:
     taxonomy = Taxonomy(drop=("Speech",), rename={"Techno": "Electronic---Techno"})
-    assert genres(mapped(["Speech", "Techno", "Jazz"], taxonomy)).keys() == {"electronic", "techno", "jazz"}
+    assert genres(map_labels(["Speech", "Techno", "Jazz"], taxonomy)).keys() == {
+        "electronic",
+        "techno",
+        "jazz",
+    }
 
 
 def test_others_are_dropped_where_only_some_are_kept() -> None:
     taxonomy = Taxonomy(others="drop", keep=("Jazz",), rename={"Dub music": "Dub"})
-    found = genres(mapped(["Speech", "Jazz", "Dub music", "Dog"], taxonomy))
+    found = genres(map_labels(["Speech", "Jazz", "Dub music", "Dog"], taxonomy))
     assert found == {"jazz": ("Jazz", None, (1,)), "dub": ("Dub", None, (2,))}
 
 
 def test_a_separator_of_ones_own() -> None:
-    assert genres(mapped(["Rock/Punk---x"], Taxonomy(separator="/"))).keys() == {"rock", "punk-x"}
+    assert genres(map_labels(["Rock/Punk---x"], Taxonomy(separator="/"))).keys() == {"rock", "punk-x"}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_a_separator_of_ones_own() -> None:
 )
 def test_what_does_not_fit_is_named(labels: list[str], taxonomy: Taxonomy, said: str) -> None:
     with pytest.raises(TaxonomyError, match=said):
-        mapped(labels, taxonomy)
+        map_labels(labels, taxonomy)
 
 
 def test_the_docstrings_example_is_read(tmp_path: Path) -> None:

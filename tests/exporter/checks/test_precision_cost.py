@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from exporter.bundle import GRAPH_FILE, INT8_FILE, Rounded, write_bundle
-from exporter.checks.precision_cost import costs_on_tracks, refuse_loss
+from exporter.bundle import GRAPH_FILE, INT8_FILE, PrecisionOptions, write_bundle
+from exporter.checks.precision_cost import check_cost, measure_costs_on_tracks
 from exporter.errors import LossError
 from schemas.bundle import PrecisionCost, read_bundle
 from tests.exporter.tracks import write_tracks
@@ -34,7 +34,7 @@ def exported(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "exporter.bundle.export_graph", lambda _, file: shutil.copyfile(bundle_folder / GRAPH_FILE, file)
     )
-    monkeypatch.setattr("exporter.bundle.measure_product", lambda *_: {})
+    monkeypatch.setattr("exporter.bundle.measure_product_parity", lambda *_: {})
 
 
 @pytest.mark.parametrize(
@@ -45,21 +45,21 @@ def test_the_limits(changed: float, map_loss: float | None, refused: bool) -> No
     cost = PrecisionCost(data_set="tones", inputs=9, changed_decisions=changed, map_loss=map_loss)
     if refused:
         with pytest.raises(LossError, match="--allow-loss"):
-            refuse_loss("model.int8.onnx", cost)
+            check_cost("model.int8.onnx", cost)
     else:
-        refuse_loss("model.int8.onnx", cost)
+        check_cost("model.int8.onnx", cost)
 
 
 @pytest.mark.usefixtures("exported")
 def test_no_bundle_of_a_precision_that_changes_labels_unless_told_so(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.bundle.quantise", negated)
+    monkeypatch.setattr("exporter.bundle.quantize_to_int8", negated)
     tracks = labelled(tmp_path, checkpoint)
     with pytest.raises(LossError, match=r"label decisions and costs .* mAP on tones"):
-        write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Rounded(("int8",), tracks))
+        write_bundle(checkpoint, tmp_path / "out", "tiny", "1", PrecisionOptions(("int8",), tracks))
     assert [path.name for path in tmp_path.iterdir()] == ["tones"]
-    write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Rounded(("int8",), allow_loss=True))
+    write_bundle(checkpoint, tmp_path / "out", "tiny", "1", PrecisionOptions(("int8",), allow_loss=True))
     cost = read_bundle(tmp_path / "out").precision_cost["int8"]
     assert cost.changed_decisions > 0.1
     assert cost.data_set == "noise"
@@ -88,10 +88,10 @@ def test_tracks_of_the_validation_split_are_labelled_by_both(
     fp32, opposite = bundle_folder / GRAPH_FILE, tmp_path / "negated.onnx"
     negated(fp32, opposite)
     said: list[str] = []
-    found = costs_on_tracks(checkpoint, tracks, fp32, {"fp16": fp32, "int8": opposite}, said.append)
+    found = measure_costs_on_tracks(checkpoint, tracks, fp32, {"fp16": fp32, "int8": opposite}, said.append)
     assert found["fp16"] == PrecisionCost(data_set="tones, valid", inputs=3, changed_decisions=0, map_loss=0)
     assert found["int8"].changed_decisions > 0.3
-    (back,) = costs_on_tracks(checkpoint, tracks, opposite, {"fp16": fp32}).values()
+    (back,) = measure_costs_on_tracks(checkpoint, tracks, opposite, {"fp16": fp32}).values()
     assert found["int8"].map_loss
     assert back.map_loss == -found["int8"].map_loss
     assert said[-1] == "measuring precisions, track 3 of 4"
@@ -111,13 +111,13 @@ def test_a_split_that_cannot_be_read_is_refused(
         file.unlink()
     fp32 = bundle_folder / GRAPH_FILE
     with pytest.raises(ManifestError, match="no track of split valid can be read"):
-        costs_on_tracks(checkpoint, tracks, fp32, {"int8": fp32})
+        measure_costs_on_tracks(checkpoint, tracks, fp32, {"int8": fp32})
 
 
 @pytest.mark.usefixtures("exported")
 def test_a_bundle_says_what_its_precisions_cost_on_tracks(checkpoint: Checkpoint, tmp_path: Path) -> None:
     tracks = labelled(tmp_path, checkpoint)
-    write_bundle(checkpoint, tmp_path / "out", "tiny", "1", Rounded(("int8",), tracks))
+    write_bundle(checkpoint, tmp_path / "out", "tiny", "1", PrecisionOptions(("int8",), tracks))
     cost = read_bundle(tmp_path / "out").precision_cost["int8"]
     assert (cost.data_set, cost.inputs) == ("tones, valid", 3)
     assert cost.map_loss is not None

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from exporter.checks.cases import Feed
-from exporter.checks.product_parity import measure_product
+from exporter.checks.product_parity import measure_product_parity
 from exporter.checks.scores import Scores, scores_of_graph, scores_of_network
 from exporter.errors import ParityError
 from schemas.bundle import BundleManifest, read_bundle
@@ -42,7 +42,7 @@ def test_every_batch_sound_and_lyrics_agree(copy: Path, checkpoint: Checkpoint) 
         tokens.append(int(feed["lyrics_mask"][0].sum()))
         return network(feed)
 
-    found = measure_product(copy, manifest, "the checkpoint", reference)
+    found = measure_product_parity(copy, manifest, "the checkpoint", reference)
     assert found.keys() == {"fp32"}
     assert found["fp32"].max_probability_difference <= 1e-4
     assert found["fp32"].files == len(batches) + 1  # silence is refused by both
@@ -60,7 +60,7 @@ def test_a_provider_that_does_not_run_here_is_not_claimed(
     monkeypatch.setattr("exporter.checks.product_parity.onnxruntime.get_available_providers", lambda: listed)
     monkeypatch.setenv("COGENRE_CPU_FALLBACK", "true")
     reference = scores_of_graph(copy / "model.fp32.onnx")
-    found = measure_product(copy, read_bundle(copy), "the fp32 graph", reference)
+    found = measure_product_parity(copy, read_bundle(copy), "the fp32 graph", reference)
     assert found["fp32"].providers == ("cpu",)
 
 
@@ -71,7 +71,7 @@ def shifted(scores: Scores, by: float) -> Scores:
 def test_scores_that_differ_are_found_out(copy: Path, checkpoint: Checkpoint) -> None:
     reference = shifted(scores_of_network(checkpoint.network), 2e-4)
     with pytest.raises(ParityError, match=r"0.flac with fp32 on cpu: .* differ by 0.0002") as raised:
-        measure_product(copy, read_bundle(copy), "the checkpoint", reference)
+        measure_product_parity(copy, read_bundle(copy), "the checkpoint", reference)
     assert "\n" not in str(raised.value)
 
 
@@ -80,15 +80,15 @@ def test_other_windows_than_the_trainers_are_found_out(copy: Path) -> None:
     manifest = read_bundle(copy)
     edit(copy, audio=manifest.audio.model_dump() | {"sample_rate": 7_000, "window_seconds": 8 / 7})
     with pytest.raises(ParityError, match="differ by"):
-        measure_product(copy, manifest, "the fp32 graph", reference)
+        measure_product_parity(copy, manifest, "the fp32 graph", reference)
 
 
 def test_other_thresholds_than_the_trainers_are_found_out(copy: Path) -> None:
     reference = scores_of_graph(copy / "model.fp32.onnx")
     manifest = read_bundle(copy)
     edit(copy, thresholds=[0, 0, 0])
-    with pytest.raises(ParityError, match="disagree on the label"):
-        measure_product(copy, manifest, "the fp32 graph", reference)
+    with pytest.raises(ParityError, match="differ in the label"):
+        measure_product_parity(copy, manifest, "the fp32 graph", reference)
 
 
 def test_a_worker_that_does_not_start_is_found_out(copy: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_worker_that_does_not_start_is_found_out(copy: Path) -> None:
     manifest = read_bundle(copy)
     (copy / "model.fp32.onnx").unlink()
     with pytest.raises(ParityError, match=r"does not run fp32 on cpu: .*lacks model.fp32.onnx"):
-        measure_product(copy, manifest, "the fp32 graph", reference)
+        measure_product_parity(copy, manifest, "the fp32 graph", reference)
 
 
 def test_decisions_on_a_thousand_windows_are_the_networks(

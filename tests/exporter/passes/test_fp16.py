@@ -7,19 +7,19 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from exporter.bundle import GRAPH_FILE, HALF_FILE
+from exporter.bundle import FP16_FILE, GRAPH_FILE
 from exporter.checks.cases import parity_cases
 from exporter.checks.scores import scores_of_graph
-from exporter.passes.fp16 import SUMS
-from exporter.passes.frontend_nodes import frontend_nodes
+from exporter.passes.fp16 import FP32_OPERATORS
+from exporter.passes.frontend_nodes import find_frontend_nodes
 from schemas.bundle import AudioInput
 from tests.exporter.weights import genre_vectors
 
 
 @pytest.fixture(scope="module")
 def graph(bundle_folder: Path) -> onnx.GraphProto:
-    onnx.checker.check_model(str(bundle_folder / HALF_FILE))
-    return onnx.shape_inference.infer_shapes(onnx.load(bundle_folder / HALF_FILE)).graph
+    onnx.checker.check_model(str(bundle_folder / FP16_FILE))
+    return onnx.shape_inference.infer_shapes(onnx.load(bundle_folder / FP16_FILE)).graph
 
 
 def kinds(graph: onnx.GraphProto) -> dict[str, int]:
@@ -37,7 +37,7 @@ def test_inputs_and_outputs_are_fp32(graph: onnx.GraphProto) -> None:
 
 def test_learned_products_and_convolutions_are_halves(graph: onnx.GraphProto) -> None:
     kind = kinds(graph)
-    frontend = frontend_nodes(graph)
+    frontend = find_frontend_nodes(graph)
     worked = [
         node
         for node in graph.node
@@ -51,12 +51,12 @@ def test_learned_products_and_convolutions_are_halves(graph: onnx.GraphProto) ->
 
 def test_the_frontend_sums_and_the_logits_are_fp32(graph: onnx.GraphProto) -> None:
     kind = kinds(graph)
-    frontend = frontend_nodes(graph)
+    frontend = find_frontend_nodes(graph)
     assert sum(node.op_type == "MatMul" for node in graph.node if node.name in frontend) == 3
     whole = [
         node
         for node in graph.node
-        if (node.name in frontend or node.op_type in SUMS or genre_vectors(graph) in node.input)
+        if (node.name in frontend or node.op_type in FP32_OPERATORS or genre_vectors(graph) in node.input)
         # The casts to and from halves.
         and node.op_type != "Cast"
     ]
@@ -71,6 +71,6 @@ def test_the_frontend_sums_and_the_logits_are_fp32(graph: onnx.GraphProto) -> No
 
 def test_probabilities_are_near_those_of_fp32(bundle_folder: Path) -> None:
     audio = AudioInput(sample_rate=8_000, window_seconds=1, windows=2, picking="spread")
-    fp32, fp16 = scores_of_graph(bundle_folder / GRAPH_FILE), scores_of_graph(bundle_folder / HALF_FILE)
+    fp32, fp16 = scores_of_graph(bundle_folder / GRAPH_FILE), scores_of_graph(bundle_folder / FP16_FILE)
     worst = max(np.abs(fp32(feed) - fp16(feed)).max() for feed in parity_cases(audio, 40, 38))
     assert 0 < worst < 0.002

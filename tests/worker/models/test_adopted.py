@@ -9,7 +9,7 @@ import torch
 from sqlalchemy import Engine, text
 from transformers import ASTFeatureExtractor, ASTForAudioClassification
 
-from exporter.adopt.bundle import Listening, adopt
+from exporter.adopt.bundle import WindowOptions, adopt
 from exporter.adopt.source import load_source
 from exporter.adopt.taxonomy import Taxonomy
 from media.decode import decode_windows
@@ -30,7 +30,7 @@ def test_scores_are_those_of_the_original_pipeline(
 ) -> None:
     checkpoint = checkpoints.ast(tmp_path / "hub")
     bundle = tmp_path / "bundle"
-    adopt(load_source(checkpoint, None, None), bundle, "adopted", "1", Taxonomy(), Listening())
+    adopt(load_source(checkpoint, None, None), bundle, "adopted", "1", Taxonomy(), WindowOptions())
     with running_worker(COGENRE_BUNDLE=str(bundle)):
         push(
             *(

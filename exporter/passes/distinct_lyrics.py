@@ -1,10 +1,11 @@
-"""Lyrics read once a track: the windows of a track lie next to each other and have the same lyrics.
+"""Encodes the lyrics of a track once, although each of its windows has them as a row of the batch.
 
-The lyrics encoder is most of the network's work, and a track has several windows. So the graph compares each
-row of token ids with the one before, encodes the rows that differ, and hands each window its own.
+The lyrics encoder takes most of the network's time. Windows of a track are adjacent rows with equal lyrics.
+So the graph compares each row of token ids with the previous row, encodes the rows that differ, and gathers
+each window's encoding.
 
-How many differ depends on the data, and TensorRT plans for the shapes of inputs: its graph, fp16, reads every
-row.
+The number of distinct rows depends on the data, and TensorRT needs shapes that depend on the inputs' shapes
+only. So the fp16 graph, which TensorRT runs, encodes every row.
 """
 
 import onnx
@@ -12,8 +13,8 @@ from onnx import parser
 
 from schemas.bundle import INPUTS
 
-READ_ONCE = ("distinct_ids", "distinct_mask", "lyrics_row")
-"""Token ids and mask of the distinct lyrics (lyrics, tokens), and each window's row of them (batch,)."""
+DISTINCT_INPUTS = ("distinct_ids", "distinct_mask", "lyrics_row")
+"""Token ids and mask of the distinct lyrics (lyrics, tokens); the row of each window's lyrics (batch,)."""
 
 _COMPARE = """
 <ir_version: 10, opset_import: ["" : 18]>
@@ -41,8 +42,8 @@ compare (int64[batch, tokens] lyrics_ids, int64[batch, tokens] lyrics_mask)
 """
 
 
-def read_once(model: onnx.ModelProto) -> None:
-    """Let a graph that takes `READ_ONCE` beside `INPUTS` find them out itself."""
+def deduplicate_lyrics(model: onnx.ModelProto) -> None:
+    """Replace the inputs `DISTINCT_INPUTS` of a graph by nodes that compute them from `INPUTS`."""
     compare = parser.parse_model(_COMPARE).graph
     for number, node in enumerate(compare.node):
         node.name = f"distinct_{number}"

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from exporter.bundle import GRAPH_FILE, HALF_FILE
+from exporter.bundle import FP16_FILE, GRAPH_FILE
 from exporter.checks.cases import Feed
 from schemas.bundle import INPUTS
 
@@ -62,5 +62,5 @@ def test_neighbours_with_the_same_lyrics_are_read_once(
 
 
 def test_the_graph_for_gpus_reads_every_row(bundle_folder: Path) -> None:
-    operators = {node.op_type for node in onnx.load(bundle_folder / HALF_FILE).graph.node}
+    operators = {node.op_type for node in onnx.load(bundle_folder / FP16_FILE).graph.node}
     assert "NonZero" not in operators

@@ -1,4 +1,4 @@
-"""Does the graph say what the checkpoint's own pipeline says of the same sound?"""
+"""Compares the graph of an adopted checkpoint with the checkpoint's own pipeline on the same audio."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -12,13 +12,13 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from exporter.adopt.source import Source
 from exporter.adopt.taxonomy import Mapping
-from exporter.checks.cases import Feed, sound
+from exporter.checks.cases import Feed, noisy_tones
 from exporter.checks.graph_parity import compare
 from exporter.checks.scores import Scores
 from schemas.bundle import INPUTS, AudioInput, Parity
 
-LARGEST_DIFFERENCE = 1e-3
-"""Of any probability: the extractors compute in other steps than the graph, in single precision."""
+MAX_DIFFERENCE = 1e-3
+"""Allowed difference of a probability. The extractors compute other steps than the graph, in float32."""
 
 ORIGINAL = "the checkpoint's own pipeline"
 
@@ -26,33 +26,36 @@ Windows = NDArray[np.float32]
 
 
 def original_scores(source: Source, mapping: Mapping, windows: Windows) -> NDArray[np.float64]:
-    """(windows, genres) by transformers' feature extractor and network, each window up to its last sound."""
+    """Return the probabilities (windows, genres) by transformers' feature extractor and network.
+
+    Zeros at the end of a window are cut off.
+    """
     extractor: Any = source.extractor
     options: dict[str, Any] = {"sampling_rate": source.sample_rate, "return_tensors": "pt"}
     if isinstance(extractor, Wav2Vec2FeatureExtractor):
-        # How it makes a batch; the others pad to their own length.
+        # It needs these options to form a batch. The others pad to a length of their own.
         options |= {"padding": "max_length", "max_length": windows.shape[1]}
-    features = extractor([_heard(window) for window in windows], **options)
+    features = extractor([_without_padding(window) for window in windows], **options)
     with torch.no_grad():
         scores = source.probabilities(source.model(**features).logits).double().numpy()
     return np.stack([scores[:, columns].max(1) for columns in mapping.columns], axis=1)
 
 
-def pipeline_of(source: Source, mapping: Mapping) -> Scores:
-    """The same of a graph's inputs, of which only the waveform is heard."""
+def pipeline_scores(source: Source, mapping: Mapping) -> Scores:
+    """Return `original_scores` as a function of a graph's inputs. The lyrics are ignored."""
     return lambda feed: original_scores(source, mapping, feed[INPUTS[0]].astype(np.float32))
 
 
 def measure_parity(
     source: Source, mapping: Mapping, audio: AudioInput, graph: Path, recordings: Iterable[Windows] = ()
 ) -> Parity:
-    """Over made-up sound, short and silent windows among it, and `recordings`. Raises ParityError."""
+    """Compare on synthetic windows, some short or silent, and on `recordings`. Raises ParityError."""
     return compare(
         ORIGINAL,
-        pipeline_of(source, mapping),
+        pipeline_scores(source, mapping),
         graph,
         map(_without_lyrics, chain(_cases(audio), recordings)),
-        LARGEST_DIFFERENCE,
+        MAX_DIFFERENCE,
         advice="this checkpoint cannot be adopted",
     )
 
@@ -62,22 +65,22 @@ def _without_lyrics(windows: Windows) -> Feed:
     return dict(zip(INPUTS, (windows, ids, ids), strict=True))
 
 
-def _heard(window: Windows) -> Windows:
-    """Without the zeros that follow the end of a short track. A silent window stays whole."""
-    sounding = np.flatnonzero(window)
-    return window[: sounding[-1] + 1] if len(sounding) else window
+def _without_padding(window: Windows) -> Windows:
+    """Return the window without the zeros at its end. A silent window is returned whole."""
+    nonzero = np.flatnonzero(window)
+    return window[: nonzero[-1] + 1] if len(nonzero) else window
 
 
 def _cases(audio: AudioInput) -> Iterator[Windows]:
-    """Tones in noise; tracks shorter than the window; full scale; silence."""
-    chance = np.random.default_rng(0)
+    """Yield windows of tones in noise, of tracks shorter than a window, at full scale, and silent."""
+    rng = np.random.default_rng(0)
     samples = audio.window_samples
     for batch in (1, 2, 3):
-        yield sound(chance, batch, audio).astype(np.float32)
-    short = sound(chance, 2, audio).astype(np.float32)
+        yield noisy_tones(rng, batch, audio).astype(np.float32)
+    short = noisy_tones(rng, 2, audio).astype(np.float32)
     _silence_from(short, (samples // 3, 2 * samples // 3))
     yield short
-    yield np.stack([np.zeros(samples), chance.choice([-1.0, 1.0], samples)]).astype(np.float32)
+    yield np.stack([np.zeros(samples), rng.choice([-1.0, 1.0], samples)]).astype(np.float32)
 
 
 def _silence_from(windows: Windows, ends: Sequence[int]) -> None:
