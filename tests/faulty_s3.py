@@ -1,4 +1,4 @@
-"""An S3 server that can be told to answer errors, or that answers late: a proxy in front of the local one."""
+"""An S3 server that can return errors or answer late: a proxy in front of the local one."""
 
 import http.client
 import threading
@@ -13,9 +13,9 @@ KEPT = ("content-type", "content-range", "etag", "last-modified", "x-amz-version
 
 
 class FaultyS3:
-    """Answers `status`, 503 SlowDown by default, while `down` is set; anything else `delay` seconds late.
+    """While `down` is set, answers `status`, by default 503 SlowDown; else forwards after `delay` seconds.
 
-    While `trickle` is set, a body comes a byte at a time: no time-out of the socket helps.
+    While `trickle` is set, sends bodies one byte at a time, so that no socket timeout is reached.
     """
 
     def __init__(self, upstream: int, delay: float = 0) -> None:
@@ -23,7 +23,7 @@ class FaultyS3:
         self.trickle = threading.Event()
         self.status = 503
         self.refused = 0
-        """Requests so answered."""
+        """Requests answered by `status`."""
         faulty = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,7 +52,7 @@ class FaultyS3:
                 if not faulty.trickle.is_set():
                     self.wfile.write(content)
                     return
-                with suppress(OSError):  # who reads has gone away
+                with suppress(OSError):  # the client closed the connection
                     for at in range(len(content)):
                         self.wfile.write(content[at : at + 1])
                         time.sleep(0.05)

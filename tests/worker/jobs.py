@@ -1,4 +1,4 @@
-"""Jobs for tests, with their audio in the local bucket."""
+"""Jobs for tests, with their audio in the bucket of the local stack."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from worker.settings import BrokerSettings
 
 
 def put_audio(s3: Any, key: str, content: bytes | None = None, hertz: float = 440) -> dict[str, Any]:
-    """Upload `content`, or a tone, and return its reference."""
+    """Upload `content`, or a tone of 3 s. Return its reference for a job."""
     s3.put_object(
         Bucket=BUCKET, Key=key, Body=encode(tone(3, hertz=hertz), 22_050) if content is None else content
     )
@@ -32,7 +32,7 @@ def job(track_id: str, audio: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def push(*messages: dict[str, Any]) -> None:
-    """Publish as any Celery producer would: without our own checks."""
+    """Publish messages as any Celery producer would, without cogenre's checks."""
     app: Celery = celery_app(BrokerSettings.load())
     for message in messages:
         app.send_task(TASK_NAME, kwargs=message, queue=QUEUE_TRACKS)

@@ -1,4 +1,4 @@
-"""A real worker process, and waiting for what it does."""
+"""A real worker process, and waiting for a condition."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 
 class WorkerProcess:
-    """`cogenre worker` with this process's settings, and `settings`."""
+    """`cogenre worker` with the settings of this process and `settings`."""
 
     def __init__(self, settings: Mapping[str, str]) -> None:
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when it has ended
@@ -26,12 +26,12 @@ class WorkerProcess:
         )
 
     def kill(self) -> None:
-        """SIGKILL, as the kernel does when memory is short."""
+        """Send SIGKILL, as the kernel does when memory runs out."""
         self.process.kill()
         self._end()
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL to one that does not end."""
+        """Send SIGTERM, and SIGKILL if the process has not ended after 60 s."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -43,13 +43,13 @@ class WorkerProcess:
     def _end(self) -> None:
         self.process.wait()
         self._output.seek(0)
-        print(self._output.read())  # noqa: T201 - pytest shows it where a test fails
+        print(self._output.read())  # noqa: T201 - pytest shows it if a test fails
         self._output.close()
 
 
 @contextmanager
 def running_worker(**settings: str) -> Iterator[subprocess.Popen[str]]:
-    """A worker that is ended with the context."""
+    """Run a worker, which is stopped when the context ends."""
     worker = WorkerProcess(settings)
     try:
         yield worker.process
@@ -57,9 +57,9 @@ def running_worker(**settings: str) -> Iterator[subprocess.Popen[str]]:
         worker.stop()
 
 
-def wait_until(what: Callable[[], bool], seconds: float = 60) -> None:
-    """Fails after `seconds`."""
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until `condition` returns true. Fail after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
+    while not condition():
+        assert time.monotonic() < deadline, f"the condition was not met within {seconds:g} s"
         time.sleep(0.05)

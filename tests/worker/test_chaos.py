@@ -1,4 +1,4 @@
-"""Whatever is killed, every track is catalogued once: none lost, none double. Repeatable by its seed."""
+"""Workers and servers are killed at random; every track is catalogued once. The seed repeats a run."""
 
 import os
 import random
@@ -30,7 +30,7 @@ VISIBILITY_SECONDS = 5
 
 
 class Chaos:
-    """Two workers on a stack of their own, and what may happen to them."""
+    """Two workers on a stack of their own, and the faults that are injected."""
 
     def __init__(self, stack: LocalStack, s3: FaultyS3, catalog: Engine, seed: int) -> None:
         self.stack = stack
@@ -73,7 +73,7 @@ class Chaos:
         self.s3.down.clear()
 
     def query(self, sql: str) -> Any:
-        """Once the catalog answers: it may be recovering from a crash."""
+        """Return the result of a query, once the catalog has recovered from a crash."""
         while True:
             try:
                 with self.catalog.connect() as connection:
@@ -82,7 +82,7 @@ class Chaos:
                 time.sleep(0.1)
 
     def reconcile(self) -> None:
-        """As its timer would, and with all that is not finished taken to be due."""
+        """Run the reconciler, with all unfinished tracks made due."""
         settings = BrokerSettings.load()
         with self.catalog.begin() as connection:
             connection.execute(
@@ -93,7 +93,7 @@ class Chaos:
 
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
-    """Servers that nobody else uses: they are killed."""
+    """A stack for this test only, because its servers are killed."""
     with local_stack() as running:
         for name, value in (running.environment() | {"COGENRE_BUNDLE": str(DEMO_BUNDLE)}).items():
             monkeypatch.setenv(name, value)
@@ -124,12 +124,12 @@ def run(stack: LocalStack, seed: int, tracks: int, kills: int, restarts: int) ->
         for event in events:
             time.sleep(chaos.random.uniform(0.5, 3))
             event()
-        wait_until(lambda: _settles(chaos, tracks), seconds=300)
+        wait_until(lambda: _is_finished(chaos, tracks), seconds=300)
         assert chaos.query("select count(*) from track_current") == tracks
         assert chaos.query("select count(*) from classification") == tracks
         assert chaos.query("select count(*) from ingest_failure") == 0
         assert chaos.query("select count(*) from track where due_at is not null") == 0
-        # The last lease of a killed worker's job runs out, and its job is skipped: nothing remains.
+        # When the last lease of a killed worker expires, its job is delivered again and skipped.
         broker: Any = redis.Redis.from_url(os.environ["COGENRE_BROKER_URL"])
         wait_until(lambda: broker.llen("tracks") == broker.hlen("cogenre.unacked") == 0, seconds=60)
         assert chaos.query("select count(*) from classification") == tracks
@@ -137,8 +137,8 @@ def run(stack: LocalStack, seed: int, tracks: int, kills: int, restarts: int) ->
     catalog.dispose()
 
 
-def _settles(chaos: Chaos, tracks: int) -> bool:
-    """All catalogued. What Redis or a worker lost has come back by the reconciler meanwhile."""
+def _is_finished(chaos: Chaos, tracks: int) -> bool:
+    """Return whether all tracks are catalogued. If not, enqueue lost jobs again by the reconciler."""
     if chaos.query("select count(*) from track_current") == tracks:
         return True
     time.sleep(VISIBILITY_SECONDS)
@@ -146,12 +146,12 @@ def _settles(chaos: Chaos, tracks: int) -> bool:
     return False
 
 
-def test_a_little_chaos(stack: LocalStack) -> None:
+def test_few_faults(stack: LocalStack) -> None:
     run(stack, seed=1, tracks=60, kills=3, restarts=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_much_chaos(stack: LocalStack, seed: int) -> None:
+def test_many_faults(stack: LocalStack, seed: int) -> None:
     run(stack, seed=seed, tracks=500, kills=20, restarts=2)

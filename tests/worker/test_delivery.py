@@ -1,4 +1,4 @@
-"""Any producer's messages, through a real worker process: nothing stops it, nothing is lost."""
+"""Messages of any producer, processed by a real worker process: no message stops it, none is lost."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ def broker(environment: dict[str, str]) -> Any:
     return redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
 
 
-def test_golden_envelopes_are_labelled_and_malformed_ones_kept(
+def test_golden_envelopes_are_labelled_and_malformed_ones_become_dead_letters(
     environment: dict[str, str], catalog: Engine, s3: Any, broker: Any
 ) -> None:
     put_audio(s3, "golden.flac")
@@ -44,11 +44,13 @@ def test_golden_envelopes_are_labelled_and_malformed_ones_kept(
     with catalog.connect() as connection:
         labelled = set(connection.execute(text("select track_id from track_current")).scalars())
         failed = connection.execute(text("select track_id, error_class from ingest_failure")).all()
-    assert [tuple(row) for row in failed] == [("golden-minimal", "JobInvalid")]  # the kwarg named as ours
+    assert [tuple(row) for row in failed] == [
+        ("golden-minimal", "JobInvalid")
+    ]  # the kwarg with the name of the task's argument
     assert labelled == {f"golden-{Path(file).stem}" for file in ENVELOPES}
 
 
-def test_the_job_of_a_worker_that_was_killed_is_done_by_another(
+def test_the_jobs_of_a_killed_worker_are_done_by_another(
     environment: dict[str, str], catalog: Engine, s3: Any, broker: Any
 ) -> None:
     push(*(job(f"track-{at}", put_audio(s3, f"t{at}.flac", hertz=200 + 9 * at)) for at in range(80)))
@@ -65,14 +67,14 @@ def test_the_job_of_a_worker_that_was_killed_is_done_by_another(
     assert count(catalog, "ingest_failure") == 0
 
 
-def test_leases_are_renewed_while_held_and_only_then(broker: Any) -> None:
+def test_leases_are_renewed_only_while_held(broker: Any) -> None:
     renewals: list[int] = []
     leases = LeaseRenewer(broker, "index", timeout=0.3, on_renewal=renewals.append)
     broker.zadd("index", {"held": 1, "other": 1})
-    with leases.hold("held"), leases.hold("gone"):
+    with leases.hold("held"), leases.hold("lost"):
         wait_until(lambda: broker.zscore("index", "held") > time.time() - 1, seconds=5)
         assert broker.zscore("index", "other") == 1
-        assert broker.zscore("index", "gone") is None  # a lease that is lost stays lost
+        assert broker.zscore("index", "lost") is None  # a lost lease is not created again
     assert 2 in renewals
     renewed = broker.zscore("index", "held")
     time.sleep(0.4)
@@ -80,11 +82,11 @@ def test_leases_are_renewed_while_held_and_only_then(broker: Any) -> None:
     leases.close()
 
 
-def test_an_idle_worker_outlasts_a_failover_of_the_broker(
+def test_an_idle_worker_survives_a_failover_of_the_broker(
     environment: dict[str, str], catalog: Engine, s3: Any, broker: Any
 ) -> None:
-    """Its server becomes a replica: it lets go of those who wait, and refuses those who come."""
-    assert_outlasts(
+    """Redis becomes a replica: it ends blocking reads with an error, and rejects writes."""
+    assert_survives(
         broker,
         catalog,
         put_audio(s3, "one.flac"),
@@ -95,10 +97,10 @@ def test_an_idle_worker_outlasts_a_failover_of_the_broker(
     )
 
 
-def test_a_worker_outlasts_a_broker_whose_memory_is_full(
+def test_a_worker_survives_a_broker_that_is_out_of_memory(
     environment: dict[str, str], catalog: Engine, s3: Any, broker: Any
 ) -> None:
-    assert_outlasts(
+    assert_survives(
         broker,
         catalog,
         put_audio(s3, "one.flac"),
@@ -109,7 +111,7 @@ def test_a_worker_outlasts_a_broker_whose_memory_is_full(
     )
 
 
-def assert_outlasts(
+def assert_survives(
     broker: Any,
     catalog: Engine,
     audio: dict[str, Any],
@@ -119,18 +121,18 @@ def assert_outlasts(
     error: str,
     times: int,
 ) -> None:
-    """A worker labels tracks before and after a fault in which the broker refuses it so many times."""
+    """A worker labels tracks before and after a fault, during which the broker rejects `times` commands."""
 
-    def refused() -> int:
+    def count_rejected() -> int:
         return int(broker.info("errorstats").get(f"errorstat_{error}", {}).get("count", 0))
 
     with running_worker() as worker:
         push(job("before", audio))
         wait_until(lambda: count(catalog, "track_current") == 1)
-        before = refused()
+        before = count_rejected()
         begin()
         try:
-            wait_until(lambda: refused() >= before + times or worker.poll() is not None)
+            wait_until(lambda: count_rejected() >= before + times or worker.poll() is not None)
         finally:
             end()
         push(job("after", audio))
@@ -140,17 +142,13 @@ def assert_outlasts(
     assert worker.returncode == 0
 
 
-def test_a_worker_that_cannot_go_on_says_so_by_its_exit_code(
-    environment: dict[str, str], broker: Any
-) -> None:
+def test_a_worker_with_an_unrecoverable_error_exits_with_1(environment: dict[str, str], broker: Any) -> None:
     with running_worker() as worker:
-        broker.set("tracks", "a string where a list belongs")
+        broker.set("tracks", "a string instead of a list")
         assert worker.wait(60) == 1
 
 
-def test_a_worker_that_is_interrupted_did_not_fail(
-    environment: dict[str, str], catalog: Engine, s3: Any
-) -> None:
+def test_an_interrupted_worker_exits_with_130(environment: dict[str, str], catalog: Engine, s3: Any) -> None:
     with running_worker() as worker:
         push(job("one", put_audio(s3, "one.flac")))
         wait_until(lambda: count(catalog, "track_current") == 1)

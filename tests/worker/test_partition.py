@@ -1,4 +1,4 @@
-"""Two machines, as far as a network can tell: one loses Redis in the middle, and nothing is lost.
+"""Two workers in separate network namespaces: one loses its connection to Redis, and no job is lost.
 
 ```
   namespace of worker 1              host                    namespace of worker 2
@@ -6,8 +6,7 @@
   198.18.0.6 ──── 198.18.0.5  S3, Postgres ──── 198.18.0.13 ──── 198.18.0.14
 ```
 
-Each line is a link of its own, so that Redis alone can be taken away: packets then go nowhere, and nobody is
-told.
+Each line is a separate link, so that only the one to Redis can be cut. Packets are then dropped silently.
 """
 
 import os
@@ -42,7 +41,7 @@ from worker.settings import BrokerSettings
 TRACKS = 150
 VISIBILITY_SECONDS = 5
 FIRST_ADDRESS = IPv4Address("198.18.0.0")
-"""Of the range that is kept for benchmarks of networks: nobody's real one."""
+"""In the range that is reserved for network benchmarks, so no real address is affected."""
 
 
 def ip(*arguments: object) -> None:
@@ -51,7 +50,7 @@ def ip(*arguments: object) -> None:
 
 @dataclass
 class Link:
-    """A cable between the host and a namespace."""
+    """A link between the host and a namespace."""
 
     name: str
     host: IPv4Address
@@ -60,7 +59,7 @@ class Link:
     def cut(self) -> None:
         ip("link", "set", self.name, "down")
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         ip("link", "set", self.name, "up")
 
 
@@ -87,16 +86,16 @@ def machine(number: int) -> Iterator[Machine]:
             ip("addr", "add", f"{link.host}/30", "dev", link.name)
             ip("-n", namespace, "addr", "add", f"{link.peer}/30", "dev", f"eth{at}")
             ip("-n", namespace, "link", "set", f"eth{at}", "up")
-            link.mend()
+            link.restore()
             links.append(link)
         ip("-n", namespace, "link", "set", "lo", "up")
         yield Machine(namespace, *links)
     finally:
-        ip("netns", "delete", namespace)  # and, with it, its ends of the links, and so the links
+        ip("netns", "delete", namespace)  # also deletes the links
 
 
 class Forwarder:
-    """Leads connections to one address on to a port of the local stack, which listens on loopback alone."""
+    """Forwards connections from one address to a port of the local stack, which listens on loopback only."""
 
     def __init__(self, address: IPv4Address, port: int) -> None:
         self.peers: set[str] = set()
@@ -120,9 +119,9 @@ class Forwarder:
             except OSError:  # the test has ended
                 return
             self.peers.add(peer)
-            threading.Thread(target=self._lead_on, args=(client,), daemon=True).start()
+            threading.Thread(target=self._forward, args=(client,), daemon=True).start()
 
-    def _lead_on(self, client: socket.socket) -> None:
+    def _forward(self, client: socket.socket) -> None:
         with (
             client,
             socket.create_connection((HOST, self._port)) as server,
@@ -136,7 +135,7 @@ class Forwarder:
                         if not (piece := key.fileobj.recv(65536)):  # type: ignore[union-attr]
                             return
                         key.data.sendall(piece)
-            except OSError:  # one side is gone
+            except OSError:  # one side closed the connection
                 return
 
 
@@ -146,13 +145,13 @@ def machines() -> Iterator[tuple[Machine, Machine]]:
         try:
             both = (stack.enter_context(machine(1)), stack.enter_context(machine(2)))
         except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"no network namespaces can be made here: {getattr(error, 'stderr', error)}")
+            pytest.skip(f"cannot create network namespaces: {getattr(error, 'stderr', error)}")
         yield both
 
 
 @contextmanager
 def worker_on(stack: LocalStack, where: Machine, catalog_url: str) -> Iterator[tuple[Forwarder, Any]]:
-    """A worker in the namespace, that reaches the stack by the host's addresses. Yields its way to Redis."""
+    """Run a worker in the namespace. Yield its forwarder to Redis, and its process."""
     with ExitStack() as context:
         broker = context.enter_context(Forwarder(where.broker.host, stack.redis.port).serving())
         catalog = context.enter_context(Forwarder(where.data.host, stack.postgres.port).serving())
@@ -185,7 +184,7 @@ def worker_on(stack: LocalStack, where: Machine, catalog_url: str) -> Iterator[t
 
 
 def reconcile_all(catalog: Engine) -> None:
-    """As the reconciler's timer would, with all that is not finished taken to be due."""
+    """Run the reconciler, with all unfinished tracks made due."""
     with catalog.begin() as connection:
         connection.execute(
             text("update track set due_at = now() - interval '1 second' where due_at is not null")
@@ -215,18 +214,18 @@ def test_a_worker_that_loses_redis_loses_nothing(
         enqueue_all(catalog, *tracks)
         wait_until(lambda: count(catalog, "track_current") >= 10)
         one.broker.cut()
-        assert count(catalog, "track_current") < TRACKS, "the cut came too late to show anything"
-        # What the one had under way it cannot acknowledge: its leases run out, and the other takes it over.
+        assert count(catalog, "track_current") < TRACKS, "the link was cut too late: all tracks were finished"
+        # The first worker cannot acknowledge its jobs: their leases expire and the second worker gets them.
         wait_until(lambda: not sum(map(broker.llen, QUEUES)) and not broker.hlen(in_flight), seconds=180)
-        wait_until(lambda: _finished(catalog, TRACKS), seconds=180)
+        wait_until(lambda: _is_finished(catalog, TRACKS), seconds=180)
         assert process.poll() is None
-        one.broker.mend()
+        one.broker.restore()
 
-        # It comes back to work: now it is alone.
+        # The first worker is reconnected, and now the second one is cut off.
         other.broker.cut()
         enqueue_all(catalog, job("after", put_audio(s3, "after.flac", hertz=999)))
-        wait_until(lambda: _finished(catalog, TRACKS + 1), seconds=180)
-        other.broker.mend()
+        wait_until(lambda: _is_finished(catalog, TRACKS + 1), seconds=180)
+        other.broker.restore()
         wait_until(lambda: not sum(map(broker.llen, QUEUES)) and not broker.hlen(in_flight), seconds=180)
     assert to_redis.peers == {str(one.broker.peer)}
     assert also_to_redis.peers == {str(other.broker.peer)}
@@ -243,8 +242,8 @@ def enqueue_all(catalog: Engine, *jobs: dict[str, Any]) -> None:
     )
 
 
-def _finished(catalog: Engine, tracks: int) -> bool:
-    """All catalogued. What Redis sent to a dead connection comes back by the reconciler meanwhile."""
+def _is_finished(catalog: Engine, tracks: int) -> bool:
+    """Return whether all tracks are catalogued. If not, enqueue lost jobs again by the reconciler."""
     if count(catalog, "track_current") == tracks:
         return True
     time.sleep(VISIBILITY_SECONDS)
