@@ -53,4 +53,5 @@ def test_a_page_has_its_parts_and_loads_nothing() -> None:
 
 def test_markdown_aligns_numbers_to_the_right() -> None:
     assert markdown_table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | --- |\n| x | 1 |"
+    assert markdown_table(["a"], [["x | y"]]) == "| a |\n| --- |\n| x \\| y |"
     assert markdown_table(["a", "b"], [["x", "1"]], numbers=True) == "| a | b |\n| --- | --: |\n| x | 1 |"

@@ -4,7 +4,7 @@
 """
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -12,6 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+from report.markdown import markdown_table
 from worker.observe import metrics
 from worker.settings import WorkerSettings
 
@@ -35,7 +36,7 @@ def metrics_page() -> str:
             "`process_*` and `python_*` metrics of the Python client. A histogram is exported as `_bucket`,",
             "`_sum` and `_count`. Generated from `worker/observe/metrics.py` by `make docs`.",
             "",
-            *_table(("metric", "type", "labels", "meaning"), rows),
+            markdown_table(("metric", "type", "labels", "meaning"), rows),
             "",
         ]
     )
@@ -57,7 +58,12 @@ def settings_page() -> str:
             for name, field in group.model_fields.items()
             if name in vars(group).get("__annotations__", {})
         )
-        lines += [inspect.getdoc(group) or "", "", *_table(("variable", "default", "meaning"), rows), ""]
+        lines += [
+            inspect.getdoc(group) or "",
+            "",
+            markdown_table(("variable", "default", "meaning"), rows),
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -82,11 +88,6 @@ def _meaning(field: FieldInfo) -> str:
     if get_origin(field.annotation) is not Literal:
         return str(field.description)
     return f"{field.description} One of {', '.join(f'`{choice}`' for choice in get_args(field.annotation))}."
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    cells = [head, ("---",) * len(head), *rows]
-    return [f"| {' | '.join(part.replace('|', chr(92) + '|') for part in row)} |" for row in cells]
 
 
 if __name__ == "__main__":
