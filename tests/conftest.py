@@ -14,6 +14,7 @@ import redis
 from sqlalchemy import Engine, create_engine, text
 
 from schemas.catalog.migrate import migrate
+from tests.distribution import GroupScheduling, rank
 from tests.fast.heavy_imports import block_heavy_imports
 from tests.fast.selection import HEAVY_FIXTURES, is_heavy
 from worker.local.stack import BUCKET, LocalStack, local_stack
@@ -42,8 +43,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.getoption("fast") and is_test and is_heavy(collection_path) else None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
+    """Distribute tests in groups where `--dist loadfile` is given."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # keep the order of collection: the longest groups first
+    return GroupScheduling(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --fast, deselect tests that use servers, and those marked `slow` or `heavy`."""
+    """Sort long groups to the front. With --fast, deselect tests that use servers or are marked."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: rank(item.nodeid))
     if not config.getoption("fast"):
         return
     heavy = [
