@@ -20,7 +20,7 @@ from exporter.passes.int8 import quantize_to_int8
 from schemas.bundle import INPUTS, OUTPUTS
 from tests.exporter.checks.test_operators import strangers
 from tests.exporter.conftest import CONFIG
-from tests.trainer.network.test_audio_model import AUDIO_MODELS, heard
+from tests.trainer.network.test_audio_model import AUDIO_MODELS, audio_input
 from tests.trainer.networks import build
 from trainer.config import NetworkConfig
 
@@ -54,7 +54,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder, settings = tmp_path_factory.mktemp("graphs"), NETWORKS[request.param]
     if "audio_model" in settings:
         write, seconds = AUDIO_MODELS[request.param]
-        settings = {"audio_model": write(folder / "pretrained"), "audio": heard(seconds)}
+        settings = {"audio_model": write(folder / "pretrained"), "audio": audio_input(seconds)}
     network = build(NetworkConfig.model_validate(CONFIG.network.model_dump() | settings))
     export_graph(network, folder / "fp32.onnx")
     quantize_to_int8(folder / "fp32.onnx", folder / "int8.onnx")

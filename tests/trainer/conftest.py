@@ -1,4 +1,4 @@
-"""A tiny library of tones and words, and a network small enough to fit in seconds."""
+"""A small library of tones and lyrics, and settings with which a network trains in seconds."""
 
 import json
 import wave
@@ -55,7 +55,10 @@ def write_tone(path: Path, hertz: float, seconds: float, seed: int) -> None:
 
 
 def write_library(folder: Path, tracks: int = 48) -> Path:
-    """Pitch says low or high, words say love or not; every sixth track has no lyrics."""
+    """Write a library and return its manifest.
+
+    The pitch determines low-tone or high-tone, the lyrics determine love. Every sixth track has no lyrics.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for number in range(tracks):

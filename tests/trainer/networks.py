@@ -1,4 +1,4 @@
-"""Networks of random weights, with a BERT that is built in no time."""
+"""Networks with random weights and a small BERT."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ LYRICS_WIDTH = 16
 
 
 def batch(config: NetworkConfig, mask: Tensor) -> tuple[Tensor, ...]:
-    """Log-mels, hidden states, `mask` (tracks, tokens) and labels: what a step of the fit is given."""
+    """Return log-mels, hidden states, `mask` (tracks, tokens) and labels: the batch of a training step."""
     chance = torch.Generator().manual_seed(1)
     frames = 1 + config.audio.window_samples // config.hop
     tracks, tokens = mask.shape
@@ -27,7 +27,7 @@ def batch(config: NetworkConfig, mask: Tensor) -> tuple[Tensor, ...]:
 
 
 def build(config: NetworkConfig) -> Network:
-    """In evaluation mode."""
+    """Return a network in evaluation mode."""
     torch.manual_seed(0)
     bert = BertModel(
         BertConfig(
@@ -40,6 +40,6 @@ def build(config: NetworkConfig) -> Network:
         ),
         add_pooling_layer=False,
     )
-    heard = load_audio_model(config.audio_model, config.audio) if config.audio_model else None
+    audio_model = load_audio_model(config.audio_model, config.audio) if config.audio_model else None
     nodes, correlation = torch.randn(GENRES, LYRICS_WIDTH), torch.rand(GENRES, GENRES)
-    return Network(config, bert, nodes, correlation, heard).eval()
+    return Network(config, bert, nodes, correlation, audio_model).eval()

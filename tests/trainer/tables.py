@@ -1,4 +1,4 @@
-"""Manifests of a few rows, in every format."""
+"""Write small manifests in every format."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ DEFAULTS = {"audio": "x.wav", "lyrics": None, "genres": ["rock"], "artist": None
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], without: Sequence[str] = ()) -> Path:
-    """`rows` on top of `DEFAULTS`, in the format that the name of `path` says."""
+    """Write `rows`, completed by `DEFAULTS`, in the format of the ending of `path`, and return `path`."""
     rows = [
         {key: value for key, value in (DEFAULTS | dict(row)).items() if key not in without} for row in rows
     ]

@@ -1,4 +1,4 @@
-"""What is a file's own fault, and what is not."""
+"""Errors of a single file, which leave out its track, and errors of disk or S3, which end the run."""
 
 import errno
 import os
@@ -13,19 +13,19 @@ from trainer.errors import StorageError, UnreadableFile
 
 
 @pytest.fixture(autouse=True)
-def _other_servers_other_clients() -> Iterator[None]:
+def _new_client_for_each_test() -> Iterator[None]:
     client.cache_clear()
     yield
     client.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["missing.mp3", ".", "missing/1.mp3", "x" * 300])
-def test_a_file_that_is_not_there_is_to_blame(name: str, tmp_path: Path) -> None:
+def test_a_missing_file_is_unreadable(name: str, tmp_path: Path) -> None:
     with pytest.raises(UnreadableFile, match=r"cannot read .*paths are relative to"):
         read_bytes(tmp_path, name)
 
 
-def test_a_disk_that_fails_is_not_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_disk_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> NoReturn:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -35,14 +35,14 @@ def test_a_disk_that_fails_is_not_the_files_fault(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.usefixtures("stored_in_s3")
-def test_an_object_that_is_not_there_is_to_blame(tmp_path: Path, bucket: str) -> None:
+def test_a_missing_object_is_unreadable(tmp_path: Path, bucket: str) -> None:
     for read in (lambda url: read_bytes(tmp_path, url), version_of):
         with pytest.raises(UnreadableFile, match=r"cannot read s3://.*404"):
             read(f"s3://{bucket}/none.mp3")
 
 
 @pytest.mark.usefixtures("stored_in_s3")
-def test_an_s3_that_fails_is_not_the_objects_fault(
+def test_a_failing_s3_is_a_storage_error(
     tmp_path: Path, bucket: str, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3.put_object(Bucket=bucket, Key="1.mp3", Body=b"sound")
@@ -55,10 +55,10 @@ def test_an_s3_that_fails_is_not_the_objects_fault(
 
 
 @pytest.mark.usefixtures("stored_in_s3")
-def test_credentials_that_have_expired_are_not_the_objects_fault(
+def test_expired_credentials_are_a_storage_error(
     tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S3 answers 400 then; the local server knows no credentials."""
+    """S3 answers 400 to expired credentials. The local server checks none, so the answer is simulated."""
 
     def expired(**_: object) -> NoReturn:
         raise client().exceptions.ClientError(

@@ -1,4 +1,4 @@
-"""Arrays by content: found again whole, or not at all."""
+"""The cache returns what was stored, or nothing."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from trainer.features.cache import Cache, user_cache
 ARRAY = np.arange(6, dtype=np.float16).reshape(2, 3)
 
 
-def test_what_was_put_is_found(tmp_path: Path) -> None:
+def test_a_stored_array_is_returned(tmp_path: Path) -> None:
     key = content_digest("one")
     assert Cache(tmp_path).get("mels", key) is None
     Cache(tmp_path).put("mels", key, ARRAY)
@@ -22,7 +22,7 @@ def test_what_was_put_is_found(tmp_path: Path) -> None:
     assert Cache(tmp_path).get("mels", content_digest("two")) is None
 
 
-def test_a_damaged_file_is_no_hit(tmp_path: Path) -> None:
+def test_a_damaged_file_counts_as_missing(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     cache.put("mels", content_digest("one"), ARRAY)
     (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
@@ -41,7 +41,7 @@ def test_an_interrupted_put_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_lies_with_the_users_other_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_folder_follows_the_xdg_specification(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     assert user_cache() == Path("/caches/cogenre")
     monkeypatch.delenv("XDG_CACHE_HOME")

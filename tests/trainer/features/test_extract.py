@@ -1,4 +1,4 @@
-"""From files to features: the same inputs as the worker's, bad files left out, nothing computed twice."""
+"""Features equal the inputs of the worker, unusable files are left out, and results are cached."""
 
 import logging
 import shutil
@@ -45,7 +45,7 @@ def extract_test(manifest: Path, checkpoint: Checkpoint, folder: Path) -> Featur
         return extractor.extract(read_library(manifest), "test", Path(mkdtemp(dir=folder)))
 
 
-def test_features_are_what_the_network_gets_when_served(
+def test_features_equal_the_inputs_of_the_worker(
     manifest: Path, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     network, tokenizer = checkpoint.network, checkpoint.tokenizer
@@ -61,21 +61,21 @@ def test_features_are_what_the_network_gets_when_served(
                 expected, _ = network(waveform[None], ids, mask)
                 log_mel, hidden, kept_mask, labels = (part[None] for part in next(windows))
                 output = network.classify(log_mel, hidden, kept_mask, network.genre_vectors())
-            # Half precision.
+            # The tolerance of features in half precision.
             torch.testing.assert_close(output.logits, expected, atol=2e-2, rtol=1e-2)
             assert torch.equal(labels, library.labels([track]))
 
 
-def test_owners_and_masks(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_track_rows_and_masks(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
     features = extract_test(manifest, checkpoint, tmp_path)
     tracks = read_library(manifest).in_split("test")
-    # Tracks last one, two or three seconds; at most two windows of one second are heard.
+    # Tracks last one, two or three seconds; at most two windows of one second are used.
     expected = [min(2, 1 + int(track.track_id.removeprefix("track-")) % 3) for track in tracks]
     assert np.bincount(features.track_row).tolist() == expected
     assert features.mask.any(1).tolist() == [track.lyrics is not None for track in tracks]
 
 
-def test_bad_files_are_reported_and_left_out(
+def test_unusable_files_are_logged_and_left_out(
     manifest: Path, checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(manifest.parent, tmp_path / "copy")
@@ -95,7 +95,9 @@ def test_bad_files_are_reported_and_left_out(
     assert "left out 3 of 12 tracks: 1 UnsupportedAudio, 1 UnreadableFile, 1 UnreadableLyrics" in caplog.text
 
 
-def test_nothing_readable_ends_the_run(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_a_split_without_usable_files_ends_the_run(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
     shutil.copytree(manifest.parent, tmp_path / "copy")
     for file in (tmp_path / "copy").glob("*.wav"):
         file.write_bytes(b"no audio at all")
@@ -109,7 +111,7 @@ def test_the_tokenizer_of_a_checkpoint_is_the_workers(checkpoint: Checkpoint) ->
     assert len(checkpoint.tokenizer.encode("love " * 100)) == checkpoint.network.config.max_tokens
 
 
-def test_a_second_run_neither_decodes_nor_reads(
+def test_a_second_run_uses_the_cache_only(
     manifest: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = count_work(checkpoint, monkeypatch)
@@ -125,7 +127,7 @@ def test_a_second_run_neither_decodes_nor_reads(
     assert first.digests == second.digests
 
 
-def test_what_has_changed_is_computed_anew(
+def test_only_changed_files_are_computed_again(
     manifest: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(manifest.parent, tmp_path / "copy")
@@ -145,7 +147,7 @@ def test_what_has_changed_is_computed_anew(
     assert calls == {"encoder": 1}
 
 
-def test_another_configuration_or_encoder_has_features_of_its_own(
+def test_cache_keys_depend_on_configuration_and_encoder(
     checkpoint: Checkpoint, decoders: DecoderPool, checkpoint_folder: Path, tmp_path: Path
 ) -> None:
     def extractor(network: Network) -> Extractor:
@@ -164,7 +166,7 @@ def test_another_configuration_or_encoder_has_features_of_its_own(
 
 
 def count_work(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts what costs time: clips decoded, clips through the frontend, batches through the encoder."""
+    """Return a counter of decoded clips, calls of the frontend and calls of the lyrics encoder."""
     calls = Counter[str]()
 
     decode = DecoderPool.decode
@@ -225,7 +227,7 @@ def test_an_object_is_fetched_again_only_when_it_has_changed(
     assert fetched == [changed.track_id]
 
 
-def test_lyrics_in_a_language_that_is_not_read_are_none(
+def test_lyrics_in_another_language_are_ignored(
     manifest: Path, checkpoint_folder: Path, decoders: DecoderPool, tmp_path: Path
 ) -> None:
     checkpoint = load_checkpoint(checkpoint_folder)
@@ -243,10 +245,10 @@ def test_lyrics_in_a_language_that_is_not_read_are_none(
     assert read.tolist() == has
 
 
-def test_music_of_known_artists_is_left_out_of_our_own_splits(
+def test_tracks_of_excluded_artists_are_left_out_if_splits_are_assigned(
     manifest: Path, checkpoint: Checkpoint, decoders: DecoderPool, tmp_path: Path
 ) -> None:
-    """Whoever lists a test has chosen whose music it is."""
+    """They are kept if the manifest lists the splits."""
     listed = read_library(manifest)
     known = artist_digest(listed.in_split("test")[0])
     assert known is not None
@@ -260,13 +262,15 @@ def test_music_of_known_artists_is_left_out_of_our_own_splits(
     assert found == [(), ("UsedInTraining",)]
 
 
-def test_a_cache_that_cannot_be_written(manifest: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_raises_one_line(
+    manifest: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(OutputError, match=r"cannot write to the cache .*--cache"):
         extract_test(manifest, checkpoint, tmp_path)
 
 
-def test_features_of_another_encoder_are_not_taken(
+def test_features_of_another_encoder_are_refused(
     manifest: Path, checkpoint: Checkpoint, checkpoint_folder: Path, decoders: DecoderPool, tmp_path: Path
 ) -> None:
     library, cache = read_library(manifest), Cache(tmp_path / "cache")
@@ -282,7 +286,7 @@ def test_features_of_another_encoder_are_not_taken(
         )
 
 
-def test_windows_that_are_too_many_for_the_device(
+def test_prediction_halves_its_batch_when_memory_is_short(
     manifest: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = checkpoint.network
@@ -290,14 +294,14 @@ def test_windows_that_are_too_many_for_the_device(
     expected = predict(network, features)
     classify = network.classify
 
-    def cramped(log_mel: Tensor, *rest: Tensor) -> Output:
-        if len(log_mel) > most:
+    def classify_at_most(log_mel: Tensor, *rest: Tensor) -> Output:
+        if len(log_mel) > max_windows:
             raise torch.OutOfMemoryError
         return classify(log_mel, *rest)
 
-    monkeypatch.setattr(network, "classify", cramped)
-    most = 5
+    monkeypatch.setattr(network, "classify", classify_at_most)
+    max_windows = 5
     torch.testing.assert_close(predict(network, features), expected)
-    most = 0
+    max_windows = 0
     with pytest.raises(torch.OutOfMemoryError):
         predict(network, features)

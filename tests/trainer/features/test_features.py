@@ -1,4 +1,4 @@
-"""Tracks and their windows, as training takes them."""
+"""The examples that training draws from features."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.features.features import RandomWindows
 
 
-def test_one_window_of_each_track_another_each_time(
+def test_each_access_draws_a_window_of_the_track(
     manifest: Path, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     features = extract_test(manifest, checkpoint, tmp_path)

@@ -1,4 +1,4 @@
-"""The rebuilt feature extractors give what transformers' own give."""
+"""Feature extractors as torch modules give the same outputs as those of transformers."""
 
 from typing import Any
 
@@ -36,12 +36,12 @@ EXTRACTORS: dict[str, Any] = {
 }
 
 LAST_FRAME_SHORT_BY_ONE = 50 * 160 + 399
-"""Samples: one more, and AST's extractor would hear one more frame."""
+"""Samples of a track. With one sample more, the extractor of AST would return one frame more."""
 
 Windows = NDArray[np.float32]
 
 
-def sounds(samples: int) -> dict[str, Windows]:
+def make_waveforms(samples: int) -> dict[str, Windows]:
     chance = np.random.default_rng(0)
     noise = chance.uniform(-1, 1, samples)
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(samples) / RATE)
@@ -50,16 +50,16 @@ def sounds(samples: int) -> dict[str, Windows]:
     return {name: wave.astype(np.float32) for name, wave in found.items()}
 
 
-def by_transformers(extractor: Any, wave: Windows) -> dict[str, torch.Tensor]:
-    heard = wave[: np.flatnonzero(wave)[-1] + 1]
+def transformers_outputs(extractor: Any, wave: Windows) -> dict[str, torch.Tensor]:
+    without_padding = wave[: np.flatnonzero(wave)[-1] + 1]
     options = {"sampling_rate": RATE, "return_tensors": "pt"}
     if isinstance(extractor, Wav2Vec2FeatureExtractor):
         options |= {"padding": "max_length", "max_length": len(wave)}
-    return dict(extractor(heard, **options))
+    return dict(extractor(without_padding, **options))
 
 
-def assert_alike(extractor: Any, wave: Windows) -> None:
-    wanted = by_transformers(extractor, wave)
+def assert_equal_outputs(extractor: Any, wave: Windows) -> None:
+    wanted = transformers_outputs(extractor, wave)
     got = rebuild_extractor(extractor)(torch.from_numpy(wave)[None])
     assert got.keys() == wanted.keys()
     for name, tensor in got.items():
@@ -67,11 +67,11 @@ def assert_alike(extractor: Any, wave: Windows) -> None:
 
 
 @pytest.mark.parametrize("kind", EXTRACTORS)
-@pytest.mark.parametrize("sound", sounds(1))
-def test_sound(kind: str, sound: str) -> None:
+@pytest.mark.parametrize("sound", make_waveforms(1))
+def test_generated_waveforms(kind: str, sound: str) -> None:
     extractor = EXTRACTORS[kind]
     seconds = min(3.0, window_seconds(extractor) or 3.0)
-    assert_alike(extractor, sounds(round(seconds * RATE))[sound])
+    assert_equal_outputs(extractor, make_waveforms(round(seconds * RATE))[sound])
 
 
 @pytest.mark.parametrize("kind", EXTRACTORS)
@@ -82,30 +82,30 @@ def test_recordings(kind: str) -> None:
     audio = AudioInput(sample_rate=RATE, window_seconds=seconds, windows=2, picking="spread")
     for recording in RECORDINGS:
         for window in decode_windows(recording.read_bytes(), audio).windows:
-            assert_alike(extractor, window)
+            assert_equal_outputs(extractor, window)
 
 
 @pytest.mark.parametrize("kind", EXTRACTORS)
-def test_all_is_computed_where_the_waveform_is(kind: str) -> None:
-    # No GPU is needed: values of different devices do not mix here either.
+def test_outputs_are_on_the_device_of_the_waveform(kind: str) -> None:
+    # The device "meta" needs no GPU, and mixing it with the CPU raises an error too.
     waveform = torch.zeros(2, RATE, device="meta")
     for tensor in rebuild_extractor(EXTRACTORS[kind]).to("meta")(waveform).values():
         assert tensor.device == waveform.device
 
 
-def test_a_window_is_what_the_extractor_takes() -> None:
+def test_the_window_length_is_that_of_the_extractor() -> None:
     assert window_seconds(ASTFeatureExtractor()) == 10.255
     assert window_seconds(WhisperFeatureExtractor()) == 30
     assert window_seconds(Wav2Vec2FeatureExtractor()) is None
 
 
-def test_a_silent_window_is_heard_whole() -> None:
+def test_a_silent_window_has_no_padding() -> None:
     silence = torch.zeros(1, 2 * RATE)
     wanted = ASTFeatureExtractor(max_length=198)(np.zeros(2 * RATE, np.float32), sampling_rate=RATE)
     got = rebuild_extractor(ASTFeatureExtractor(max_length=198))(silence)["input_values"]
     np.testing.assert_allclose(got[0].numpy(), wanted["input_values"][0], atol=1e-4)
 
 
-def test_another_extractor_is_refused() -> None:
+def test_an_unsupported_extractor_is_refused() -> None:
     with pytest.raises(AudioModelError, match="SeamlessM4TFeatureExtractor is not supported"):
         window_seconds(SeamlessM4TFeatureExtractor())

@@ -1,4 +1,4 @@
-"""The two-step DFT against torchaudio's FFT."""
+"""The two-step DFT gives the same spectrograms as torchaudio."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def test_equals_torchaudio(rate: int, n_fft: int, hop: int, mels: int, samples: 
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6 * float(theirs.max()))
 
 
-def test_a_tone_lies_in_its_own_band() -> None:
+def test_a_tone_has_its_maximum_in_its_mel_band() -> None:
     rate = 22_050
     tone = torch.sin(2 * torch.pi * 1_000 * torch.arange(rate) / rate)[None]
     band = MelSpectrogram(rate, 2048, 512, 128)(tone)[0, :, 20].argmax()
@@ -34,7 +34,7 @@ def test_a_tone_lies_in_its_own_band() -> None:
     assert bank[round(1_000 / (rate / 2048)), band] > 0
 
 
-def test_silence_is_zero_and_louder_is_more() -> None:
+def test_silence_is_zero_and_a_louder_signal_has_higher_values() -> None:
     config = preset("small").network
     log_mel = LogMel(config)
     samples = config.audio.window_samples

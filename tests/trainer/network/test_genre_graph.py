@@ -1,4 +1,4 @@
-"""A¹, A² and A against sums written out."""
+"""A¹, A² and A compared with explicit sums."""
 
 import math
 
@@ -26,11 +26,11 @@ def test_conditional_probability_is_of_the_column_given_the_row() -> None:
     assert found[1, 0] == 1
 
 
-def test_a_genre_without_tracks_knows_only_itself() -> None:
+def test_a_genre_without_tracks_is_correlated_only_with_itself() -> None:
     assert conditional_probabilities(LABELS)[3].tolist() == [0, 0, 0, 1]
 
 
-def test_cosines() -> None:
+def test_cosine_similarities() -> None:
     features = torch.randn(4, 5, generator=torch.Generator().manual_seed(1))
     found = cosine_similarities(features)
     for i, a in enumerate(features.tolist()):
@@ -39,7 +39,7 @@ def test_cosines() -> None:
             assert found[i, j] == pytest.approx(dot / (math.hypot(*a) * math.hypot(*b)), abs=1e-6)
 
 
-def test_the_graph_is_the_mean_of_both() -> None:
+def test_the_correlation_is_the_mean_of_both_matrices() -> None:
     features = torch.tensor([[1.0, 0], [1, 1], [0, 2], [-1, 0]])
     found = correlations(LABELS, features)
     assert found[0, 1] == pytest.approx((2 / 3 + 1 / math.sqrt(2)) / 2)
@@ -47,7 +47,7 @@ def test_the_graph_is_the_mean_of_both() -> None:
     assert found[0, 3] == pytest.approx((0 - 1) / 2)
 
 
-def test_propagation_keeps_a_share_and_gives_the_rest_to_neighbours() -> None:
+def test_propagation_shares_what_is_left_by_the_self_loop_among_the_neighbours() -> None:
     correlation = torch.tensor([[1.0, 0.6, 0.2], [0.1, 1, -0.5], [-0.1, -0.1, 1]])
     expected = torch.tensor([[0.4, 0.45, 0.15], [0.6, 0.4, 0], [0, 0, 1]])
     torch.testing.assert_close(propagation(correlation, 0.4), expected)

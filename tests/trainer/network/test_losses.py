@@ -1,4 +1,4 @@
-"""The losses against their formulas, written out."""
+"""The losses compared with their formulas."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from trainer.network.losses import contrastive_loss, genre_loss
 
 
-def test_contrastive_loss() -> None:
+def test_contrastive_loss_is_the_mean_of_both_directions() -> None:
     similarity = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
     expected = 0.0
     for i in range(4):
@@ -19,7 +19,7 @@ def test_contrastive_loss() -> None:
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
-def test_tracks_without_lyrics_stay_out_of_the_contrastive_loss() -> None:
+def test_tracks_without_lyrics_are_excluded_from_the_contrastive_loss() -> None:
     similarity = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
     kept = torch.tensor([True, False, True, True])
     three = contrastive_loss(similarity[kept][:, kept], torch.ones(3, dtype=torch.bool))
@@ -27,7 +27,7 @@ def test_tracks_without_lyrics_stay_out_of_the_contrastive_loss() -> None:
 
 
 @pytest.mark.parametrize("present", [0, 1])
-def test_nothing_to_contrast_costs_nothing(present: int) -> None:
+def test_the_contrastive_loss_of_fewer_than_two_tracks_is_zero(present: int) -> None:
     similarity = torch.randn(3, 3, requires_grad=True)
     loss = contrastive_loss(similarity, torch.arange(3) < present)
     loss.backward()
@@ -43,7 +43,7 @@ def test_the_genre_loss_is_cross_entropy_summed_over_genres() -> None:
     assert float(genre_loss(logits, labels)) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_the_asymmetric_loss_discounts_what_is_easy() -> None:
+def test_the_asymmetric_loss_follows_its_formula() -> None:
     logits, labels = torch.randn(3, 4), torch.eye(4)[:3]
     expected = 0.0
     for logit, label in zip(logits.flatten().tolist(), labels.flatten().tolist(), strict=True):
@@ -54,13 +54,13 @@ def test_the_asymmetric_loss_discounts_what_is_easy() -> None:
     assert float(found) == pytest.approx(expected / 3, rel=1e-4)
 
 
-def test_without_focus_and_margin_it_is_cross_entropy() -> None:
+def test_the_asymmetric_loss_without_focus_and_margin_is_cross_entropy() -> None:
     logits, labels = torch.randn(3, 4), torch.eye(4)[:3]
     nearly = genre_loss(logits, labels, negative_margin=1e-7)
     torch.testing.assert_close(nearly, genre_loss(logits, labels), rtol=1e-4, atol=1e-4)
 
 
-def test_a_certain_and_wrong_answer_still_has_a_gradient() -> None:
+def test_a_wrong_prediction_with_a_large_logit_has_a_finite_gradient() -> None:
     logits = torch.tensor([[60.0, -60.0]], requires_grad=True)
     genre_loss(logits, torch.tensor([[0.0, 1.0]]), negative_focus=2).backward()
     assert logits.grad is not None

@@ -1,4 +1,4 @@
-"""The little BERT, and loading of any transformers encoder from a folder."""
+"""The small BERT, and loading of a transformers encoder from a folder."""
 
 from pathlib import Path
 
@@ -34,15 +34,15 @@ def test_the_same_seed_gives_the_same_model() -> None:
     assert not torch.equal(next(one.encoder.parameters()), next(other.encoder.parameters()))
 
 
-def test_tokens_are_word_pieces_between_marks() -> None:
+def test_tokens_are_word_pieces_between_cls_and_sep() -> None:
     tokenizer = train_little_bert(LITTLE, LYRICS, 8, seed=0).tokenizer
     assert tokenizer.encode("Love TRAIN").tokens == ["[CLS]", "love", "train", "[SEP]"]
     assert tokenizer.padding is None
     assert tokenizer.truncation is None
 
 
-def test_masked_words_are_learned() -> None:
-    """Words of the same place get like vectors: the training did something."""
+def test_masked_word_training_changes_the_weights() -> None:
+    """The weights change in training, and the global random state does not."""
     chance = torch.random.get_rng_state()
     untrained = train_little_bert(LITTLE.model_copy(update={"steps": 1}), LYRICS, 8, seed=0)
     trained = train_little_bert(LITTLE.model_copy(update={"steps": 60}), LYRICS, 8, seed=0)
@@ -51,12 +51,12 @@ def test_masked_words_are_learned() -> None:
     assert torch.equal(chance, torch.random.get_rng_state())
 
 
-def test_no_lyrics() -> None:
+def test_a_library_without_lyrics_is_refused() -> None:
     with pytest.raises(LyricsModelError, match="no training track has lyrics"):
         train_little_bert(LITTLE, [], 8, seed=0)
 
 
-def test_names_become_the_means_of_their_hidden_states_less_what_they_share() -> None:
+def test_name_embeddings_are_mean_hidden_states_less_the_mean_of_all_names() -> None:
     model = train_little_bert(LITTLE, LYRICS, 8, seed=0)
     found = embed_names(model, ["Love Train", "Tonight"])
     assert found.shape == (2, 16)
@@ -68,7 +68,7 @@ def test_names_become_the_means_of_their_hidden_states_less_what_they_share() ->
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
-def test_any_encoder_in_a_folder(tmp_path: Path, kind: str) -> None:
+def test_an_encoder_is_loaded_from_a_folder(tmp_path: Path, kind: str) -> None:
     tokenizer = train_little_bert(LITTLE.model_copy(update={"steps": 1}), LYRICS, 8, seed=0).tokenizer
     size = tokenizer.get_vocab_size()
     if kind == "bert":
@@ -96,13 +96,13 @@ def test_any_encoder_in_a_folder(tmp_path: Path, kind: str) -> None:
     assert not any(name.startswith("pooler") for name, _ in model.encoder.named_parameters())
 
 
-def test_more_tokens_than_the_encoder_reads(tmp_path: Path) -> None:
-    test_any_encoder_in_a_folder(tmp_path, "bert")
+def test_more_tokens_than_the_encoder_takes_are_refused(tmp_path: Path) -> None:
+    test_an_encoder_is_loaded_from_a_folder(tmp_path, "bert")
     with pytest.raises(LyricsModelError, match="takes at most 32 tokens"):
         load_lyrics_model(str(tmp_path), 64)
 
 
-def test_a_model_with_a_decoder(tmp_path: Path) -> None:
+def test_a_model_with_a_decoder_is_refused(tmp_path: Path) -> None:
     T5Model(T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)).save_pretrained(
         tmp_path
     )
@@ -112,22 +112,22 @@ def test_a_model_with_a_decoder(tmp_path: Path) -> None:
         load_lyrics_model(str(tmp_path), 8)
 
 
-def test_weights_that_were_cut_off(tmp_path: Path) -> None:
-    test_any_encoder_in_a_folder(tmp_path, "bert")
+def test_truncated_weights_are_refused(tmp_path: Path) -> None:
+    test_an_encoder_is_loaded_from_a_folder(tmp_path, "bert")
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(LyricsModelError, match="cannot be loaded"):
         load_lyrics_model(str(tmp_path), 8)
 
 
-def test_an_empty_folder(tmp_path: Path) -> None:
+def test_an_empty_folder_raises_one_line(tmp_path: Path) -> None:
     with pytest.raises(LyricsModelError, match="cannot be loaded") as raised:
         load_lyrics_model(str(tmp_path), 8)
     assert "\n" not in str(raised.value)
 
 
-def test_positions_behind_the_paddings(tmp_path: Path) -> None:
-    """RoBERTa's first position is 2, and so its limit two tokens higher than what it reads."""
+def test_encoders_that_reserve_positions_for_padding_take_fewer_tokens(tmp_path: Path) -> None:
+    """The first position of RoBERTa is 2, so it takes two tokens fewer than `max_position_embeddings`."""
     config = RobertaConfig(
         vocab_size=20,
         hidden_size=8,
@@ -144,7 +144,7 @@ def test_positions_behind_the_paddings(tmp_path: Path) -> None:
         load_lyrics_model(str(tmp_path), 11)
 
 
-def test_a_script_of_many_characters_leaves_room_for_words() -> None:
+def test_characters_take_at_most_half_of_the_vocabulary() -> None:
     chinese = ["".join(map(chr, range(start, start + 50))) for start in range(0x4E00, 0x5200, 50)]
     tokenizer = train_little_bert(LITTLE, [*LYRICS, *chinese], 8, seed=0).tokenizer
     assert tokenizer.encode("love train").tokens == ["[CLS]", "love", "train", "[SEP]"]

@@ -1,4 +1,4 @@
-"""The network's formulas, and what must not change its results."""
+"""The formulas of the network, and changes of the input that must not change its outputs."""
 
 import math
 from itertools import product
@@ -22,19 +22,19 @@ def network(tiny: TrainingConfig) -> Network:
 
 @pytest.fixture
 def inputs(tiny: TrainingConfig) -> tuple[Tensor, Tensor, Tensor]:
-    """Three tracks: five tokens, two tokens, no lyrics."""
+    """Waveforms, ids and mask of three tracks: with five tokens, with two tokens, and without lyrics."""
     chance = torch.Generator().manual_seed(0)
     waveform = torch.randn(3, tiny.network.audio.window_samples, generator=chance)
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]])
     return waveform, torch.randint(1, 49, (3, 5), generator=chance) * mask, mask
 
 
-def close(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> bool:
-    return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
+def are_close(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> bool:
+    return all(torch.allare_close(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
 
 
 @torch.no_grad()
-def test_shapes(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_shapes_of_the_outputs(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
     logits, embedding = network(*inputs)
     assert logits.shape == (3, GENRES)
     assert embedding.shape == (3, network.config.width)
@@ -42,27 +42,29 @@ def test_shapes(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None
 
 
 @torch.no_grad()
-def test_padding_changes_nothing(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_padding_does_not_change_the_outputs(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
     waveform, ids, mask = inputs
     padded = network(waveform, F.pad(ids, (0, 7)), F.pad(mask, (0, 7)))
-    assert close(padded, network(*inputs))
+    assert are_close(padded, network(*inputs))
 
 
 @torch.no_grad()
-def test_what_stands_under_the_mask_changes_nothing(
+def test_masked_tokens_do_not_change_the_outputs(
     network: Network, inputs: tuple[Tensor, Tensor, Tensor]
 ) -> None:
     waveform, ids, mask = inputs
     other = torch.where(mask.bool(), ids, 7)
-    assert close(network(waveform, other, mask), network(*inputs))
+    assert are_close(network(waveform, other, mask), network(*inputs))
 
 
 @torch.no_grad()
-def test_a_track_does_not_see_its_batch(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_outputs_do_not_depend_on_the_other_tracks_of_the_batch(
+    network: Network, inputs: tuple[Tensor, Tensor, Tensor]
+) -> None:
     together = network(*inputs)
     for row in range(3):
-        alone = network(*(part[row : row + 1] for part in inputs))
-        assert close(alone, tuple(part[row : row + 1] for part in together))
+        single = network(*(part[row : row + 1] for part in inputs))
+        assert are_close(single, tuple(part[row : row + 1] for part in together))
 
 
 @torch.no_grad()
@@ -74,12 +76,12 @@ def test_lyrics_and_audio_each_change_the_result(
     other_words, _ = network(waveform, (ids + 1) * mask, mask)
     changed = (other_words - before).abs().amax(1) > 1e-4
     assert changed.tolist() == [True, True, False]
-    other_sound, _ = network(waveform.flip(0), ids, mask)
-    assert (other_sound - before).abs().amax(1)[0] > 1e-4
+    other_audio, _ = network(waveform.flip(0), ids, mask)
+    assert (other_audio - before).abs().amax(1)[0] > 1e-4
 
 
 @torch.no_grad()
-def test_without_lyrics_the_learned_vector_is_read(
+def test_tracks_without_lyrics_use_the_learned_token(
     network: Network, inputs: tuple[Tensor, Tensor, Tensor]
 ) -> None:
     before, _ = network(*inputs)
@@ -124,7 +126,7 @@ def test_cross_attention_is_softmax_of_the_scaled_products() -> None:
 
 
 @torch.no_grad()
-def test_a_hidden_layer_may_follow_the_attention() -> None:
+def test_a_feed_forward_layer_may_follow_the_attention() -> None:
     torch.manual_seed(0)
     attention = CrossAttention(width=8, heads=2, dropout=0.0, hidden=16).eval()
     x, other = torch.randn(1, 3, 8), torch.randn(1, 4, 8)
@@ -147,7 +149,7 @@ def test_logits_are_dot_products_with_the_graph_convolutions_output(
     assert isinstance(graph, GenreGraph)
     before = graph()
     graph.correlation = graph.correlation.flip(1)
-    assert not torch.allclose(graph(), before)
+    assert not torch.allare_close(graph(), before)
 
 
 @torch.no_grad()
@@ -181,7 +183,7 @@ COMBINATIONS = list(product([False, True], repeat=3))
 
 
 @pytest.mark.parametrize(("contrastive", "cross_attention", "genre_graph"), COMBINATIONS)
-def test_a_part_left_out_leaves_its_weights_out(
+def test_a_disabled_part_has_no_weights(
     tiny: TrainingConfig, contrastive: bool, cross_attention: bool, genre_graph: bool
 ) -> None:
     switches = {
@@ -213,7 +215,7 @@ def test_a_part_left_out_leaves_its_weights_out(
     ],
     ids=str,
 )
-def test_every_weight_learns(
+def test_every_weight_has_a_gradient(
     tiny: TrainingConfig, inputs: tuple[Tensor, Tensor, Tensor], switches: dict[str, object]
 ) -> None:
     network = build(switched(tiny, **switches)).train()
@@ -227,10 +229,10 @@ def test_every_weight_learns(
             network.similarity(output.audio_embedding, output.lyrics_embedding), mask.bool().any(1)
         )
     loss.backward()
-    still = [
+    without_gradient = [
         name for name, weight in network.named_parameters() if weight.requires_grad and weight.grad is None
     ]
-    assert not still
+    assert not without_gradient
 
 
 @torch.no_grad()
@@ -241,24 +243,26 @@ def test_without_attention_the_pooled_encoders_are_concatenated(
     _, embedding = network(*inputs)
     waveform, ids, mask = inputs
     audio = network.audio_encoder(network.frontend(waveform))[0]
-    words = network.lyrics_tokens.project(network.encode_lyrics(ids, mask))[0]
-    pooled = torch.cat([audio.mean(0), audio.amax(0), words.mean(0), words.amax(0)])
+    lyrics = network.lyrics_tokens.project(network.encode_lyrics(ids, mask))[0]
+    pooled = torch.cat([audio.mean(0), audio.amax(0), lyrics.mean(0), lyrics.amax(0)])
     torch.testing.assert_close(embedding[0], network.fuse(pooled), atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
-def test_audio_alone_does_not_read(tiny: TrainingConfig, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_the_audio_only_network_ignores_lyrics(
+    tiny: TrainingConfig, inputs: tuple[Tensor, Tensor, Tensor]
+) -> None:
     waveform, ids, mask = inputs
     network = build(switched(tiny, lyrics=False, contrastive=False, cross_attention=False))
     before, _ = network(waveform, ids, mask)
     after, _ = network(waveform, (ids + 1) * mask, mask.flip(0))
     assert torch.equal(before, after)
     other, _ = network(waveform.flip(0), ids, mask)
-    assert not torch.allclose(before[0], other[0])
+    assert not torch.allare_close(before[0], other[0])
 
 
 @pytest.mark.parametrize("part", ["contrastive", "cross_attention"])
-def test_what_needs_lyrics_is_refused_without(tiny: TrainingConfig, part: str) -> None:
+def test_parts_that_need_lyrics_are_refused_without_lyrics(tiny: TrainingConfig, part: str) -> None:
     switches = {"contrastive": False, "cross_attention": False, part: True}
     with pytest.raises(ValidationError, match="without lyrics"):
         switched(tiny, lyrics=False, **switches)

@@ -1,4 +1,4 @@
-"""Formulas of the paper that the parts of the network have to keep together, against sums written out."""
+"""Formulas of the paper that involve several parts of the network, compared with explicit sums."""
 
 import torch
 from torch import Tensor
@@ -27,21 +27,22 @@ def similarity_of(network: Network, output: Output) -> Tensor:
 
 
 @torch.no_grad()
-def test_both_attentions_read_what_the_other_encoder_gave(
+def test_both_attentions_use_the_output_of_the_other_encoder(
     network: Network, inputs: tuple[Tensor, Tensor, Tensor]
 ) -> None:
-    """SCMA is symmetric: lyrics attend to the encoder's audio tokens, not to those that have read lyrics."""
+    """SCMA is symmetric: lyrics attend to the encoder's audio tokens, not to the output of the audio
+    attention."""
     waveform, ids, mask = inputs
     log_mel, hidden = network.frontend(waveform), network.encode_lyrics(ids, mask)
     audio = network.audio_encoder(log_mel)[1]
-    # The second track has two tokens: the attentions see these alone.
+    # The second track has two tokens; the attentions must use only these.
     lyrics = network.lyrics_tokens.project(hidden)[1, :2]
 
     def attended(x: Tensor, other: Tensor, half: str) -> Tensor:
         (part,) = getattr(network, half)
         k, v = part.key_value(part.other_norm(other)).chunk(2, dim=-1)
-        read: Tensor = x + part.out(softmax_attention(part.query(part.norm(x)), k, v, part.heads))
-        return read
+        result: Tensor = x + part.out(softmax_attention(part.query(part.norm(x)), k, v, part.heads))
+        return result
 
     a, l = attended(audio, lyrics, "audio_attends"), attended(lyrics, audio, "lyrics_attends")  # noqa: E741
     pooled = torch.cat([a.mean(0), a.amax(0), l.mean(0), l.amax(0)])
@@ -70,20 +71,22 @@ def test_graph_convolution_is_the_propagated_and_projected_nodes(network: Networ
     torch.testing.assert_close(graph(), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_padding_learns_nothing(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-    """No gradient reaches what stands under the mask, neither through the labels nor through L_AL."""
+def test_padding_has_no_gradient(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Masked tokens have no gradient, neither from L_BCE nor from L_AL."""
     waveform, ids, mask = inputs
     hidden = network.encode_lyrics(ids, mask).requires_grad_()
     output = network.classify(network.frontend(waveform), hidden, mask, network.genre_vectors())
     loss = contrastive_loss(similarity_of(network, output), mask.bool().any(1))
     (0.3 * loss + 0.7 * genre_loss(output.logits, torch.eye(3, 4))).backward()
     assert hidden.grad is not None
-    learns = hidden.grad.abs().sum(-1) > 0
-    assert torch.equal(learns, mask.bool())
+    has_gradient = hidden.grad.abs().sum(-1) > 0
+    assert torch.equal(has_gradient, mask.bool())
 
 
-def test_a_track_without_lyrics_pulls_nobody(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-    """L_AL reaches the audio of the tracks that have lyrics, and of no other."""
+def test_a_track_without_lyrics_has_no_contrastive_gradient(
+    network: Network, inputs: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    """L_AL has a gradient for the audio of tracks with lyrics only."""
     waveform, ids, mask = inputs
     log_mel = network.frontend(waveform).requires_grad_()
     output = network.classify(log_mel, network.encode_lyrics(ids, mask), mask, network.genre_vectors())
@@ -93,7 +96,7 @@ def test_a_track_without_lyrics_pulls_nobody(network: Network, inputs: tuple[Ten
 
 
 def test_the_temperature_is_learned(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-    """s / τ: with τ = 1 the similarity is the plain product of the two projections."""
+    """The similarity is s / τ: with τ = 1 it is the product of the two projections."""
     waveform, ids, mask = inputs
 
     def similarity() -> Tensor:
