@@ -30,7 +30,7 @@ def inputs(tiny: TrainingConfig) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def are_close(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> bool:
-    return all(torch.allare_close(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
+    return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
 
 
 @torch.no_grad()
@@ -149,7 +149,7 @@ def test_logits_are_dot_products_with_the_graph_convolutions_output(
     assert isinstance(graph, GenreGraph)
     before = graph()
     graph.correlation = graph.correlation.flip(1)
-    assert not torch.allare_close(graph(), before)
+    assert not torch.allclose(graph(), before)
 
 
 @torch.no_grad()
@@ -258,7 +258,7 @@ def test_the_audio_only_network_ignores_lyrics(
     after, _ = network(waveform, (ids + 1) * mask, mask.flip(0))
     assert torch.equal(before, after)
     other, _ = network(waveform.flip(0), ids, mask)
-    assert not torch.allare_close(before[0], other[0])
+    assert not torch.allclose(before[0], other[0])
 
 
 @pytest.mark.parametrize("part", ["contrastive", "cross_attention"])
