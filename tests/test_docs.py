@@ -1,4 +1,4 @@
-"""Every command in the docs is run, page by page, in the order in which a reader would."""
+"""The commands of each page of the docs run in the order of the page; links and paths exist."""
 
 import os
 import re
@@ -28,7 +28,7 @@ PATH = re.compile(
     r"/[^`\s]*)`"
 )
 WITH_A_WORKER = {"enqueue", "analyse", "runbook"}
-"""Pages that show what has become of a job, or what a worker says of itself."""
+"""Pages whose commands need a running worker."""
 
 
 def blocks(page: Path) -> list[str]:
@@ -36,8 +36,8 @@ def blocks(page: Path) -> list[str]:
 
 
 @pytest.fixture
-def desk(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a song and bundles in it, where the commands are at hand."""
+def workspace(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Current folder with a track and bundles, and a PATH with the commands of the pages."""
     (tmp_path / "song.mp3").write_bytes(next(DEMO_BUNDLE.parent.glob("tracks/*.mp3")).read_bytes())
     (tmp_path / "bundle").symlink_to(DEMO_BUNDLE)
     newer = shutil.copytree(DEMO_BUNDLE, tmp_path / "new-bundle") / "bundle.json"
@@ -66,11 +66,11 @@ def desk(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
-def test_the_commands_of_a_page_work(page: Path, desk: Path) -> None:
+def test_the_commands_of_a_page_work(page: Path, workspace: Path) -> None:
     if page.stem in WITH_A_WORKER:
-        # The runbook promotes a model that workers have run as a shadow.
-        served = {"COGENRE_BUNDLE": str(desk / "bundles")} if page.stem == "runbook" else {}
-        with running_worker(**served):
+        # The runbook promotes a model that a worker runs as a shadow.
+        settings = {"COGENRE_BUNDLE": str(workspace / "bundles")} if page.stem == "runbook" else {}
+        with running_worker(**settings):
             wait_until(worker_is_ready)
             run_all(page)
     else:
@@ -88,14 +88,14 @@ def worker_is_ready() -> bool:
 def run_all(page: Path) -> None:
     for block in blocks(page):
         if UNTIL_INTERRUPTED.search(block):
-            serve(block)
+            run_for_a_while(block)
         else:
             done = subprocess.run(["bash", "-euo", "pipefail", "-c", block], capture_output=True, text=True)
             assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
 
 
-def serve(block: str) -> None:
-    """Run for a while what runs until it is interrupted."""
+def run_for_a_while(block: str) -> None:
+    """Run a block that does not end by itself, and interrupt it after 6 s."""
     process = subprocess.Popen(
         ["bash", "-euc", f"exec {block}"],
         stdout=subprocess.PIPE,
@@ -130,7 +130,7 @@ def test_the_readme_names_every_page() -> None:
     assert not [page.name for page in PAGES if f"docs/{page.name}" not in readme]
 
 
-def test_make_is_what_the_readme_says() -> None:
+def test_make_has_the_targets_of_the_readme() -> None:
     assert shutil.which("make")
     targets = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE):

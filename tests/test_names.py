@@ -1,4 +1,4 @@
-"""What the docs and deploy/ name is there: settings, metrics, alerts, commands and their options."""
+"""Settings, metrics, alerts, commands and options that docs/ and deploy/ name exist."""
 
 import re
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ COMMANDS = {
 }
 CODE = re.compile(r"^( *)```.*?\n(.*?)^\1```$|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
 CALL = re.compile(
-    # Where a command begins: not after any word, for a namespace may be called cogenre, too.
+    # Only where a command begins: after another word, cogenre may be the name of a namespace.
     r"(?:^ *|[;|&(] *|/|(?:--|exec|\w=\S*) )(cogenre(?:-train|-export)?)((?: +[^\s;|&)]+)*)",
     re.MULTILINE,
 )
@@ -48,12 +48,12 @@ def settings() -> set[str]:
 
 
 @every_page
-def test_settings_are_there(page: Path) -> None:
+def test_settings_exist(page: Path) -> None:
     assert not set(re.findall(r"\bCOGENRE_[A-Z0-9_]+\b", page.read_text())) - settings()
 
 
 @every_page
-def test_metrics_and_alerts_are_there(page: Path) -> None:
+def test_metrics_and_alerts_exist(page: Path) -> None:
     text = page.read_text()
     known = exported_series().keys() | recorded_series() | set(ROLES.values())
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in known}
@@ -63,14 +63,14 @@ def test_metrics_and_alerts_are_there(page: Path) -> None:
 
 
 @every_page
-def test_commands_are_there_with_their_options(page: Path) -> None:
+def test_commands_and_options_exist(page: Path) -> None:
     if page.suffix == ".md":
         for problem in problems(page.read_text()):
             pytest.fail(problem)
 
 
 def problems(text: str) -> Iterator[str]:
-    """What the code in a page calls, and is not there."""
+    """Yield a message for each command or option in the code of a page that does not exist."""
     for _, block, inline in CODE.findall(text):
         code = re.sub(r"\\\n", " ", block or inline)
         code = re.sub(r"#.*$", "", code, flags=re.MULTILINE) if block else code
@@ -78,11 +78,11 @@ def problems(text: str) -> Iterator[str]:
             yield from unknown(name, arguments.split())
 
 
-def unknown(name: str, words: list[str]) -> Iterator[str]:
-    """Follow the words down to a command, then look at the options."""
+def unknown(name: str, arguments: list[str]) -> Iterator[str]:
+    """Yield a message if the words do not lead to a command, or for each option that it does not have."""
     command = COMMANDS[name]
     where = name
-    rest = list(words)
+    rest = list(arguments)
     while (
         isinstance(command, typer.core.TyperGroup)
         and rest
@@ -115,11 +115,11 @@ def unknown(name: str, words: list[str]) -> Iterator[str]:
         ("the cogenre statuses of prose", []),
     ],
 )
-def test_what_is_not_there_is_found(text: str, wrong: list[str]) -> None:
+def test_missing_commands_and_options_are_found(text: str, wrong: list[str]) -> None:
     assert list(problems(text)) == wrong
 
 
-def test_names_of_each_kind_are_looked_at() -> None:
+def test_names_of_each_kind_are_found_in_the_pages() -> None:
     text = "".join(page.read_text() for page in PAGES)
     assert len(set(re.findall(r"COGENRE_[A-Z_]+", text)) & settings()) > 20
     assert len(metric_names(text.replace("(", " ")) & exported_series().keys()) > 15

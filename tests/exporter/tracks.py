@@ -1,15 +1,16 @@
-"""A few labelled tracks for the tiny checkpoint."""
+"""A small labelled data set for the tiny checkpoint."""
 
 import json
 from pathlib import Path
 
-from tests.sounds import encode, tone
+from tests.audio import encode, tone
 
 
 def write_tracks(folder: Path, genre: str | None = None) -> Path:
-    """A manifest, four of whose tracks are in `valid`; the file of the last of them is no audio.
+    """Write six tracks and return their manifest.
 
-    Techno has lyrics, folk has none; or all tracks are of `genre`.
+    Four tracks are in the split `valid`; the file of the last of these is not audio. Techno tracks have
+    lyrics, folk tracks have none. If `genre` is given, all tracks have that genre.
     """
     lines = []
     for number, split in enumerate(("train", "valid", "valid", "valid", "valid", "test")):

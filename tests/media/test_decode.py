@@ -9,8 +9,8 @@ from media import decode
 from media.decode import decode_windows
 from media.errors import CorruptAudio, MediaError, ShortAudio, SilentAudio, UnsupportedAudio
 from schemas.bundle import AudioInput
+from tests.audio import encode, pitch, sweep, tone, with_id3_picture
 from tests.conftest import SHARED
-from tests.sounds import behind_cover, encode, pitch, sweep, tone
 
 RATE = 22_050
 CODECS = [
@@ -129,13 +129,13 @@ def test_a_small_file_of_endless_sound_is_bounded(monkeypatch: pytest.MonkeyPatc
 )
 def test_cover_art_in_front_changes_nothing(container: str, codec: str, rate: int) -> None:
     plain = encode(tone(3, rate), rate, container, codec)
-    covered = behind_cover(behind_cover(plain, 300_000), 10)
+    covered = with_id3_picture(with_id3_picture(plain, 300_000), 10)
     assert np.array_equal(decode_windows(covered, audio()).windows, decode_windows(plain, audio()).windows)
 
 
 def test_a_tag_that_is_longer_than_the_file_is_a_corrupt_file() -> None:
     with pytest.raises(CorruptAudio):
-        decode_windows(behind_cover(b"", 300_000)[:1000], audio())
+        decode_windows(with_id3_picture(b"", 300_000)[:1000], audio())
 
 
 def test_memory_that_ffmpeg_does_not_get_is_not_the_files_fault(monkeypatch: pytest.MonkeyPatch) -> None:

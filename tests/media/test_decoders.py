@@ -35,7 +35,7 @@ from schemas.jobs import ObjectRef
 from storage.errors import ObjectChanged, StorageUnavailable
 from storage.objects import ObjectStore
 from storage.settings import StorageSettings
-from tests.sounds import encode, tone
+from tests.audio import encode, tone
 
 RATE = 22_050
 AUDIO = AudioInput(sample_rate=RATE, window_seconds=2, windows=2, picking="spread")

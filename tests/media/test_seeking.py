@@ -9,7 +9,7 @@ from media import decode
 from media.decode import decode_windows
 from media.source import BytesSource
 from schemas.bundle import AudioInput
-from tests.sounds import behind_cover, encode, pitch, remux, sweep
+from tests.audio import encode, pitch, remux, sweep, with_id3_picture
 
 RATE = 8_000
 SECONDS = 660
@@ -101,7 +101,7 @@ def test_a_window_of_a_large_file_costs_a_small_part_of_it(
 ) -> None:
     if name == "mp3":
         part = encode(noise[:, : 30 * 44_100], 44_100, "mp3", "libmp3lame", FAST | {"b": "320000"})
-        content = behind_cover(
+        content = with_id3_picture(
             remux(part, "mp3", tmp_path, {"write_xing": "0", "id3v2_version": "0"}) * 20, 5_000_000
         )
     else:

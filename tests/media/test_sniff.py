@@ -2,7 +2,7 @@ import pytest
 
 from media.errors import EmptyAudio, UnsupportedAudio
 from media.sniff import HEAD_BYTES, demuxer_of
-from tests.sounds import encode, tone
+from tests.audio import encode, tone
 
 CONTAINERS = [
     ("wav", "pcm_s16le", "wav"),

@@ -7,7 +7,7 @@ from celery import Celery
 from sqlalchemy import Engine, text
 
 from schemas.jobs import QUEUE_TRACKS, TASK_NAME
-from tests.sounds import encode, tone
+from tests.audio import encode, tone
 from worker.local.stack import BUCKET
 from worker.queue.celery_app import celery_app
 from worker.settings import BrokerSettings

@@ -14,7 +14,7 @@ class WorkerProcess:
     """`cogenre worker` with the settings of this process and `settings`."""
 
     def __init__(self, settings: Mapping[str, str]) -> None:
-        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when it has ended
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by _end
         self.process = subprocess.Popen(
             [sys.executable, "-m", "worker.cli", "worker"],
             env={**os.environ, **settings},

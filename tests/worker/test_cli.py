@@ -12,8 +12,8 @@ from onnxruntime import get_available_providers
 from sqlalchemy import Engine, text
 
 from media.errors import DecoderFault, MediaError
+from tests.audio import encode, tone
 from tests.conftest import DEMO_BUNDLE
-from tests.sounds import encode, tone
 from tests.worker.jobs import count
 from worker.cli import main
 from worker.cli.classify import ERROR_CODES, error_code

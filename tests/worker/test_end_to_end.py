@@ -13,8 +13,8 @@ from sqlalchemy import Engine, text
 
 from schemas.bundle import read_bundle
 from schemas.jobs import QUEUE_BACKFILL, TASK_NAME
+from tests.audio import encode, tone
 from tests.conftest import DEMO_BUNDLE
-from tests.sounds import encode, tone
 from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
 from worker.models.model import open_bundle

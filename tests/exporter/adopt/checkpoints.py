@@ -1,4 +1,4 @@
-"""Little checkpoints of random weights, as transformers saves them."""
+"""Small checkpoints with random weights, saved by transformers."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ LABELS = (
 Problem = Literal["single_label_classification", "multi_label_classification"]
 
 LOUD = 0.5
-"""Standard deviation of the weights: with less, random networks say the same of every sound."""
+"""Standard deviation of the weights: smaller weights give the same scores for all audio."""
 
 
 def save(folder: Path, model: PreTrainedModel, extractor: FeatureExtractionMixin, card: str = "") -> str:
@@ -45,7 +45,7 @@ def save(folder: Path, model: PreTrainedModel, extractor: FeatureExtractionMixin
 def ast(
     folder: Path, problem: Problem | None = "multi_label_classification", card: str = "", **changes: int
 ) -> str:
-    """An AST with the feature extractor of the published ones."""
+    """Save an AST with the feature extractor of the published checkpoints."""
     torch.manual_seed(1)
     config = ASTConfig(
         hidden_size=16,
@@ -64,7 +64,7 @@ def ast(
 
 
 def wav2vec2(folder: Path, masked: bool) -> str:
-    """A Wav2Vec2 as the base model, or, `masked`, as the large ones."""
+    """Save a Wav2Vec2 configured as the base model, or as the large models if `masked`."""
     torch.manual_seed(1)
     config = Wav2Vec2Config(
         hidden_size=16,
@@ -88,7 +88,7 @@ def wav2vec2(folder: Path, masked: bool) -> str:
 
 
 def whisper(folder: Path) -> str:
-    """A Whisper whose windows last two seconds."""
+    """Save a Whisper with windows of two seconds."""
     torch.manual_seed(1)
     config = WhisperConfig(
         d_model=16,
@@ -112,7 +112,7 @@ def whisper(folder: Path) -> str:
 
 
 def without_a_head(folder: Path) -> str:
-    """An AST that classifies nothing."""
+    """Save an AST without a classification head."""
     ast(folder)
     config = ASTConfig.from_pretrained(folder)
     from transformers import ASTModel

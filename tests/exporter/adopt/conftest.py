@@ -1,4 +1,4 @@
-"""An adopted AST: an export takes long, so one for all tests."""
+"""A bundle adopted from an AST. An export takes seconds, so all tests share one."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def ast_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def adopted(ast_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The AST's bundle, without Speech."""
+    """Bundle of the AST, without the label Speech."""
     out = tmp_path_factory.mktemp("adopted") / "bundle"
     taxonomy = Taxonomy(drop=("Speech",), rename={"Jazz": "Swing"})
     adopt(load_source(ast_folder, None, None), out, "adopted", "1.0.0", taxonomy, WindowOptions())

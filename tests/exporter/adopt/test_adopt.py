@@ -21,9 +21,9 @@ from exporter.checks.graph_parity import verify
 from exporter.cli import main
 from exporter.errors import ParityError
 from schemas.bundle import INPUTS, OUTPUTS, read_bundle
+from tests.audio import encode, tone
 from tests.exporter.adopt import checkpoints
 from tests.exporter.checks.test_operators import strangers
-from tests.sounds import encode, tone
 from trainer.data.read import read_listed
 from trainer.errors import ManifestError
 from trainer.evaluation.metrics import best_thresholds

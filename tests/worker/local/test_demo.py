@@ -11,7 +11,7 @@ from rich.console import Console
 from sqlalchemy import Engine, text
 
 from schemas.errors import ConfigError
-from tests.sounds import encode, tone
+from tests.audio import encode, tone
 from worker.local.demo import demo_tracks, running_worker, upload, wait_for
 from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue

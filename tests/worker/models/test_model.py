@@ -11,8 +11,8 @@ import pytest
 
 from schemas.bundle import sha256_of
 from schemas.errors import BundleError, ConfigError
+from tests.audio import encode, tone
 from tests.conftest import DEMO_BUNDLE
-from tests.sounds import encode, tone
 from worker.models.model import Model, ModelInput, open_bundle
 from worker.settings import ModelSettings
 

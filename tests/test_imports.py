@@ -1,4 +1,4 @@
-"""The walls between the rooms: the contracts under [tool.importlinter] in pyproject.toml."""
+"""The import contracts between the packages, under [tool.importlinter] in pyproject.toml."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_walls_hold() -> None:
+def test_the_import_contracts_are_kept() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     ran = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
