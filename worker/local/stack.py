@@ -32,7 +32,7 @@ UNPRIVILEGED = "nobody"
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 20.0
 PROBE_TIMEOUT_SECONDS = 2
-"""For one check of whether a server answers."""
+"""Timeout of one check of whether a server answers."""
 
 
 @dataclass

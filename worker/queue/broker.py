@@ -14,14 +14,15 @@ QUEUES = (QUEUE_TRACKS, QUEUE_BACKFILL)
 """Queues in the order in which workers serve them."""
 
 WORKER_TIMEOUT_SECONDS = 10
-"""For connecting and for each command of workers and producers. Without it, a publish over a dead connection
-would block forever."""
+"""Timeout of connecting and of each command, for workers and producers. Without it, a publish over a dead
+connection would block forever."""
 
 COMMAND_TIMEOUT_SECONDS = 5
-"""For connecting and for each command of the CLI's own Redis clients, and of the check at start-up."""
+"""Timeout of connecting and of each command, for the CLI's Redis clients and for the check at start-up."""
 
 MONITOR_TIMEOUT_SECONDS = 2
-"""For reading queue depths: `cogenre status` and scrapes of `/metrics` must not block for long."""
+"""Timeout of connecting and of each command, for reading queue depths. Short, because `cogenre status` and
+scrapes of `/metrics` must not block."""
 
 
 def unacked_key(deployment: str) -> str:
