@@ -11,9 +11,11 @@ open_bundle(sys.argv[1])
 """
 
 
-def test_nobody_is_told_what_the_worker_runs(tmp_path: Path) -> None:
-    """ONNX Runtime's telemetry keeps a queue of events in the home folder. It is off in CI and under pytest:
-    hence a process that knows of neither."""
+def test_onnx_runtime_sends_no_telemetry(tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry stores events in the home folder.
+
+    It is off in CI and under pytest, so the model is opened in a process without their environment variables.
+    """
     subprocess.run(
         [sys.executable, "-c", SCRIPT, DEMO_BUNDLE], env={"HOME": str(tmp_path)}, cwd=ROOT, check=True
     )
