@@ -10,8 +10,7 @@ from rich.console import Console
 
 from exporter.errors import PrecisionError
 from schemas.bundle import Precision
-from schemas.errors import CogenreError
-from trainer.command import run
+from schemas.command import run_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -201,4 +200,4 @@ def _s3() -> Any:
 
 def main() -> None:
     """Entry point of the console script."""
-    run(app, "cogenre-export", CogenreError)
+    run_command(app, "cogenre-export")

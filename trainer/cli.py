@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from schemas.errors import CogenreError
+from schemas.command import run_command
 from storage.atomic import refuse_existing
-from trainer.command import run
 from trainer.config import PresetName, preset
 from trainer.data.track import Split
 from trainer.errors import ManifestError
@@ -190,4 +189,4 @@ def evaluate(
 
 def main() -> None:
     """Run the console script `cogenre-train`."""
-    run(app, "cogenre-train", CogenreError)
+    run_command(app, "cogenre-train")

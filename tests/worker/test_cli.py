@@ -198,7 +198,7 @@ def test_enqueue_says_what_a_full_broker_left(
 ) -> None:
     jobs = tmp_path / "jobs.jsonl"
     jobs.write_text(json.dumps(GOOD))
-    assert_refused(cogenre("enqueue", str(jobs)), "the broker does not take them: command not allowed")
+    assert_refused(cogenre("enqueue", str(jobs)), "the broker refuses the jobs: command not allowed")
     # The reconciler finds it.
     assert count(catalog, "track where due_at is not null") == count(catalog, "track") == 1
 
@@ -277,7 +277,7 @@ def test_failures_are_listed_shown_and_replayed(
 
 def test_failures_refuse_what_is_not_there(cogenre: Any, environment: dict[str, str]) -> None:
     assert_refused(cogenre("failures", "show", "7"), "there is no open failure 7")
-    assert_refused(cogenre("failures", "replay"), "say which")
+    assert_refused(cogenre("failures", "replay"), "nothing to replay is selected")
 
 
 def test_search_for_a_genre_that_no_model_knows(cogenre: Any, environment: dict[str, str]) -> None:

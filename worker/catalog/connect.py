@@ -77,3 +77,8 @@ def connect_migrated(settings: CatalogSettings, connections: int = 2, *, bounded
             f"the catalog {state}; this release needs {newest_revision()}: run `cogenre catalog migrate`"
         )
     return engine
+
+
+def open_catalog() -> Engine:
+    """Return a connection pool to the migrated catalog of COGENRE_CATALOG_URL. Raises ConfigError."""
+    return connect_migrated(CatalogSettings.load())

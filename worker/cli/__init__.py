@@ -1,16 +1,15 @@
-"""`cogenre`: what runs in production. Each command is one file's; heavy imports wait for the command."""
+"""`cogenre`: the commands of the service.
+
+Each command imports what it needs when it runs, so that commands that only ask start fast.
+"""
 
 import logging
-import sys
 from importlib.metadata import version
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from typer.exceptions import TyperException
 
-from media.errors import MediaError
-from schemas.errors import ConfigError, ContractError
+from schemas.command import run_command
 from worker.cli import (
     catalog,
     classify,
@@ -25,19 +24,19 @@ from worker.cli import (
 )
 
 DENIED = ("42501", "25006")
-"""PostgreSQL's insufficient_privilege and read_only_sql_transaction."""
+"""PostgreSQL's error codes insufficient_privilege and read_only_sql_transaction."""
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Labels tracks with their genres, from audio and lyrics. Its settings are COGENRE_… variables: "
-    "`cogenre local` prints some to try.",
+    help="Label tracks with genres, from audio and lyrics. Settings are COGENRE_… environment variables; "
+    "`cogenre local` prints a set to try.",
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(is_set: bool) -> None:
+    if is_set:
         typer.echo(f"cogenre {version('cogenre')}")
         raise typer.Exit
 
@@ -45,7 +44,8 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def _cogenre(
     _: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="The release.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the release."),
     ] = False,
 ) -> None:
     pass
@@ -63,49 +63,23 @@ app.add_typer(failures.app, name="failures")
 app.add_typer(catalog.app, name="catalog")
 
 
-def _wrong_usage(error: Any) -> str:
-    """One line, or nothing where the help was printed instead."""
-    path = error.ctx.command_path if error.ctx else "cogenre"
-    return f"{path}: {said} (see `{path} --help`)\n" if (said := error.format_message()) else ""
-
-
 def main() -> None:
-    """Entry point. What a person can mend ends in one line on stderr and exit code 2."""
+    """Entry point of the console script."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        sys.exit(app(prog_name="cogenre", standalone_mode=False))
-    except TyperException as error:
-        sys.stderr.write(_wrong_usage(error))
-        sys.exit(2)
-    except (ConfigError, ContractError, MediaError) as error:
-        _end(str(error))
-    except BrokenPipeError:  # the reader, such as `head`, has enough
-        sys.stderr.close()
-        sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if (reason := _denied(error)) is not None:
-            _end(
-                f"this login of the catalog may not do that: {reason} "
-                "(workers and operators use a writer's: `cogenre catalog grant`)"
-            )
-        if _is_of_redis(error):
-            _end(f"the broker does not take that: {error} (run it again when it does)")
-        raise
+    run_command(app, "cogenre", _explain)
 
 
-def _end(problem: str) -> NoReturn:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"cogenre: {problem}", markup=False)
-    sys.exit(2)
+def _explain(error: Exception) -> str | None:
+    """Return the reason for an error of PostgreSQL or Redis that a person can fix; None for others.
 
-
-def _denied(error: Exception) -> str | None:
-    """What the catalog refused the login; None where it did not. Asked without importing its driver."""
+    The drivers are not imported: only a command that uses one can raise its errors.
+    """
     cause = getattr(error, "orig", None)
-    return str(cause).splitlines()[0] if getattr(cause, "sqlstate", None) in DENIED else None
-
-
-def _is_of_redis(error: Exception) -> bool:
-    """Asked without importing its driver."""
-    return any(kind.__name__ == "RedisError" for kind in type(error).__mro__)
+    if getattr(cause, "sqlstate", None) in DENIED:
+        return (
+            f"this login of the catalog may not do that: {str(cause).splitlines()[0]} "
+            "(workers and operators use a writer's login: `cogenre catalog grant`)"
+        )
+    if any(kind.__name__ == "RedisError" for kind in type(error).__mro__):
+        return f"the broker does not answer, or refuses the command: {error} (run the command again later)"
+    return None

@@ -1,4 +1,4 @@
-"""`cogenre catalog …`: the catalog itself. What it is asked is in `worker.cli.queries`."""
+"""`cogenre catalog …`: migrate, grant, refresh, export. Its queries are in `worker.cli.queries`."""
 
 from pathlib import Path
 from time import sleep
@@ -14,33 +14,36 @@ app = typer.Typer(no_args_is_help=True, help="The catalog of labels.")
 
 @app.command()
 def migrate() -> None:
-    """Create the catalog, or bring it to this release's schema. Workers may go on meanwhile."""
+    """Create the catalog, or migrate it to the schema of this release. Workers may continue meanwhile."""
     from schemas.catalog.migrate import migrate
     from worker.catalog.connect import connect
     from worker.settings import CatalogSettings
 
-    done = migrate(connect(CatalogSettings.load()))
-    before = f", before {done.before or 'empty'}" if done.before != done.after else ""
+    migration = migrate(connect(CatalogSettings.load()))
+    is_new = migration.before != migration.after
+    before = f", before {migration.before or 'empty'}" if is_new else ""
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"catalog at revision {done.after}{before}")
-    for note in done.notes:
+    console.print(f"catalog at revision {migration.after}{before}")
+    for note in migration.notes:
         console.print(f"note: {note}", markup=False)
 
 
 @app.command()
 def grant(
-    group: Annotated[Literal["analyst", "writer"], typer.Argument(help="What the login may do.")],
+    group: Annotated[
+        Literal["analyst", "writer"],
+        typer.Argument(help="Analysts read, writers write."),
+    ],
     login: Annotated[str, typer.Argument(help="An existing login of the database server.")],
 ) -> None:
-    """Let a login read as an analyst, or write as a worker. Needs a login that may grant."""
+    """Make a login an analyst or a writer. COGENRE_CATALOG_URL must name a login that may grant."""
     from sqlalchemy.exc import ProgrammingError
 
     from schemas.catalog.access import ROLES, grant
     from schemas.errors import ConfigError
-    from worker.catalog.connect import connect_migrated
-    from worker.settings import CatalogSettings
+    from worker.catalog.connect import open_catalog
 
-    with connect_migrated(CatalogSettings.load()).connect() as connection:
+    with open_catalog().connect() as connection:
         connection.rollback()
         try:
             grant(connection, group, login)
@@ -53,16 +56,15 @@ def grant(
 def refresh(
     every: Annotated[
         float | None,
-        typer.Option(min=1, help="Again after so many seconds, until interrupted; default: once."),
+        typer.Option(min=1, help="Repeat after this many seconds, until interrupted; default: once."),
     ] = None,
 ) -> None:
-    """Bring what analysts see as of the last refresh up to date; run it by the clock."""
-    from worker.catalog.connect import connect_migrated
+    """Refresh the materialised views, which analysts see as of the last refresh. Run it on a schedule."""
+    from worker.catalog.connect import open_catalog
     from worker.catalog.refresh import refresh
-    from worker.settings import CatalogSettings
 
     console = Console(highlight=False)
-    engine = connect_migrated(CatalogSettings.load())
+    engine = open_catalog()
     while True:
         refresh(engine, lambda view, seconds: console.print(f"{view} {seconds:.1f} s"))
         if every is None:
@@ -72,39 +74,36 @@ def refresh(
 
 @app.command()
 def dictionary() -> None:
-    """Print what every table, view and column means, in Markdown."""
+    """Print the data dictionary in Markdown: every table, view and column with its meaning."""
     from schemas.catalog.dictionary import dictionary
-    from worker.catalog.connect import connect_migrated
-    from worker.settings import CatalogSettings
+    from worker.catalog.connect import open_catalog
 
-    with connect_migrated(CatalogSettings.load()).connect() as connection:
+    with open_catalog().connect() as connection:
         typer.echo(dictionary(connection), nl=False)
 
 
 @app.command()
 def export(
-    view: Annotated[str, typer.Argument(help="A view of schema analytics, such as track or track_label.")],
-    file: Annotated[Path, typer.Argument(help="Ends in .parquet, .csv or .jsonl.")],
+    view: Annotated[str, typer.Argument(help="View of schema analytics, such as track or track_label.")],
+    file: Annotated[Path, typer.Argument(help="File to write; must end in .parquet, .csv or .jsonl.")],
 ) -> None:
-    """Write a view to a file, of any size. Parquet needs the extra `analyse`."""
-    from worker.catalog.connect import connect_migrated
+    """Export a view to a file. Rows are streamed. Parquet needs the extra `analyse`."""
+    from worker.catalog.connect import open_catalog
     from worker.catalog.export import export
-    from worker.settings import CatalogSettings
 
-    count = export(connect_migrated(CatalogSettings.load()), view, file)
+    count = export(open_catalog(), view, file)
     Console(highlight=False, soft_wrap=True).print(f"{count:,} rows in {file}", markup=False)
 
 
 @app.command()
 def report(
-    file: Annotated[Path, typer.Argument(help="The page to write.")] = Path("catalog.html"),
+    file: Annotated[Path, typer.Argument(help="File to write.")] = Path("catalog.html"),
 ) -> None:
-    """Write the catalog's report, one page that needs nothing else. Needs the extra `analyse`."""
-    from worker.catalog.connect import connect_migrated
+    """Write the catalog's report, a self-contained HTML page. Needs the extra `analyse`."""
+    from worker.catalog.connect import open_catalog
     from worker.catalog.report import write_report
-    from worker.settings import CatalogSettings
 
-    write_report(connect_migrated(CatalogSettings.load()), file)
+    write_report(open_catalog(), file)
     Console(highlight=False, soft_wrap=True).print(f"{file}", markup=False)
 
 

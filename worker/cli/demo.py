@@ -20,10 +20,10 @@ def register(app: typer.Typer) -> None:
 def demo(
     audio: Annotated[
         Path | None,
-        typer.Option(help="Label the audio files of this folder too; a .txt beside one = its lyrics."),
+        typer.Option(help="Also label the audio files of this folder; a .txt of the same name = lyrics."),
     ] = None,
 ) -> None:
-    """The whole path on an embedded stack: S3, Redis, worker, Postgres. No server needed."""
+    """Label the demo's tracks on an embedded stack: S3, Redis, worker, Postgres. No server needed."""
     from worker.local.demo import run_demo
 
     _end_on_sigterm()
@@ -31,7 +31,7 @@ def demo(
 
 
 def local() -> None:
-    """The embedded stack alone, until Ctrl-C; prints the settings to export."""
+    """Run the embedded stack until Ctrl-C. Prints the settings to export."""
     from schemas.catalog.migrate import migrate
     from worker.catalog.connect import connect
     from worker.local.stack import clear_server_settings, local_stack
@@ -54,7 +54,7 @@ def local() -> None:
 
 
 def _end_on_sigterm() -> None:
-    """So that SIGTERM unwinds, and with it the stack ends in order."""
+    """Raise SystemExit on SIGTERM, so that the stack's servers are stopped in order."""
 
     def end(number: int, _: FrameType | None) -> None:
         sys.exit(128 + number)

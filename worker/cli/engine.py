@@ -14,10 +14,10 @@ def register(app: typer.Typer) -> None:
 def engine(
     bundle: Annotated[
         str | None,
-        typer.Option(help="Bundle, or folder of several; default: COGENRE_BUNDLE, else the demo's."),
+        typer.Option(help="Bundle, or folder of bundles; default: COGENRE_BUNDLE, else the demo's."),
     ] = None,
 ) -> None:
-    """Build TensorRT engines ahead of time, on the GPU machine, by the worker's own settings."""
+    """Build TensorRT engines ahead of time, with the settings of the worker. Run it on the GPU machine."""
     from schemas.bundle import read_bundle
     from worker.models.bundle_cache import local_bundles
     from worker.models.rollout import found_bundles
@@ -30,8 +30,8 @@ def engine(
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         for folder in found_bundles(*local_bundles(settings)):
             manifest = read_bundle(folder)
-            what = f"{manifest.label} ({settings.precision})"
-            progress.add_task(f"building the engine of {what}, which takes minutes", total=None)
+            name = f"{manifest.label} ({settings.precision})"
+            progress.add_task(f"building the engine of {name}, which takes minutes", total=None)
             _, options, built = built_engine(folder, manifest, settings)
             state = "built" if built else "there already"
-            typer.echo(f"engine of {what} {state}: {options['trt_engine_cache_path']}")
+            typer.echo(f"engine of {name} {state}: {options['trt_engine_cache_path']}")

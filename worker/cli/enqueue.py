@@ -1,7 +1,7 @@
 """`cogenre enqueue`"""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -24,8 +24,8 @@ def enqueue(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="A file of jobs as JSON lines, - for standard input, s3://bucket/prefix for the audio under "
-            "it, or redis:LIST for S3 event notifications, read until interrupted."
+            help="File of jobs as JSON lines, - for standard input, s3://bucket/prefix for its audio, "
+            "or redis:LIST for S3 event notifications, read until interrupted."
         ),
     ] = None,
     track_id: Annotated[str | None, typer.Option(help="For a single track: its id.")] = None,
@@ -34,79 +34,91 @@ def enqueue(
     ] = None,
     lyrics: Annotated[
         str | None,
-        typer.Option(help="For a single track: s3://bucket/key of its lyrics, or a text file here."),
+        typer.Option(help="For a single track: s3://bucket/key of its lyrics, or a local text file."),
     ] = None,
     title: Annotated[str | None, typer.Option(help="For a single track.")] = None,
     artist: Annotated[str | None, typer.Option(help="For a single track.")] = None,
     force: Annotated[
-        bool, typer.Option(help="For a single track: label it even if it was labelled.")
+        bool, typer.Option(help="For a single track: classify it even if it was classified before.")
     ] = False,
     pattern: Annotated[
         str | None,
-        typer.Option(help="For S3: the keys of audio; its group (?P<track_id>…) is the track's id."),
+        typer.Option(help="For S3: regular expression of audio keys; its group (?P<track_id>…) is the id."),
     ] = None,
-    after: Annotated[str | None, typer.Option(help="For s3://: go on behind this key.")] = None,
-    skip: Annotated[int, typer.Option(min=0, help="For a file: go on behind so many jobs.")] = 0,
+    after: Annotated[str | None, typer.Option(help="For s3://: start after this key.")] = None,
+    skip: Annotated[int, typer.Option(min=0, help="For a file: skip this many jobs.")] = 0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count and check the jobs; enqueue none.")
+        bool, typer.Option("--dry-run", help="Validate and count the jobs; enqueue none.")
     ] = False,
 ) -> None:
     """Register tracks in the catalog and enqueue them."""
-    from redis import RedisError
-
     from schemas.errors import ConfigError
-    from worker.catalog.connect import connect_migrated
-    from worker.queue.broker import check_broker
-    from worker.queue.celery_app import celery_app
-    from worker.queue.enqueue import enqueue
-    from worker.settings import BrokerSettings, CatalogSettings
 
     if (source is None) == (track_id is None):
         raise ConfigError("give either a source of jobs, or --track-id with --audio")
     progress = _Progress()
     if source is not None and source.startswith("redis:"):
         if source == "redis:":
-            raise ConfigError("redis: names no list: write redis:LIST")
-        _read_events(source.removeprefix("redis:"), pattern, progress)
+            raise ConfigError("redis: has no list: write redis:LIST")
+        _consume_events(source.removeprefix("redis:"), pattern, progress)
         return
-    if not dry_run:
-        broker = BrokerSettings.load()
-        engine = connect_migrated(CatalogSettings.load())
-        check_broker(broker)
-    with _jobs(source, track_id, audio, lyrics, title, artist, force, pattern, after) as found:
-        jobs = progress.watch(islice(found, skip, None))
+    publish = _count if dry_run else _publisher()
+    with _jobs(source, track_id, audio, lyrics, title, artist, force, pattern, after) as jobs:
         try:
-            if dry_run:
-                progress.say(f"{sum(1 for _ in jobs)} jobs, all valid; none was enqueued")
-            else:
-                enqueue(engine, celery_app(broker), jobs, progress.published)
-        except (ConfigError, UnicodeDecodeError, KeyboardInterrupt, RedisError) as error:
+            publish(progress.track(islice(jobs, skip, None)), progress)
+        except (ConfigError, UnicodeDecodeError, KeyboardInterrupt) as error:
             match error:
                 case KeyboardInterrupt():
-                    why = "interrupted"
+                    reason = "interrupted"
                 case UnicodeDecodeError():
-                    why = "no text in UTF-8: give a file of jobs as JSON lines"
-                case RedisError():
-                    why = f"the broker does not take them: {error}"
+                    reason = "not text in UTF-8: give a file of jobs as JSON lines"
                 case _:
-                    why = str(error)
+                    reason = str(error)
             if progress.done:
                 resume = f"--after {progress.last_key!r}" if source and source.startswith("s3://") else ""
-                why += f"; {progress.done} jobs before it were enqueued, go on with " + (
+                reason += f"; {progress.done} jobs before it were enqueued, continue with " + (
                     resume or f"--skip {skip + progress.done}"
                 )
-            raise ConfigError(f"{source or 'job'}: {why}") from None
+            raise ConfigError(f"{source or 'job'}: {reason}") from None
+
+
+def _count(jobs: "Iterator[TrackJob]", progress: "_Progress") -> None:
+    progress.print(f"{sum(1 for _ in jobs)} jobs, all valid; none was enqueued")
+
+
+def _publisher() -> "Callable[[Iterator[TrackJob], _Progress], None]":
+    """Return a function that registers and enqueues jobs. Raises ConfigError if a server does not answer."""
+    from redis import RedisError
+
+    from schemas.errors import ConfigError
+    from worker.catalog.connect import open_catalog
+    from worker.queue.broker import check_broker
+    from worker.queue.celery_app import celery_app
+    from worker.queue.enqueue import enqueue
+    from worker.settings import BrokerSettings
+
+    broker = BrokerSettings.load()
+    engine = open_catalog()
+    check_broker(broker)
+
+    def publish(jobs: "Iterator[TrackJob]", progress: "_Progress") -> None:
+        try:
+            enqueue(engine, celery_app(broker), jobs, progress.published)
+        except RedisError as error:
+            raise ConfigError(f"the broker refuses the jobs: {error}") from None
+
+    return publish
 
 
 class _Progress:
-    """How far it has come, told on standard error."""
+    """Progress of a run, printed on standard error."""
 
     def __init__(self) -> None:
         self.done = 0
         self.last_key = ""
         self._console = Console(stderr=True, highlight=False)
 
-    def watch(self, jobs: "Iterator[TrackJob]") -> "Iterator[TrackJob]":
+    def track(self, jobs: "Iterator[TrackJob]") -> "Iterator[TrackJob]":
         for job in jobs:
             yield job
             self.last_key = job.audio.key
@@ -115,7 +127,7 @@ class _Progress:
         self.done += count
         self._console.print(f"enqueued {self.done}", end="\r" if self._console.is_terminal else "\n")
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         self._console.print(text)
 
 
@@ -132,7 +144,6 @@ def _jobs(
     after: str | None,
 ) -> "Iterator[Iterator[TrackJob]]":
     from schemas.errors import ConfigError
-    from storage.client import s3_client
     from worker.queue.job_sources import (
         DEFAULT_PATTERN,
         compile_pattern,
@@ -155,6 +166,8 @@ def _jobs(
         yield map(job_from_fields, [fields])
     elif source.startswith("s3://"):
         bucket, _, prefix = source.removeprefix("s3://").partition("/")
+        from storage.client import s3_client
+
         key_pattern = compile_pattern(pattern or DEFAULT_PATTERN)
         yield jobs_from_prefix(s3_client(), bucket, prefix, key_pattern, after)
     else:
@@ -177,14 +190,14 @@ def _opened(source: str) -> Iterator[TextIO]:
         yield file
 
 
-def _read_events(events: str, pattern: str | None, progress: _Progress) -> None:
+def _consume_events(events: str, pattern: str | None, progress: _Progress) -> None:
     from storage.client import s3_client
-    from worker.catalog.connect import connect_migrated
+    from worker.catalog.connect import open_catalog
     from worker.queue.broker import COMMAND_TIMEOUT_SECONDS, check_broker, redis_client
     from worker.queue.celery_app import celery_app
     from worker.queue.job_sources import DEFAULT_PATTERN, compile_pattern
     from worker.queue.s3_events import consume_events
-    from worker.settings import BrokerSettings, CatalogSettings
+    from worker.settings import BrokerSettings
 
     settings = BrokerSettings.load()
     check_broker(settings)
@@ -193,7 +206,7 @@ def _read_events(events: str, pattern: str | None, progress: _Progress) -> None:
         events,
         s3_client(),
         compile_pattern(pattern or DEFAULT_PATTERN),
-        connect_migrated(CatalogSettings.load()),
+        open_catalog(),
         celery_app(settings),
         progress.published,
     )
@@ -209,5 +222,5 @@ def _object(url: str) -> dict[str, str]:
 
 
 def _lyrics(where: str) -> dict[str, str]:
-    """A reference to an object, or the text of a file here."""
+    """Return a reference to an S3 object, or the text of a local file."""
     return _object(where) if where.startswith("s3://") else {"text": lyrics_in(Path(where))}

@@ -10,10 +10,10 @@ from rich.table import Table
 MAX_ID = 2**63 - 1
 """PostgreSQL's largest bigint."""
 
-app = typer.Typer(no_args_is_help=True, help="Jobs that ended without labels.")
+app = typer.Typer(no_args_is_help=True, help="Jobs that failed.")
 
-Stage = Annotated[str | None, typer.Option(help="Only those of this stage, such as decode.")]
-ErrorClass = Annotated[str | None, typer.Option(help="Only those of this class, such as CorruptAudio.")]
+Stage = Annotated[str | None, typer.Option(help="Only failures of this stage, such as decode.")]
+ErrorClass = Annotated[str | None, typer.Option(help="Only failures with this error, such as CorruptAudio.")]
 
 
 @app.command("list")
@@ -21,17 +21,15 @@ def list_(
     stage: Stage = None,
     error_class: ErrorClass = None,
     limit: Annotated[int, typer.Option(min=1)] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines instead of a table.")] = False,
 ) -> None:
     """Open failures, the newest first, and how many messages no worker could take."""
-    from worker.catalog.connect import connect_migrated
+    from worker.catalog.connect import open_catalog
     from worker.catalog.failures import open_failures
     from worker.queue.dead_letters import read_dead_letters
-    from worker.settings import BrokerSettings, CatalogSettings
+    from worker.settings import BrokerSettings
 
-    failures = open_failures(
-        connect_migrated(CatalogSettings.load()), stage=stage, error_class=error_class, limit=limit
-    )
+    failures = open_failures(open_catalog(), stage=stage, error_class=error_class, limit=limit)
     if as_json:
         for failure in failures:
             fields = {
@@ -61,15 +59,16 @@ def list_(
 
 @app.command()
 def show(
-    failure: Annotated[int, typer.Argument(min=1, max=MAX_ID, help="Its id, as `failures list` prints it.")],
+    failure: Annotated[
+        int, typer.Argument(min=1, max=MAX_ID, help="Id of the failure, as `failures list` prints it.")
+    ],
 ) -> None:
-    """One failure with the job as it was received."""
+    """Show a failure with its message as received."""
     from schemas.errors import ConfigError
-    from worker.catalog.connect import connect_migrated
+    from worker.catalog.connect import open_catalog
     from worker.catalog.failures import open_failures
-    from worker.settings import CatalogSettings
 
-    found = open_failures(connect_migrated(CatalogSettings.load()), ids=[failure])
+    found = open_failures(open_catalog(), ids=[failure])
     if not found:
         raise ConfigError(f"there is no open failure {failure}: see `cogenre failures list`")
     (one,) = found
@@ -88,32 +87,32 @@ def replay(
     ] = None,
     stage: Stage = None,
     error_class: ErrorClass = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every open failure.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Replay every open failure.")] = False,
     dead: Annotated[
         bool, typer.Option(help="Move all dead letters back to the queues that they came from.")
     ] = False,
 ) -> None:
-    """Enqueue failed jobs again. A failure stays open until its track is labelled."""
+    """Enqueue failed jobs again. A failure stays open until its track is classified."""
     from schemas.errors import ConfigError
-    from worker.catalog.connect import connect_migrated
+    from worker.catalog.connect import open_catalog
     from worker.catalog.failures import open_failures
     from worker.queue.celery_app import celery_app
     from worker.queue.dead_letters import requeue_dead_letters
     from worker.queue.enqueue import enqueue, parse_failed_jobs
-    from worker.settings import BrokerSettings, CatalogSettings
+    from worker.settings import BrokerSettings
 
     if not (failures or stage or error_class or everything or dead):
-        raise ConfigError("say which: ids, --stage, --error-class, --all or --dead")
+        raise ConfigError("nothing to replay is selected: give ids, --stage, --error-class, --all or --dead")
     if everything and (failures or stage or error_class):
-        raise ConfigError("--all takes every open failure: leave it out, or the ids and the other options")
+        raise ConfigError("--all selects every open failure: give it alone, or ids, --stage, --error-class")
     broker = BrokerSettings.load()
     console = Console(highlight=False)
     if dead:
         console.print(f"moved {requeue_dead_letters(broker)} dead letters back to their queues")
     if failures or stage or error_class or everything:
-        engine = connect_migrated(CatalogSettings.load())
+        engine = open_catalog()
         chosen = open_failures(engine, ids=failures, stage=stage, error_class=error_class)
         jobs, invalid = parse_failed_jobs(chosen)
         console.print(f"enqueued {enqueue(engine, celery_app(broker), jobs)} of {len(chosen)} failed jobs")
         if invalid:
-            console.print(f"{invalid} are no valid jobs: their producer has to send them anew")
+            console.print(f"{invalid} are not valid jobs: their producer must send them again")

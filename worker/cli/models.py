@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from worker.cli.output import show
+from worker.cli.output import print_rows
 
-app = typer.Typer(no_args_is_help=True, help="Models, from shadow to current to retired.")
+app = typer.Typer(no_args_is_help=True, help="Models: shadow, current, retired.")
 
 Model = Annotated[str, typer.Argument(help="NAME:VERSION.", metavar="MODEL")]
-Unserved = Annotated[bool, typer.Option("--unserved", help="Even if no worker serves the model.")]
+Unserved = Annotated[bool, typer.Option("--unserved", help="Proceed even if no worker serves the model.")]
 
 
 def register(cogenre: typer.Typer) -> None:
@@ -21,30 +21,28 @@ def register(cogenre: typer.Typer) -> None:
 
 @app.command("list")
 def list_models(
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines instead of a table.")] = False,
 ) -> None:
-    """The models with their coverage, and how far they agree with the current one; as of the last refresh."""
-    from worker.catalog.connect import connect_migrated
+    """List the models with their coverage and agreement with the current model, as of the last refresh."""
+    from worker.catalog.connect import open_catalog
     from worker.catalog.lifecycle import models
-    from worker.settings import CatalogSettings
 
-    show(models(connect_migrated(CatalogSettings.load())), as_json, "no model is registered yet")
+    print_rows(models(open_catalog()), as_json, "no model is registered")
 
 
 @app.command()
 def add(bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")]) -> None:
-    """Make a bundle known to the catalog as a shadow: it classifies, and is not shown.
+    """Register a bundle as a shadow: it classifies, but its labels are not shown.
 
-    The first model of a catalog is the current one.
+    The first model of a catalog becomes the current one.
     """
     from schemas.bundle import artefact_sha256, read_bundle
-    from worker.catalog.connect import connect_migrated
+    from worker.catalog.connect import open_catalog
     from worker.catalog.lifecycle import status
     from worker.catalog.models import register_model
-    from worker.settings import CatalogSettings
 
     manifest = read_bundle(bundle)
-    engine = connect_migrated(CatalogSettings.load())
+    engine = open_catalog()
     register_model(engine, manifest, artefact_sha256(bundle))
     Console(highlight=False).print(f"{manifest.label} is {status(engine, manifest.label)}")
 
@@ -55,68 +53,69 @@ def promote(
     least_coverage: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="Share of the labelled tracks that it must have classified as they are now."
+            min=0,
+            max=1,
+            help="Minimum share of classified tracks whose shown input it has classified.",
         ),
     ] = 0.95,
     unserved: Unserved = False,
 ) -> None:
-    """Show a model's labels instead of the current one's: all at once, in one transaction.
+    """Show a model's labels instead of the current model's: for all tracks, in one transaction.
 
-    Workers go on meanwhile. A track of which the model has not classified the newest master keeps its labels.
-    If it is broken off, the same command takes it up.
+    Workers may continue meanwhile. A track keeps its labels if the model has not classified its newest audio
+    and lyrics. If the command is interrupted, run it again: it continues.
     """
-    from worker.catalog.connect import connect_migrated
+    from worker.catalog.connect import open_catalog
     from worker.catalog.lifecycle import promote
     from worker.catalog.models import check_served
-    from worker.settings import CatalogSettings
 
-    engine = connect_migrated(CatalogSettings.load())
+    engine = open_catalog()
     if not unserved:
         check_served(engine, model)
-    done = promote(engine, model, least_coverage)
+    promotion = promote(engine, model, least_coverage)
     Console(highlight=False, soft_wrap=True).print(
-        f"{model} is current: {done.moved:,} tracks show its labels, {done.left:,} those of an older model; "
-        "run `cogenre catalog refresh`"
+        f"{model} is current: {promotion.moved:,} tracks show its labels, {promotion.kept:,} those of an "
+        "older model; run `cogenre catalog refresh`"
     )
 
 
 @app.command()
 def retire(model: Model) -> None:
-    """Let a shadow go: it is neither promoted nor backfilled any more."""
-    from worker.catalog.connect import connect_migrated
+    """Retire a shadow: it is no longer backfilled or promoted. What it classified is kept."""
+    from worker.catalog.connect import open_catalog
     from worker.catalog.lifecycle import retire
-    from worker.settings import CatalogSettings
 
-    retire(connect_migrated(CatalogSettings.load()), model)
+    retire(open_catalog(), model)
     Console(highlight=False).print(f"{model} is retired")
 
 
 def backfill(
-    model: Annotated[str, typer.Option(help="NAME:VERSION of the model that is to label the catalog.")],
-    rate: Annotated[float, typer.Option(min=0.1, help="Tracks a second, at most.")] = 200,
+    model: Annotated[str, typer.Option(help="NAME:VERSION of the model.")],
+    rate: Annotated[float, typer.Option(min=0.1, help="Maximum number of tracks per second.")] = 200,
     most_waiting: Annotated[
-        int, typer.Option(min=1, help="Pause while as many wait in the queue; the broker's memory is finite.")
+        int,
+        typer.Option(min=1, help="Pause while this many jobs wait in the queue, to limit Redis's memory."),
     ] = 10_000,
-    after: Annotated[str, typer.Option(help="Go on after this track id.")] = "",
+    after: Annotated[str, typer.Option(help="Start after this track id.")] = "",
     unserved: Unserved = False,
 ) -> None:
-    """Enqueue all tracks that a model has not classified. New tracks are served first, always.
+    """Enqueue all tracks that a model has not classified. New tracks are always served first.
 
-    It may be broken off: the next run passes over what has been classified.
+    The command can be interrupted: the next run skips tracks that have been classified.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from schemas.jobs import QUEUE_BACKFILL
-    from worker.catalog.connect import connect_migrated
+    from worker.catalog.connect import open_catalog
     from worker.catalog.models import check_served
     from worker.queue.backfill import Backfill
     from worker.queue.broker import check_broker
     from worker.queue.celery_app import celery_app
     from worker.queue.status import QueueMonitor
-    from worker.settings import BrokerSettings, CatalogSettings
+    from worker.settings import BrokerSettings
 
     settings = BrokerSettings.load()
-    engine = connect_migrated(CatalogSettings.load())
+    engine = open_catalog()
     run = Backfill(engine, celery_app(settings), model, after)
     if not unserved:
         check_served(engine, model)
@@ -134,6 +133,6 @@ def backfill(
                 lambda jobs: progress.advance(task, jobs),
             )
         except KeyboardInterrupt:
-            console.print(f"broken off; go on with --after {run.after!r}")
+            console.print(f"interrupted; continue with --after {run.after!r}")
             raise
     console.print(f"enqueued {total:,} tracks for {model}")

@@ -1,4 +1,4 @@
-"""Answers on the terminal: a table for people, JSON lines for programs."""
+"""Output of rows: a table for people, JSON lines for programs."""
 
 import json
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Column, Table
 
 
-def show(rows: Iterable[dict[str, Any]], as_json: bool, empty: str) -> None:
-    """Print rows that have the same keys; `empty` where there are none."""
+def print_rows(rows: Iterable[dict[str, Any]], as_json: bool, empty: str) -> None:
+    """Print rows, which must have the same keys. Without rows a table is replaced by the text `empty`."""
     table: Table | None = None
     for row in rows:
         if as_json:
             typer.echo(json.dumps(row, ensure_ascii=False, default=str))
             continue
-        # An identifier that is cut off is of no use.
+        # Fold long values: a truncated id cannot be used.
         table = table or Table(*(Column(name, overflow="fold") for name in row))
         table.add_row(*map(_cell, row.values()))
     if not as_json:

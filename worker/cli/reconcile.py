@@ -14,30 +14,32 @@ def register(app: typer.Typer) -> None:
 def reconcile(
     every: Annotated[
         float | None,
-        typer.Option(min=1, help="Again after so many seconds, until interrupted; default: once."),
+        typer.Option(min=1, help="Repeat after this many seconds, until interrupted; default: once."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count the tracks that are due; enqueue none.")
     ] = False,
 ) -> None:
-    """Enqueue again the tracks that were registered or postponed and have not come to an end."""
+    """Enqueue the tracks again that were registered or postponed and are not finished."""
     from redis import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 
     from schemas.errors import ConfigError
-    from worker.catalog.connect import connect_migrated
+    from worker.catalog.connect import open_catalog
     from worker.queue.broker import check_broker
-    from worker.queue.celery_app import celery_app
     from worker.queue.reconcile import count_overdue, reconcile
     from worker.queue.status import QueueMonitor
-    from worker.settings import BrokerSettings, CatalogSettings
+    from worker.settings import BrokerSettings
 
     settings = BrokerSettings.load()
-    engine = connect_migrated(CatalogSettings.load())
+    engine = open_catalog()
     check_broker(settings)
     monitor = QueueMonitor(settings)
     console = Console(highlight=False)
-    app = celery_app(settings)
+    if not dry_run:
+        from worker.queue.celery_app import celery_app
+
+        app = celery_app(settings)
     while True:
         try:
             if dry_run:
@@ -45,11 +47,13 @@ def reconcile(
                 return
             console.print(f"enqueued {reconcile(engine, app, monitor)} tracks that were due")
         except (RedisError, SQLAlchemyError) as error:
-            said = " ".join(str(getattr(error, "orig", None) or error).split())
-            why = f"the broker or the catalog does not answer: {said}"
+            cause = " ".join(str(getattr(error, "orig", None) or error).split())
+            reason = f"the broker or the catalog does not answer: {cause}"
             if every is None:
-                raise ConfigError(f"{why} (run it again: what was not enqueued is due in an hour)") from None
-            console.print(f"{why}; again in {every:g} s", markup=False)
+                raise ConfigError(
+                    f"{reason} (run the command again; tracks that were not enqueued are due in an hour)"
+                ) from None
+            console.print(f"{reason}; next run in {every:g} s", markup=False)
         if every is None:
             return
         sleep(every)

@@ -15,7 +15,7 @@ from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS, TrackJob
 from tests.worker.jobs import job, push
 from tests.worker.processes import wait_until
 from worker.cli import main
-from worker.cli.service import duration
+from worker.cli.service import format_duration
 from worker.local.stack import LocalStack
 from worker.queue.envelope import encode_envelope
 from worker.queue.gauges import overdue_gauge, update_queue_gauges
@@ -75,7 +75,7 @@ def test_the_table_shows_where_the_jobs_are(
     ]
     shown = {row[0]: row[1:] for row in rows}
     assert shown["waiting in tracks"][0] == "2"
-    assert re.fullmatch(r"the oldest for 1 h \d min", shown["waiting in tracks"][1])
+    assert re.fullmatch(r"oldest: 1 h \d min", shown["waiting in tracks"][1])
     assert shown["waiting in backfill"] == ["0"]
     assert shown["in flight"][0] == "1"
     assert shown["open failures"] == ["3", "CorruptAudio 2, EmptyAudio 1"]
@@ -221,4 +221,4 @@ def test_the_gauge_of_overdue_tracks_is_updated_in_the_background(
     [(0.4, "0 s"), (65, "1 min 5 s"), (3599.7, "1 h 0 min"), (100 * 3600, "100 h 0 min")],
 )
 def test_durations_as_text(seconds: float, expected: str) -> None:
-    assert duration(seconds) == expected
+    assert format_duration(seconds) == expected
