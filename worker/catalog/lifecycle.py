@@ -88,12 +88,12 @@ MODELS = text("select model, status, tracks, coverage, agreement from analytics.
 
 @dataclass(frozen=True)
 class Promotion:
-    """What a promotion did."""
+    """The outcome of a promotion."""
 
     moved: int
-    """Tracks that show the model's labels now."""
-    left: int
-    """Tracks that go on showing an older model's."""
+    """Number of tracks that now show the model's labels."""
+    kept: int
+    """Number of tracks that still show the labels of an older model."""
 
 
 def promote(engine: Engine, label: str, least_coverage: float) -> Promotion:

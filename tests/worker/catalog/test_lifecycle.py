@@ -42,7 +42,7 @@ def test_promotion_moves_all_that_the_model_has_classified(
     shadow.label("t1", jazz=0.9, pop=0.7)
     shadow.label("only by the shadow", pop=0.9)
     done = promote(catalog, "small:2", least_coverage=0.5)
-    assert (done.moved, done.left) == (2, 1)
+    assert (done.moved, done.kept) == (2, 1)
     assert shown(catalog, "t1") == {"jazz", "pop"}
     assert shown(catalog, "t2") == {"rock"}
     assert shown(catalog, "only by the shadow") == {"pop"}
@@ -162,7 +162,7 @@ def test_labels_of_an_old_master_are_not_promoted(
     with pytest.raises(ConfigError, match=r"1 of 2 labelled tracks \(50.0%\)"):
         promote(catalog, "small:2", least_coverage=1)
     done = promote(catalog, "small:2", least_coverage=0.5)
-    assert (done.moved, done.left) == (1, 1)
+    assert (done.moved, done.kept) == (1, 1)
     assert (shown(catalog, "t1"), shown(catalog, "t2")) == ({"jazz"}, {"rock"})
     # The pointer keeps the newer job's time: what a job in between says comes too late.
     shadow.catalog.write([shadow.classified("t2", {"pop": 0.9}, day=5, input_hash=b"master in between")])
