@@ -268,7 +268,7 @@ def test_failures_are_listed_shown_and_replayed(
     assert "t1.mp3" in cogenre("failures", "show", str(first)).out
     ended = cogenre("failures", "replay", "--all")
     assert "enqueued 1 of 2" in ended.out
-    assert "1 are no valid jobs" in ended.out
+    assert "1 are not valid jobs" in ended.out
     assert broker.llen("tracks") == 1
     assert "moved 1 dead letters" in cogenre("failures", "replay", "--dead").out
     assert broker.lindex("tracks", 0) == b"x"
