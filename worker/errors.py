@@ -1,10 +1,11 @@
 """What can go wrong in the service, by who has to act."""
 
-from typing import Self
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Self
 
 from schemas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class ProviderUnavailable(ConfigError):
@@ -30,7 +31,7 @@ class JobInvalid(ValueError):
     """The message is not a TrackJob."""
 
     @classmethod
-    def of(cls, error: ValidationError) -> Self:
+    def of(cls, error: "ValidationError") -> Self:
         """Names each part that is wrong."""
         return cls("; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()))
 
