@@ -35,7 +35,8 @@ from trainer.data.track import Track
 from trainer.features.cache import Cache
 from trainer.features.extract import Extractor, decoder_pool
 from trainer.features.features import Example, RandomWindows
-from trainer.fit import run as fitting
+from trainer.fit import run as fit_run
+from trainer.fit import train as fit_train
 from trainer.network.genre_graph import correlations
 from trainer.network.losses import contrastive_loss, genre_loss
 from trainer.network.lyrics_model import embed_names, train_little_bert
@@ -162,14 +163,14 @@ def memory_by_epoch(manifest: Path, config: TrainingConfig, folder: Path) -> lis
     """This process's own memory after each epoch of `fit`, without pages of files, which can be dropped."""
     found: list[int] = []
 
-    class Watched(fitting.FitModule):
+    class Watched(fit_train.FitModule):
         def on_train_epoch_end(self) -> None:
             super().on_train_epoch_end()
             status = Path("/proc/self/status").read_text()
             found.extend(int(kib) << 10 for kib in re.findall(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE))
 
-    setattr(fitting, "FitModule", Watched)  # noqa: B010 - a class is no variable to mypy
-    fitting.fit(manifest, config, folder / "checkpoint", "corpus", True, folder / "cache")
+    setattr(fit_train, "FitModule", Watched)  # noqa: B010 - a class is no variable to mypy
+    fit_run.fit(manifest, config, folder / "checkpoint", "corpus", True, folder / "cache")
     return found
 
 

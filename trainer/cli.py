@@ -174,16 +174,18 @@ def evaluate(
     refuse_existing(out)
     # Imported late, because torch takes seconds to import: an existing folder is reported at once.
     from trainer.evaluation import run as evaluation
-    from trainer.evaluation.page import SHOWN
-    from trainer.evaluation.wording import interval_text, value_text
+    from trainer.evaluation.page import HEADLINE_METRICS
+    from trainer.evaluation.wording import format_interval, format_value
 
     found = evaluation.evaluate(
         checkpoint, source, split, out, data_set, resamples, seed, cache or user_cache()
     )
-    table = Table(f"{found.level:.0%} intervals", *SHOWN)
+    table = Table(f"{found.level:.0%} intervals", *HEADLINE_METRICS)
     for group in found.groups:
-        estimates = [group.metrics[name] for name in SHOWN]
-        table.add_row(group.name, *(f"{value_text(one.value)}\n{interval_text(one)}" for one in estimates))
+        estimates = [group.metrics[name] for name in HEADLINE_METRICS]
+        table.add_row(
+            group.name, *(f"{format_value(one.value)}\n{format_interval(one)}" for one in estimates)
+        )
     Console().print(table, f"report written to {out / evaluation.PAGE_FILE}")
 
 

@@ -14,7 +14,7 @@ from media.source import BytesSource
 from schemas.bundle import INPUTS, AudioInput, Measurement
 from trainer.data.library import Library
 from trainer.errors import ManifestError, UnreadableFile
-from trainer.evaluation.metrics import best_thresholds, decide, measure
+from trainer.evaluation.metrics import accept_genres, best_f1_thresholds, compute_metrics
 from trainer.features.extract import decoder_pool
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> FittedTh
         )
     scores = torch.from_numpy(np.stack(rows)).float()
     labels = library.labels(kept)
-    thresholds = best_thresholds(scores, labels)
-    metrics = measure(scores, decide(scores, thresholds, library.genres), labels)
+    thresholds = best_f1_thresholds(scores, labels)
+    metrics = compute_metrics(scores, accept_genres(scores, thresholds, library.genres), labels)
     measurement = Measurement(data_set=library.name, split=split or "all", tracks=len(kept), metrics=metrics)
     return FittedThresholds(tuple(map(float, thresholds)), measurement)

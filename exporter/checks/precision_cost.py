@@ -21,7 +21,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.data.library import Library
 from trainer.data.track import Split, Track
 from trainer.errors import ManifestError, UnreadableFile
-from trainer.evaluation.metrics import measure
+from trainer.evaluation.metrics import compute_metrics
 from trainer.features.extract import decoder_pool
 
 MAX_MAP_LOSS = 0.005
@@ -90,9 +90,9 @@ def measure_costs_on_tracks(
     truth = library.labels(kept)
     scores_of = {precision: np.stack(rows) for precision, rows in means.items()}
     map_of = {
-        precision: measure(torch.from_numpy(scores), torch.from_numpy(_decisions(checkpoint, scores)), truth)[
-            "map"
-        ]
+        precision: compute_metrics(
+            torch.from_numpy(scores), torch.from_numpy(_decisions(checkpoint, scores)), truth
+        )["map"]
         for precision, scores in scores_of.items()
     }
     return {

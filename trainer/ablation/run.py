@@ -44,12 +44,12 @@ from trainer.data.library import Library
 from trainer.data.read import read_library, require_examples
 from trainer.data.track import SPLITS
 from trainer.errors import TrainingError
-from trainer.evaluation.metrics import decide, measure
-from trainer.evaluation.quick import predict, thresholds_of
+from trainer.evaluation.metrics import accept_genres, compute_metrics
+from trainer.evaluation.predict import choose_thresholds, predict
 from trainer.features.cache import Cache
 from trainer.features.extract import report_left_out
 from trainer.features.prepare import Prepared, load_or_train_lyrics_model, prepare
-from trainer.fit.run import train
+from trainer.fit.train import train
 from trainer.network.lyrics_model import LyricsModel
 
 RUNS, CORPUS, SCRATCH = "runs", "corpus", "scratch"
@@ -189,16 +189,16 @@ class _Bench:
         lightning.seed_everything(run.seed, verbose=False)
         network = prepared.build_network(run.config.network)
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            train(network, features["train"], features["valid"], fit, Path(folder), shown=False)
-        thresholds = thresholds_of(network, features["valid"], fit.threshold)
+            train(network, features["train"], features["valid"], fit, Path(folder), show_progress=False)
+        thresholds = choose_thresholds(network, features["valid"], fit.threshold)
         probabilities = predict(network, features["test"])
-        accepted = decide(probabilities, thresholds, self.library.genres)
+        accepted = accept_genres(probabilities, thresholds, self.library.genres)
         result = Result(
             row=run.row,
             seed=run.seed,
             config=run.config,
             tracks=self.tracks,
-            metrics=measure(probabilities, accepted, features["test"].labels),
+            metrics=compute_metrics(probabilities, accepted, features["test"].labels),
             seconds=round(time.monotonic() - started, 1),
         )
         write_text(_file(self.out, run), result.model_dump_json(indent=2) + "\n")

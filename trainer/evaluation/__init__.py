@@ -1,1 +1,1 @@
-"""What `cogenre-train evaluate` finds of a checkpoint, and how it shows it."""
+"""`cogenre-train evaluate`: the metrics of a checkpoint on a split, and the report on them."""

@@ -1,8 +1,8 @@
-"""How far a metric would vary, had other tracks of the same kind been drawn: percentile bootstrap.
+"""Confidence intervals of metrics by the percentile bootstrap over tracks (Efron, 1979).
 
-A resample draws as many tracks as there are, with replacement: it is a count a track. Metrics of a thousand
-resamples come from these counts in one pass over scores that are sorted once; torchmetrics, which gives the
-values themselves, would sort a thousand times.
+A resample draws as many tracks as there are, with replacement, and is stored as a count per track. The
+metrics of all resamples are computed from these counts in one pass over scores that are sorted once.
+torchmetrics, which computes the values themselves, would sort once per resample.
 
 R = resamples, N = tracks, G = genres.
 """
@@ -16,37 +16,38 @@ from torch import Tensor
 from trainer.evaluation.findings import Estimate
 
 LEVEL = 0.95
-CELLS = 4_000_000
-"""Counts held at once: a resample of a large split is a long row."""
+"""Confidence level of the intervals."""
+MAX_COUNTS = 4_000_000
+"""Counts (resamples × tracks) held in memory at once."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of each resample; not a number where a resample leaves it undefined."""
+    """Metrics of each resample; NaN where a resample leaves a metric undefined."""
 
     tracks: dict[str, Tensor]
-    """(R,), by the names of `trainer.evaluation.metrics.measure`."""
+    """(R,), by the names of `trainer.evaluation.metrics.compute_metrics`."""
     genres: dict[str, Tensor]
     """(R, G): f1, average_precision, roc_auc"""
 
 
-def resample(
+def resample_metrics(
     probabilities: Tensor, accepted: Tensor, labels: Tensor, resamples: int, seed: int
 ) -> Iterator[Metrics]:
-    """Metrics of `resamples` resamples of the rows of (N, G) tensors, some resamples at a time."""
-    chance = torch.Generator().manual_seed(seed)
-    count = len(labels)
-    at_once = max(1, CELLS // count)
-    for start in range(0, resamples, at_once):
-        size = min(at_once, resamples - start)
-        drawn = torch.randint(count, (size, count), generator=chance)
-        counts = torch.zeros(size, count, dtype=torch.float64)
+    """Yield the metrics of `resamples` resamples of the rows of (N, G) tensors, in chunks of resamples."""
+    generator = torch.Generator().manual_seed(seed)
+    tracks = len(labels)
+    chunk = max(1, MAX_COUNTS // tracks)
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        drawn = torch.randint(tracks, (size, tracks), generator=generator)
+        counts = torch.zeros(size, tracks, dtype=torch.float64)
         counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
-        yield weighted(probabilities, accepted, labels, counts)
+        yield weighted_metrics(probabilities, accepted, labels, counts)
 
 
-def together(parts: list[Metrics]) -> Metrics:
-    """Those of all resamples."""
+def concatenate_parts(parts: list[Metrics]) -> Metrics:
+    """Return the metrics of all chunks' resamples as one."""
     return Metrics(
         *(
             {
@@ -58,25 +59,25 @@ def together(parts: list[Metrics]) -> Metrics:
     )
 
 
-def estimate(value: float | None, resampled: Tensor) -> Estimate:
-    """`value` with the interval of `LEVEL` of `resampled` (R,); null where no resample defines it."""
-    known = resampled[~resampled.isnan()]
-    if value is None or not len(known):
+def make_estimate(value: float | None, resampled: Tensor) -> Estimate:
+    """Return `value` with its interval at `LEVEL` from `resampled` (R,); all None if no resample has it."""
+    defined = resampled[~resampled.isnan()]
+    if value is None or not len(defined):
         return Estimate(value=None, low=None, high=None)
     tail = (1 - LEVEL) / 2
-    low, high = torch.quantile(known, torch.tensor([tail, 1 - tail], dtype=known.dtype)).tolist()
+    low, high = torch.quantile(defined, torch.tensor([tail, 1 - tail], dtype=defined.dtype)).tolist()
     return Estimate(value=round(value, 6), low=round(low, 6), high=round(high, 6))
 
 
-def weighted(probabilities: Tensor, accepted: Tensor, labels: Tensor, counts: Tensor) -> Metrics:
-    """Metrics of (N, G) tensors whose row n counts `counts[r, n]` times, for each r of (R, N)."""
+def weighted_metrics(probabilities: Tensor, accepted: Tensor, labels: Tensor, counts: Tensor) -> Metrics:
+    """Return the metrics of (N, G) tensors for each row r of `counts` (R, N), the weights of the tracks."""
     truth, predicted = labels.double(), accepted.double()
     hits = truth * predicted
     both, sizes = hits.sum(1), (truth + predicted).sum(1)
     either = sizes - both
     rows = torch.stack(
         [
-            # Two empty sets agree.
+            # Two empty sets count as equal.
             torch.where(either > 0, both / either.clamp(min=1), 1.0),
             torch.where(sizes > 0, 2 * both / sizes.clamp(min=1), 1.0),
             (truth == predicted).all(1).double(),
@@ -103,19 +104,19 @@ def weighted(probabilities: Tensor, accepted: Tensor, labels: Tensor, counts: Te
 
 
 def _ranking(scores: Tensor, truth: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Average precision and area under the ROC curve (R,) of one genre's scores and truth (N,)."""
+    """Return average precision and ROC AUC, both (R,), of one genre's scores and truth (N,)."""
     order = scores.argsort(descending=True, stable=True)
-    # No threshold parts equal scores: only the last of each is a point of the curves.
+    # No threshold separates equal scores: only the last of equal scores is a point of the curves.
     last = torch.cat([scores[order].diff() != 0, torch.ones(1, dtype=torch.bool)])
     sorted_counts = counts[:, order]
     accepted = sorted_counts.cumsum(1)[:, last]
     hits = (sorted_counts * truth[order]).cumsum(1)[:, last]
     false = accepted - hits
     positives, negatives = hits[:, -1:], false[:, -1:]
-    before = torch.zeros_like(positives)
-    new_hits, new_false = hits.diff(prepend=before), false.diff(prepend=before)
+    start = torch.zeros_like(positives)
+    new_hits, new_false = hits.diff(prepend=start), false.diff(prepend=start)
     average_precision = (new_hits * hits / accepted.clamp(min=1)).sum(1) / positives[:, 0]
     area = (new_false * (hits - new_hits / 2)).sum(1) / (positives * negatives)[:, 0]
-    # Where all tracks of a resample agree there is nothing to rank; 0 / 0 is not a number already.
+    # Undefined if all tracks of a resample have the genre, or all lack it.
     defined = ((positives > 0) & (negatives > 0))[:, 0]
     return torch.where(defined, average_precision, torch.nan), torch.where(defined, area, torch.nan)

@@ -1,4 +1,4 @@
-"""Whether a score is a probability: of decisions scored 0.8, are eight of ten right?"""
+"""Calibration: whether a score is a probability. Of decisions scored 0.8, eight of ten should be correct."""
 
 import torch
 from torch import Tensor
@@ -9,20 +9,20 @@ from trainer.evaluation.findings import Bin, Calibration
 BINS = 15
 
 _BELOW_ONE = 1 - 2**-24
-"""A score of exactly 1, which rounding makes, belongs into the last bin and not into one of its own."""
+"""Scores are clamped to this: rounding gives scores of exactly 1, which belong in the last bin."""
 
 
-def calibration(probabilities: Tensor, labels: Tensor) -> Calibration:
-    """Of every decision in (N, G) tensors alike."""
-    scores, truth = _flat(probabilities, labels)
+def compute_calibration(probabilities: Tensor, labels: Tensor) -> Calibration:
+    """Return the calibration over all decisions of (N, G) probabilities and labels."""
+    scores, truth = _flatten(probabilities, labels)
     edges = torch.linspace(0, 1, BINS + 1)
-    place = torch.bucketize(scores, edges, right=True) - 1
-    decisions = torch.bincount(place, minlength=BINS)
-    score, right = (torch.bincount(place, weights=part.double(), minlength=BINS) for part in (scores, truth))
+    bins = torch.bucketize(scores, edges, right=True) - 1
+    decisions = torch.bincount(bins, minlength=BINS)
+    score, right = (torch.bincount(bins, weights=part.double(), minlength=BINS) for part in (scores, truth))
     return Calibration(
         error=calibration_error(probabilities, labels),
         bins=tuple(
-            Bin(decisions=n, mean_score=round(s / n, 6), share_right=round(r / n, 6))
+            Bin(decisions=n, mean_score=round(s / n, 6), share_correct=round(r / n, 6))
             for n, s, r in zip(decisions.tolist(), score.tolist(), right.tolist(), strict=True)
             if n
         ),
@@ -30,10 +30,13 @@ def calibration(probabilities: Tensor, labels: Tensor) -> Calibration:
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
-    """Expected calibration error: how far score and share part, on average over decisions."""
-    scores, truth = _flat(probabilities, labels)
+    """Return the expected calibration error: the mean distance of a bin's mean score from its share correct.
+
+    Bins are weighted by their decisions (Guo et al., 2017).
+    """
+    scores, truth = _flatten(probabilities, labels)
     return round(float(binary_calibration_error(scores, truth, n_bins=BINS, norm="l1")), 6)
 
 
-def _flat(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _flatten(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return probabilities.flatten().clamp(max=_BELOW_ONE), labels.flatten().long()

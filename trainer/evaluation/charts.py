@@ -1,4 +1,4 @@
-"""Charts of the evaluation's page, drawn by matplotlib as SVG that goes straight into it."""
+"""Charts of the evaluation's page, as SVG elements."""
 
 import math
 from collections.abc import Sequence
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-COLUMNS, ROWS = 4, 3
-"""Of the grid of curves."""
-LINES = 17
-"""Genres in a drawing at most, a line each: more would have a page's height only with small names."""
-MANY = 25
-"""Genres, from which on their names in a small heat map are small."""
+GRID_COLUMNS, GRID_ROWS = 4, 3
+"""Columns and rows of one grid of precision-recall curves."""
+MAX_GENRE_ROWS = 17
+"""Genres in one chart of average precision: more would need small names to fit the page's height."""
+SMALL_LABELS_FROM = 25
+"""Number of genres from which the labels of a small heat map are small."""
 
 
-def groups(found: Sequence[Group], metrics: Sequence[str]) -> str:
-    """Each metric of each group, with its interval."""
+def draw_groups(found: Sequence[Group], metrics: Sequence[str]) -> str:
+    """Return a chart of each metric of each group, with its interval."""
     figure = Figure(figsize=(7, 1 + ROW_INCHES * len(found)), layout="constrained")
     names = [f"{group.name} ({group.tracks:,})" for group in found]
     for axes, metric in zip(
         np.atleast_1d(figure.subplots(1, len(metrics), sharey=True)), metrics, strict=True
     ):
-        _intervals(axes, [group.metrics[metric] for group in found], ACCENT)
+        _draw_intervals(axes, [group.metrics[metric] for group in found], ACCENT)
         axes.set_title(metric, fontsize=9)
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
@@ -59,16 +59,18 @@ def groups(found: Sequence[Group], metrics: Sequence[str]) -> str:
     return to_svg(figure)
 
 
-def genres(found: Sequence[GenreFinding]) -> list[str]:
-    """Average precision of each genre with lyrics and without, with intervals, in several drawings."""
-    parts = np.array_split(np.arange(len(found)), math.ceil(len(found) / LINES))
-    return [_genres([found[at] for at in part]) for part in parts]
+def draw_genres(found: Sequence[GenreFinding]) -> list[str]:
+    """Return charts of each genre's average precision and its interval, with lyrics and without."""
+    parts = np.array_split(np.arange(len(found)), math.ceil(len(found) / MAX_GENRE_ROWS))
+    return [_draw_genre_rows([found[at] for at in part]) for part in parts]
 
 
-def _genres(found: Sequence[GenreFinding]) -> str:
+def _draw_genre_rows(found: Sequence[GenreFinding]) -> str:
     figure, axes = new_figure(7, 1 + 1.3 * ROW_INCHES * len(found))
-    _intervals(axes, [one.average_precision for one in found], ACCENT, -0.1, "lyrics read")
-    _intervals(axes, [one.average_precision_lyrics_dropped for one in found], FAINT, 0.2, "lyrics withheld")
+    _draw_intervals(axes, [one.average_precision for one in found], ACCENT, -0.1, "with lyrics")
+    _draw_intervals(
+        axes, [one.average_precision_lyrics_dropped for one in found], FAINT, 0.2, "lyrics withheld"
+    )
     axes.set_yticks(range(len(found)), [f"{one.genre.name} ({one.tracks:,})" for one in found])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
@@ -78,17 +80,17 @@ def _genres(found: Sequence[GenreFinding]) -> str:
     return to_svg(figure)
 
 
-def curves(found: Sequence[GenreFinding], tracks: int) -> list[str]:
-    """Precision against recall, a panel a genre, in drawings of a page's height at most."""
+def draw_curves(found: Sequence[GenreFinding], tracks: int) -> list[str]:
+    """Return grids of precision-recall curves, one panel per genre."""
     drawn = [(one, one.curve) for one in found if one.curve]
-    step = COLUMNS * ROWS
-    return [_curves(drawn[start : start + step], tracks) for start in range(0, len(drawn), step)]
+    step = GRID_COLUMNS * GRID_ROWS
+    return [_draw_curve_grid(drawn[start : start + step], tracks) for start in range(0, len(drawn), step)]
 
 
-def _curves(found: Sequence[tuple[GenreFinding, Curve]], tracks: int) -> str:
-    rows = math.ceil(len(found) / COLUMNS)
+def _draw_curve_grid(found: Sequence[tuple[GenreFinding, Curve]], tracks: int) -> str:
+    rows = math.ceil(len(found) / GRID_COLUMNS)
     figure = Figure(figsize=(7, 0.4 + 1.9 * rows), layout="constrained")
-    grid = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True, sharey=True).flatten()
+    grid = figure.subplots(rows, GRID_COLUMNS, squeeze=False, sharex=True, sharey=True).flatten()
     for axes in grid[len(found) :]:
         axes.set_axis_off()
     for axes, (one, curve) in zip(grid, found, strict=False):
@@ -106,13 +108,13 @@ def _curves(found: Sequence[tuple[GenreFinding, Curve]], tracks: int) -> str:
     return to_svg(figure)
 
 
-def calibration(found: Calibration) -> str:
-    """The share of right decisions by score, above how many decisions there are."""
+def draw_calibration(found: Calibration) -> str:
+    """Return a chart of the share of correct decisions by score, above their numbers."""
     figure = Figure(figsize=(7, 5.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     scores = [one.mean_score for one in found.bins]
     above.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-    above.plot(scores, [one.share_right for one in found.bins], color=ACCENT, marker="o")
+    above.plot(scores, [one.share_correct for one in found.bins], color=ACCENT, marker="o")
     above.set_ylabel("share that have the genre")
     above.set_ylim(0, 1.02)
     below.bar(scores, [one.decisions for one in found.bins], width=0.04, color=ACCENT)
@@ -124,26 +126,29 @@ def calibration(found: Calibration) -> str:
     return to_svg(figure)
 
 
-def confusions(found: Sequence[Confusion], slugs: Sequence[str]) -> str:
-    """Of the tracks of a row, the share of which it was missed and the column was given instead."""
-    place = {slug: at for at, slug in enumerate(slugs)}
+def draw_confusions(found: Sequence[Confusion], slugs: Sequence[str]) -> str:
+    """Return a heat map: the share of the row's tracks for which the column was predicted instead."""
+    index = {slug: at for at, slug in enumerate(slugs)}
     shares = np.zeros((len(slugs), len(slugs)))
     for one in found:
-        if one.missed in place and one.given in place:
-            shares[place[one.missed], place[one.given]] = one.share
+        if one.missed in index and one.predicted in index:
+            shares[index[one.missed], index[one.predicted]] = one.share
     side = 1.6 + ROW_INCHES * len(slugs)
     figure, axes = new_figure(side + 0.8, side)
     highest = max(0.01, float(shares.max(initial=0)))
     drawn = axes.pcolormesh(shares, cmap=SEQUENTIAL, vmin=0, vmax=highest, edgecolors="white", linewidth=0.5)
     label_matrix(axes, slugs)
-    axes.set_xlabel("given instead")
+    axes.set_xlabel("predicted instead")
     axes.set_ylabel("missed")
     figure.colorbar(drawn, ax=axes, shrink=0.6, label="share of the row's tracks")
     return to_svg(figure)
 
 
-def graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> str:
-    """The genre graph, what training made of it, and what the tracks show."""
+def draw_graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> str:
+    """Return heat maps of the given, the learned and the observed genre graph, and learned against observed.
+
+    `chosen` are the indices of the genres that are drawn.
+    """
     names = [slugs[at] for at in chosen]
     given, learned, observed = (
         _array(matrix)[np.ix_(chosen, chosen)]
@@ -160,7 +165,7 @@ def graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> str:
         )
         axes.set_title(title, fontsize=9)
         label_matrix(axes, names)
-        axes.tick_params(labelsize=7 if len(chosen) < MANY else 5)
+        axes.tick_params(labelsize=7 if len(chosen) < SMALL_LABELS_FROM else 5)
     figure.colorbar(drawn, ax=panels[1, 0], shrink=0.6, location="left")
     points = panels[1, 1]
     pairs = ~np.eye(len(chosen), dtype=bool)
@@ -171,16 +176,16 @@ def graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> str:
     return to_svg(figure)
 
 
-def _intervals(
+def _draw_intervals(
     axes: "Axes", found: Sequence[Estimate], colour: str, below: float = 0.0, label: str | None = None
 ) -> None:
-    """A point and the line of its interval, a row each; what is not defined is left out."""
+    """Draw a point and the line of its interval in each row; undefined values are left out."""
     at = [row + below for row, one in enumerate(found) if one.value is not None]
-    known = [(one.value, one.low, one.high) for one in found if one.value is not None]
-    values, lows, highs = np.array(known, dtype=float).reshape(-1, 3).T
-    # The percentiles of resamples need not hold the value itself.
-    arms = np.maximum(0, [values - lows, highs - values])
-    axes.errorbar(values, at, xerr=arms, fmt="o", color=colour, markersize=4, linewidth=1.5, label=label)
+    defined = [(one.value, one.low, one.high) for one in found if one.value is not None]
+    values, lows, highs = np.array(defined, dtype=float).reshape(-1, 3).T
+    # The interval of the resamples may lie beside the value itself.
+    errors = np.maximum(0, [values - lows, highs - values])
+    axes.errorbar(values, at, xerr=errors, fmt="o", color=colour, markersize=4, linewidth=1.5, label=label)
 
 
 def _array(matrix: Matrix) -> "NDArray[np.float64]":

@@ -1,7 +1,7 @@
-"""What is found: `report.json`, from which the page and the Markdown are drawn.
+"""The results of an evaluation: `report.json`, from which the page and the Markdown are made.
 
-G = genres, in the order of the network's outputs. A value is null where it is not defined: the ranking of a
-genre that no track has, or that every track has.
+G = genres, in the order of the network's outputs. A value is null where it is undefined: for example the
+ranking of a genre that no track has, or that every track has.
 """
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,11 +12,11 @@ Matrix = tuple[tuple[float | None, ...], ...]
 """G × G"""
 
 
-class _Part(BaseModel):
+class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Estimate(_Part):
+class Estimate(_Model):
     """A value and the bounds of its confidence interval."""
 
     value: float | None
@@ -24,28 +24,32 @@ class Estimate(_Part):
     high: float | None
 
 
-class Group(_Part):
+class Group(_Model):
     """Tracks that are measured together."""
 
     name: str
     tracks: int = Field(gt=0)
-    metrics: dict[str, Estimate] = Field(description="As `trainer.evaluation.metrics.measure` defines them.")
+    metrics: dict[str, Estimate] = Field(
+        description="Metrics by name, as `trainer.evaluation.metrics.compute_metrics` defines them."
+    )
 
 
-class Curve(_Part):
-    """Precision and recall as the threshold falls, at no more than `MOST_POINTS` thresholds."""
+class Curve(_Model):
+    """Precision and recall as the threshold falls, at no more than `MAX_CURVE_POINTS` thresholds."""
 
     precision: tuple[float, ...]
     recall: tuple[float, ...]
 
 
-class GenreFinding(_Part):
+class GenreFinding(_Model):
+    """The results of one genre."""
+
     genre: Genre
-    tracks: int = Field(description="Tracks that have it.")
-    accepted: int = Field(description="Tracks that are given it.")
+    tracks: int = Field(description="Tracks that have the genre.")
+    accepted: int = Field(description="Tracks for which the genre is accepted.")
     threshold: float
-    precision: float | None = Field(description="Of those that are given it, the share that have it.")
-    recall: float | None = Field(description="Of those that have it, the share that are given it.")
+    precision: float | None = Field(description="Share of the accepted tracks that have the genre.")
+    recall: float | None = Field(description="Share of the tracks with the genre for which it is accepted.")
     f1: Estimate
     average_precision: Estimate
     average_precision_lyrics_dropped: Estimate = Field(description="With every track's lyrics withheld.")
@@ -54,51 +58,53 @@ class GenreFinding(_Part):
     curve: Curve | None
 
 
-class Bin(_Part):
-    """Label decisions of nearly the same score."""
+class Bin(_Model):
+    """Decisions (a track and a genre) with nearly the same score."""
 
     decisions: int
     mean_score: float
-    share_right: float = Field(description="The share of them where the track has the genre.")
+    share_correct: float = Field(description="Share of the decisions in which the track has the genre.")
 
 
-class Calibration(_Part):
+class Calibration(_Model):
+    """How well scores agree with the shares of tracks that have the genre."""
+
     error: float = Field(description="Expected calibration error, over all tracks and genres.")
-    bins: tuple[Bin, ...] = Field(description="Equally wide, from 0 to 1; those without a decision left out.")
+    bins: tuple[Bin, ...] = Field(description="Equally wide bins from 0 to 1, without the empty ones.")
 
 
-class Confusion(_Part):
-    """`missed` was not seen, and `given` was given instead."""
+class Confusion(_Model):
+    """Tracks for which the genre `missed` was not accepted, and `predicted` was accepted instead."""
 
     missed: str
-    given: str
+    predicted: str
     tracks: int
-    share: float = Field(description="Of the tracks that have `missed`.")
+    share: float = Field(description="Share of the tracks that have `missed`.")
 
 
-class Graphs(_Part):
-    """Which genres go together: by the checkpoint, and by the tracks it is measured on."""
+class Graphs(_Model):
+    """Which genres occur together: as the checkpoint was given, as it learned, and in the measured tracks."""
 
-    correlations: Matrix = Field(description="A = ½(A¹ + A²), which the graph convolution is given.")
-    learned: Matrix = Field(description="Cosines of the genre vectors, which training ends with.")
-    observed: Matrix = Field(description="P(column given row) in the split; null where no track has the row.")
+    correlations: Matrix = Field(description="A = ½(A¹ + A²), the input of the graph convolution.")
+    learned: Matrix = Field(description="Cosine similarities of the trained genre vectors.")
+    observed: Matrix = Field(description="P(column given row) in the split; null if no track has the row.")
 
 
-class Findings(_Part):
-    """`report.json`"""
+class Findings(_Model):
+    """The content of `report.json`."""
 
     report_version: int = 1
     trained_on: str
-    synthetic: bool = Field(description="Whether the music trained on was made by a program.")
+    synthetic: bool = Field(description="Whether the model was trained on music made by a program.")
     data_set: str
     split: str
     tracks: int
-    left_out: dict[str, int] = Field(description="Why tracks of the split are left out: error to count.")
+    left_out: dict[str, int] = Field(description="Tracks of the split that were left out, by error class.")
     resamples: int = Field(description="Bootstrap resamples of the tracks behind each interval.")
-    level: float = Field(description="Confidence of the intervals.")
+    level: float = Field(description="Confidence level of the intervals.")
     seed: int
-    groups: tuple[Group, ...] = Field(min_length=1, description="All tracks come first.")
+    groups: tuple[Group, ...] = Field(min_length=1, description="Groups of tracks; the first is all tracks.")
     genres: tuple[GenreFinding, ...]
     calibration: Calibration
-    confusions: tuple[Confusion, ...] = Field(description="Commonest first.")
+    confusions: tuple[Confusion, ...] = Field(description="Most frequent first.")
     graphs: Graphs

@@ -1,21 +1,27 @@
-"""The evaluation as Markdown: its tables, for a repository or a ticket."""
+"""The evaluation's tables as Markdown, for a repository or a ticket."""
 
 from report.markdown import markdown_table
 from trainer.evaluation.findings import Estimate, Findings
-from trainer.evaluation.page import MOST_CONFUSIONS
-from trainer.evaluation.wording import METRICS_NOTE, genres_note, interval_text, value_text, what
+from trainer.evaluation.page import MAX_CONFUSIONS
+from trainer.evaluation.wording import (
+    METRICS_NOTE,
+    describe_measurement,
+    describe_missing_genres,
+    format_interval,
+    format_value,
+)
 
 
 def markdown(found: Findings) -> str:
-    """`report.md`"""
+    """Return the content of `report.md`."""
     parts = [
-        "# How good the model is",
-        what(found),
+        "# Evaluation of the model",
+        describe_measurement(found),
         "## With lyrics and without",
         METRICS_NOTE,
         _groups(found),
         "## Genres",
-        genres_note(found),
+        describe_missing_genres(found),
         _genres(found),
         f"Expected calibration error, over every decision: {found.calibration.error:.3f}.",
         "## Confusions between genres",
@@ -38,7 +44,7 @@ def _groups(found: Findings) -> str:
 
 def _genres(found: Findings) -> str:
     return markdown_table(
-        ["genre", "tracks", "given", "threshold", "f1", "average precision", "lyrics withheld", "roc auc"],
+        ["genre", "tracks", "accepted", "threshold", "f1", "average precision", "lyrics withheld", "roc auc"],
         [
             [
                 one.genre.slug,
@@ -60,14 +66,14 @@ def _confusions(found: Findings) -> str:
     if not found.confusions:
         return "None."
     return markdown_table(
-        ["missed", "tracks", "given instead", "share of the missed genre's"],
+        ["missed", "tracks", "predicted instead", "share of the missed genre's tracks"],
         [
-            [one.missed, f"{one.tracks:,}", one.given, f"{one.share:.1%}"]
-            for one in found.confusions[:MOST_CONFUSIONS]
+            [one.missed, f"{one.tracks:,}", one.predicted, f"{one.share:.1%}"]
+            for one in found.confusions[:MAX_CONFUSIONS]
         ],
         numbers=True,
     )
 
 
 def _estimate(found: Estimate) -> str:
-    return "" if found.value is None else f"{value_text(found.value)} ({interval_text(found)})"
+    return "" if found.value is None else f"{format_value(found.value)} ({format_interval(found)})"

@@ -1,4 +1,4 @@
-"""A labelled split in numbers: its groups of tracks, and its genres. N = tracks, G = genres."""
+"""The results of a scored split, by group of tracks and by genre. N = tracks, G = genres."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from torchmetrics.functional.classification import (
 )
 
 from schemas.bundle import Genre
-from trainer.evaluation.bootstrap import Metrics, estimate, resample, together
+from trainer.evaluation.bootstrap import Metrics, concatenate_parts, make_estimate, resample_metrics
 from trainer.evaluation.calibration import calibration_error
 from trainer.evaluation.findings import Curve, Estimate, GenreFinding, Group
-from trainer.evaluation.metrics import decide, measure, told_apart
+from trainer.evaluation.metrics import accept_genres, compute_metrics, has_both_classes
 
-MOST_POINTS = 100
-"""Of a precision-recall curve: a drawing shows no more."""
+MAX_CURVE_POINTS = 100
+"""Points of a precision-recall curve: more are not visible in the chart."""
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """A split, and what the network says of it."""
+class ScoredSplit:
+    """A split's labels, and the network's probabilities for its tracks."""
 
     genres: Sequence[Genre]
     thresholds: Tensor
@@ -34,7 +34,7 @@ class Labelled:
     probabilities: Tensor
     """(N, G)"""
     lyrics_dropped: Tensor
-    """(N, G), with every track's lyrics withheld."""
+    """(N, G), predicted with every track's lyrics withheld."""
     labels: Tensor
     """(N, G) of 0 and 1."""
     has_lyrics: Tensor
@@ -42,75 +42,89 @@ class Labelled:
 
     @property
     def accepted(self) -> Tensor:
-        return decide(self.probabilities, self.thresholds, self.genres)
+        """The accepted genres, (N, G), bool."""
+        return accept_genres(self.probabilities, self.thresholds, self.genres)
 
 
-class _Chosen(NamedTuple):
-    """Some of the tracks, with lyrics or without."""
+class _Subset(NamedTuple):
+    """Some of the tracks, and probabilities with lyrics or without."""
 
     rows: Tensor
+    """(N,), bool"""
     probabilities: Tensor
+    """(N, G)"""
 
 
-def measured(labelled: Labelled, resamples: int, seed: int) -> tuple[list[Group], list[GenreFinding]]:
-    """Every group, all tracks first, and every genre."""
-    everyone, has_lyrics = torch.ones_like(labelled.has_lyrics), labelled.has_lyrics
-    with_lyrics, lyrics_dropped = labelled.probabilities, labelled.lyrics_dropped
-    chosen = {
-        "all tracks": _Chosen(everyone, with_lyrics),
-        "all tracks, lyrics withheld": _Chosen(everyone, lyrics_dropped),
-        "tracks with lyrics": _Chosen(has_lyrics, with_lyrics),
-        "tracks with lyrics, withheld": _Chosen(has_lyrics, lyrics_dropped),
-        "tracks without lyrics": _Chosen(~has_lyrics, with_lyrics),
+def measure_split(scored: ScoredSplit, resamples: int, seed: int) -> tuple[list[Group], list[GenreFinding]]:
+    """Return the results of every group that has tracks (all tracks first), and of every genre."""
+    everything, has_lyrics = torch.ones_like(scored.has_lyrics), scored.has_lyrics
+    with_lyrics, lyrics_dropped = scored.probabilities, scored.lyrics_dropped
+    subsets = {
+        "all tracks": _Subset(everything, with_lyrics),
+        "all tracks, lyrics withheld": _Subset(everything, lyrics_dropped),
+        "tracks with lyrics": _Subset(has_lyrics, with_lyrics),
+        "tracks with lyrics, withheld": _Subset(has_lyrics, lyrics_dropped),
+        "tracks without lyrics": _Subset(~has_lyrics, with_lyrics),
     }
-    chosen = {name: group for name, group in chosen.items() if group.rows.any()}
+    subsets = {name: subset for name, subset in subsets.items() if subset.rows.any()}
     groups: list[Group] = []
     resampled: list[Metrics] = []
     with Progress(transient=True) as progress:
-        task = progress.add_task("Resampling", total=len(chosen) * resamples)
-        for name, (rows, scores) in chosen.items():
-            probabilities, labels = scores[rows], labelled.labels[rows]
-            accepted = decide(probabilities, labelled.thresholds, labelled.genres)
+        task = progress.add_task("Resampling", total=len(subsets) * resamples)
+        for name, (rows, scores) in subsets.items():
+            probabilities, labels = scores[rows], scored.labels[rows]
+            accepted = accept_genres(probabilities, scored.thresholds, scored.genres)
             parts = []
-            for part in resample(probabilities, accepted, labels, resamples, seed):
+            for part in resample_metrics(probabilities, accepted, labels, resamples, seed):
                 parts.append(part)
                 progress.advance(task, len(part.tracks["f1"]))
-            resampled.append(together(parts))
-            groups.append(_group(name, probabilities, accepted, labels, resampled[-1]))
-    return groups, _genres(labelled, resampled[0], resampled[1])
+            resampled.append(concatenate_parts(parts))
+            groups.append(_measure_group(name, probabilities, accepted, labels, resampled[-1]))
+    return groups, _measure_genres(scored, resampled[0], resampled[1])
 
 
-def _group(name: str, probabilities: Tensor, accepted: Tensor, labels: Tensor, resampled: Metrics) -> Group:
-    values = measure(probabilities, accepted, labels)
-    metrics = {metric: estimate(value, resampled.tracks[metric]) for metric, value in values.items()}
+def _measure_group(
+    name: str, probabilities: Tensor, accepted: Tensor, labels: Tensor, resampled: Metrics
+) -> Group:
+    values = compute_metrics(probabilities, accepted, labels)
+    metrics = {metric: make_estimate(value, resampled.tracks[metric]) for metric, value in values.items()}
     return Group(name=name, tracks=len(labels), metrics=metrics)
 
 
-def _genres(labelled: Labelled, resampled: Metrics, without: Metrics) -> list[GenreFinding]:
-    labels, accepted = labelled.labels.long(), labelled.accepted
-    f1 = multilabel_f1_score(accepted.long(), labels, len(labelled.genres), average="none").tolist()
-    has_curve = told_apart(labels).tolist()
+def _measure_genres(
+    scored: ScoredSplit, resampled: Metrics, resampled_lyrics_dropped: Metrics
+) -> list[GenreFinding]:
+    labels, accepted = scored.labels.long(), scored.accepted
+    f1 = multilabel_f1_score(accepted.long(), labels, len(scored.genres), average="none").tolist()
+    has_curve = has_both_classes(labels).tolist()
     findings = []
-    for number, genre in enumerate(labelled.genres):
-        scores, unread, truth, given = (
-            part[:, number] for part in (labelled.probabilities, labelled.lyrics_dropped, labels, accepted)
+    for number, genre in enumerate(scored.genres):
+        scores, scores_lyrics_dropped, truth, predicted = (
+            part[:, number] for part in (scored.probabilities, scored.lyrics_dropped, labels, accepted)
         )
-        hits, have, are_given = (int(part.sum()) for part in (truth * given, truth, given))
-        average_precision = resampled.genres["average_precision"][:, number]
+        hits, positives, accepts = (int(part.sum()) for part in (truth * predicted, truth, predicted))
+        average_precision, average_precision_lyrics_dropped = (
+            metrics.genres["average_precision"][:, number]
+            for metrics in (resampled, resampled_lyrics_dropped)
+        )
         findings.append(
             GenreFinding(
                 genre=genre,
-                tracks=have,
-                accepted=are_given,
-                threshold=float(labelled.thresholds[number]),
-                precision=hits / are_given if are_given else None,
-                recall=hits / have if have else None,
-                f1=estimate(f1[number] if have else None, resampled.genres["f1"][:, number]),
-                average_precision=_ranked(binary_average_precision, scores, truth, average_precision),
-                average_precision_lyrics_dropped=_ranked(
-                    binary_average_precision, unread, truth, without.genres["average_precision"][:, number]
+                tracks=positives,
+                accepted=accepts,
+                threshold=float(scored.thresholds[number]),
+                precision=hits / accepts if accepts else None,
+                recall=hits / positives if positives else None,
+                f1=make_estimate(f1[number] if positives else None, resampled.genres["f1"][:, number]),
+                average_precision=_estimate_ranking(
+                    binary_average_precision, scores, truth, average_precision
                 ),
-                roc_auc=_ranked(binary_auroc, scores, truth, resampled.genres["roc_auc"][:, number]),
+                average_precision_lyrics_dropped=_estimate_ranking(
+                    binary_average_precision, scores_lyrics_dropped, truth, average_precision_lyrics_dropped
+                ),
+                roc_auc=_estimate_ranking(
+                    binary_auroc, scores, truth, resampled.genres["roc_auc"][:, number]
+                ),
                 calibration_error=calibration_error(scores, truth),
                 curve=_curve(scores, truth) if has_curve[number] else None,
             )
@@ -118,20 +132,21 @@ def _genres(labelled: Labelled, resampled: Metrics, without: Metrics) -> list[Ge
     return findings
 
 
-def _ranked(
+def _estimate_ranking(
     metric: Callable[[Tensor, Tensor], Tensor], scores: Tensor, truth: Tensor, resampled: Tensor
 ) -> Estimate:
+    """Return the metric of one genre's scores; undefined if all tracks have the genre, or none has it."""
     defined = bool(truth.any()) and not bool(truth.all())
-    return estimate(float(metric(scores, truth)) if defined else None, resampled)
+    return make_estimate(float(metric(scores, truth)) if defined else None, resampled)
 
 
 def _curve(scores: Tensor, truth: Tensor) -> Curve:
     precision, recall, _ = binary_precision_recall_curve(scores, truth)
     precision, recall = precision.flip(0), recall.flip(0).contiguous()
-    # Evenly along the recall: most thresholds of a rare genre lie where nothing is gained any more.
-    points = torch.searchsorted(recall, torch.linspace(0, 1, MOST_POINTS)).unique()
-    return Curve(precision=_rounded(precision[points]), recall=_rounded(recall[points]))
+    # Points are spread evenly over recall: most thresholds of a rare genre lie where recall no longer rises.
+    points = torch.searchsorted(recall, torch.linspace(0, 1, MAX_CURVE_POINTS)).unique()
+    return Curve(precision=_round_values(precision[points]), recall=_round_values(recall[points]))
 
 
-def _rounded(values: Tensor) -> tuple[float, ...]:
+def _round_values(values: Tensor) -> tuple[float, ...]:
     return tuple(round(value, 4) for value in values.tolist())

@@ -1,4 +1,4 @@
-"""From probabilities to label sets, as the worker decides, and how good these are."""
+"""Label sets from probabilities, by the same rule as the worker, and their metrics."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,39 +14,44 @@ from torchmetrics.functional.classification import (
 from schemas.bundle import Genre
 from schemas.labels import LabelRule
 
-NEUTRAL = 0.5
-"""The threshold of a genre that no track or every track of the split has."""
+DEFAULT_THRESHOLD = 0.5
+"""The threshold of a genre that no track, or every track, of the split has."""
 
-RESAMPLES = 100
-"""Of the tracks that thresholds are fitted on."""
+THRESHOLD_RESAMPLES = 100
+"""Bootstrap resamples of the tracks over which thresholds are averaged."""
 
 
-def track_means(windows: Tensor, track_row: Tensor) -> Tensor:
-    """Mean over each track's windows (W, genres), `track_row` (W,) ascending from 0, to (tracks, genres)."""
+def mean_over_windows(windows: Tensor, track_row: Tensor) -> Tensor:
+    """Return each track's mean over its windows: (windows, genres) to (tracks, genres).
+
+    `track_row` (windows,) is the row of the track that each window belongs to, ascending from 0.
+    """
     counts = torch.bincount(track_row)
     sums = torch.zeros(len(counts), windows.shape[1], dtype=windows.dtype).index_add(0, track_row, windows)
     return sums / counts[:, None]
 
 
-def best_thresholds(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """(genres,): the threshold at which each genre's F1 is highest, in the mean over resamples of the tracks.
+def best_f1_thresholds(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the threshold of each genre, (genres,), from probabilities and labels (tracks, genres).
 
-    Of the tracks alone, it would be what a few of a rare genre happened to score (bagging: Breiman, 1996).
+    It is the threshold with the highest F1, averaged over resamples of the tracks (bagging: Breiman, 1996).
+    Fitted once, the threshold of a rare genre would depend on the scores of a few tracks.
     """
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     tracks = len(labels)
-    found = []
-    for _ in range(RESAMPLES):
-        drawn = torch.randint(tracks, (tracks,), generator=chance)
-        genres = zip(probabilities[drawn].T, labels[drawn].T, strict=True)
-        found.append(torch.stack([best_threshold(scores, truth) for scores, truth in genres]))
-    return torch.stack(found).nanmean(0).nan_to_num(NEUTRAL)
+    thresholds = []
+    for _ in range(THRESHOLD_RESAMPLES):
+        rows = torch.randint(tracks, (tracks,), generator=generator)
+        genres = zip(probabilities[rows].T, labels[rows].T, strict=True)
+        thresholds.append(torch.stack([best_f1_threshold(scores, truth) for scores, truth in genres]))
+    return torch.stack(thresholds).nanmean(0).nan_to_num(DEFAULT_THRESHOLD)
 
 
-def best_threshold(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Of one genre's (tracks,): where F1 is highest, half-way to the next lower score.
+def best_f1_threshold(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return one genre's threshold with the highest F1 from its probabilities and labels, both (tracks,).
 
-    Not a number where no track or every track has the genre.
+    It lies half-way between the lowest accepted score and the next lower one. NaN if no track, or every
+    track, has the genre.
     """
     positives = labels.sum()
     if positives in (0, len(labels)):
@@ -55,23 +60,27 @@ def best_threshold(probabilities: Tensor, labels: Tensor) -> Tensor:
     hits = labels[order].cumsum(0)
     f1 = 2 * hits / (torch.arange(1, len(labels) + 1) + positives)
     below = torch.cat([scores[1:], torch.zeros(1)])
-    # A threshold cannot part equal scores.
+    # No threshold separates equal scores.
     f1[scores == below] = 0
     best = f1.argmax()
     return (scores[best] + below[best]) / 2
 
 
-def decide(probabilities: Tensor, thresholds: Tensor, genres: Sequence[Genre]) -> Tensor:
-    """Accepted genres (tracks, genres), bool: those at or above their thresholds, and their parents."""
+def accept_genres(probabilities: Tensor, thresholds: Tensor, genres: Sequence[Genre]) -> Tensor:
+    """Return the accepted genres (tracks, genres), bool: those at or above their threshold, and parents."""
     return torch.from_numpy(LabelRule(genres, thresholds.numpy()).accept_genres(probabilities.numpy()))
 
 
-def measure(probabilities: Tensor, accepted: Tensor, labels: Tensor) -> dict[str, float]:
-    """Metrics of the label sets `accepted`, and of the ranking by `probabilities`; all (tracks, genres).
+def compute_metrics(probabilities: Tensor, accepted: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return the metrics of the label sets `accepted` and of the ranking by `probabilities`, by name.
 
-    accuracy, f1     example-based: intersection over union and F1 of each track's sets, averaged
-    micro_f1, macro_f1, subset_accuracy    of the sets
-    map, roc_auc     macro averages over the genres that some tracks have and others lack
+    All tensors are (tracks, genres).
+
+    accuracy, f1         example-based: intersection over union, and F1, of each track's sets, averaged
+    micro_f1             F1 over all labels of all tracks
+    macro_f1             mean of the genres' F1
+    subset_accuracy      share of tracks whose set is entirely correct
+    map, roc_auc         means over the genres that some tracks have and others lack
     """
     truth = labels.long()
     predicted = accepted.long()
@@ -80,7 +89,7 @@ def measure(probabilities: Tensor, accepted: Tensor, labels: Tensor) -> dict[str
     sizes = (predicted.sum(1) + truth.sum(1)).double()
     count = labels.shape[1]
     metrics = {
-        # Two empty sets agree.
+        # Two empty sets count as equal.
         "accuracy": torch.where(either > 0, both / either.clamp(min=1), 1.0).mean(),
         "f1": torch.where(sizes > 0, 2 * both / sizes.clamp(min=1), 1.0).mean(),
         "micro_f1": multilabel_f1_score(predicted, truth, count, average="micro"),
@@ -93,11 +102,11 @@ def measure(probabilities: Tensor, accepted: Tensor, labels: Tensor) -> dict[str
 
 
 def _macro(metric: Callable[[Tensor, Tensor], Tensor], probabilities: Tensor, truth: Tensor) -> Tensor:
-    genres = told_apart(truth).nonzero().flatten()
+    genres = has_both_classes(truth).nonzero().flatten()
     values = [metric(probabilities[:, genre], truth[:, genre]) for genre in genres]
     return torch.stack(values).mean() if values else torch.zeros(())
 
 
-def told_apart(truth: Tensor) -> Tensor:
-    """(G,): whether some tracks have the genre and others lack it."""
+def has_both_classes(truth: Tensor) -> Tensor:
+    """Return whether some tracks have the genre and others lack it, (genres,)."""
     return truth.bool().any(0) & ~truth.bool().all(0)

@@ -1,17 +1,24 @@
-"""The evaluation on one page that needs nothing else, to read, print and send on."""
+"""The evaluation as one self-contained HTML page."""
 
 from collections.abc import Sequence
 
 from report.page import FormattedNumber, key_figures, render_page, section, table
 from trainer.evaluation import charts
 from trainer.evaluation.findings import Estimate, Findings, GenreFinding
-from trainer.evaluation.wording import METRICS_NOTE, genres_note, interval_text, value_text, what
+from trainer.evaluation.wording import (
+    METRICS_NOTE,
+    describe_measurement,
+    describe_missing_genres,
+    format_interval,
+    format_value,
+)
 
-MOST_GENRES = 40
-"""In a heat map: the commonest."""
-MOST_CONFUSIONS = 15
-SHOWN = ("accuracy", "f1", "map")
-"""Metrics of the chart, and in the terminal; the tables have all."""
+MAX_GENRES = 40
+"""Genres in a heat map: those with the most tracks."""
+MAX_CONFUSIONS = 15
+"""Rows of the table of confusions."""
+HEADLINE_METRICS = ("accuracy", "f1", "map")
+"""Metrics in the chart and in the terminal; the tables have all."""
 
 STYLE = """
 td.number { white-space: nowrap; }
@@ -27,51 +34,51 @@ small { font-size: 6pt; }
 
 
 def render(found: Findings) -> str:
-    """The page."""
-    commonest = sorted(range(len(found.genres)), key=lambda at: -found.genres[at].tracks)[:MOST_GENRES]
+    """Return the content of `report.html`."""
+    most_frequent = sorted(range(len(found.genres)), key=lambda at: -found.genres[at].tracks)[:MAX_GENRES]
     slugs = [one.genre.slug for one in found.genres]
     parts = [
         _figures(found),
         section(
             "With lyrics and without",
-            "Points are the values, lines their intervals. " + METRICS_NOTE,
-            charts.groups(found.groups, SHOWN),
+            "Points are values, lines their confidence intervals. " + METRICS_NOTE,
+            charts.draw_groups(found.groups, HEADLINE_METRICS),
             _groups(found),
         ),
         section(
             "Genres",
             "How well the scores rank the tracks of each genre. In brackets: the tracks that have it. "
-            + genres_note(found),
-            *charts.genres(found.genres),
+            + describe_missing_genres(found),
+            *charts.draw_genres(found.genres),
             _genres(found.genres),
         ),
         section(
             "Precision and recall",
-            "Each genre's scores at every threshold, with the average precision. The dot is the threshold in "
-            "use, the grey line what guessing would reach.",
-            *charts.curves(found.genres, found.tracks),
+            "Each genre at every threshold, with its average precision. The dot marks the threshold in use, "
+            "the grey line the precision of random scores.",
+            *charts.draw_curves(found.genres, found.tracks),
         ),
         section(
             "Calibration",
-            "On the line, a score of 0.8 is right eight times of ten. Expected calibration error: "
-            f"{found.calibration.error:.3f}, over every decision of a track and a genre.",
-            charts.calibration(found.calibration),
+            "On the line, a score of 0.8 is correct eight times out of ten. Expected calibration error: "
+            f"{found.calibration.error:.3f}, over all decisions (one per track and genre).",
+            charts.draw_calibration(found.calibration),
         ),
         section(
-            "Genres that go together",
-            "The graph that the network is given (A, of the training split and the names), beside the share "
-            "of the row's tracks here that have the column too, and what the network has learned. "
-            "A grey row has no track.",
-            charts.graphs(found.graphs, slugs, commonest),
+            "Genres that occur together",
+            "The genre graph A that the network is given (from the training split and the names), the share "
+            "of the row's tracks in this split that also have the column, and the similarities that the "
+            "network learned. A grey row has no track.",
+            charts.draw_graphs(found.graphs, slugs, most_frequent),
         ),
         section(
             "Confusions between genres",
-            "Tracks of which one genre was missed and another given instead.",
-            charts.confusions(found.confusions, [slugs[at] for at in commonest]),
+            "Tracks for which one genre was missed and another predicted instead.",
+            charts.draw_confusions(found.confusions, [slugs[at] for at in most_frequent]),
             _confusions(found),
         ),
     ]
-    return render_page("How good the model is", what(found), parts, STYLE)
+    return render_page("Evaluation of the model", describe_measurement(found), parts, STYLE)
 
 
 def _figures(found: Findings) -> str:
@@ -79,9 +86,9 @@ def _figures(found: Findings) -> str:
     figures = {
         "tracks": f"{found.tracks:,}",
         "genres": f"{len(found.genres):,}",
-        "accuracy": value_text(metrics["accuracy"].value),
-        "F1": value_text(metrics["f1"].value),
-        "mAP": value_text(metrics["map"].value),
+        "accuracy": format_value(metrics["accuracy"].value),
+        "F1": format_value(metrics["f1"].value),
+        "mAP": format_value(metrics["map"].value),
         "calibration error": f"{found.calibration.error:.3f}",
     }
     return key_figures(figures)
@@ -105,7 +112,7 @@ def _groups(found: Findings) -> str:
 def _genres(found: Sequence[GenreFinding]) -> str:
     return table(
         (
-            *("genre", "tracks", "given", "threshold", "precision", "recall", "f1", "average precision"),
+            *("genre", "tracks", "accepted", "threshold", "precision", "recall", "f1", "average precision"),
             *("lyrics withheld", "roc auc", "calibration error"),
         ),
         [
@@ -114,8 +121,8 @@ def _genres(found: Sequence[GenreFinding]) -> str:
                 one.tracks,
                 one.accepted,
                 one.threshold,
-                FormattedNumber(value_text(one.precision)),
-                FormattedNumber(value_text(one.recall)),
+                FormattedNumber(format_value(one.precision)),
+                FormattedNumber(format_value(one.recall)),
                 _estimate(one.f1),
                 _estimate(one.average_precision),
                 _estimate(one.average_precision_lyrics_dropped),
@@ -129,13 +136,13 @@ def _genres(found: Sequence[GenreFinding]) -> str:
 
 def _confusions(found: Findings) -> str:
     return table(
-        ["missed", "given instead", "tracks", "of the missed genre's"],
+        ["missed", "predicted instead", "tracks", "share of the missed genre's tracks"],
         [
-            [one.missed, one.given, one.tracks, FormattedNumber(f"{one.share:.1%}")]
-            for one in found.confusions[:MOST_CONFUSIONS]
+            [one.missed, one.predicted, one.tracks, FormattedNumber(f"{one.share:.1%}")]
+            for one in found.confusions[:MAX_CONFUSIONS]
         ],
     )
 
 
 def _estimate(found: Estimate) -> FormattedNumber:
-    return FormattedNumber(value_text(found.value), interval_text(found))
+    return FormattedNumber(format_value(found.value), format_interval(found))

@@ -1,9 +1,9 @@
-"""From a checkpoint and labelled tracks to a folder of findings.
+"""`cogenre-train evaluate`: from a checkpoint and labelled tracks to a folder with a report.
 
 ```
-report.json    all that was found
-report.md      its tables
-report.html    one page with plots, which needs nothing else
+report.json    all results
+report.md      their tables
+report.html    one self-contained page with charts
 ```
 """
 
@@ -21,13 +21,13 @@ from trainer.data.read import read_library
 from trainer.data.track import Split
 from trainer.errors import ManifestError
 from trainer.evaluation.bootstrap import LEVEL
-from trainer.evaluation.calibration import calibration
+from trainer.evaluation.calibration import compute_calibration
 from trainer.evaluation.findings import Findings
+from trainer.evaluation.genre_pairs import compare_graphs, count_confusions
 from trainer.evaluation.markdown import markdown
-from trainer.evaluation.measure import Labelled, measured
+from trainer.evaluation.measure import ScoredSplit, measure_split
 from trainer.evaluation.page import render
-from trainer.evaluation.quick import predict
-from trainer.evaluation.relations import confusions, graphs
+from trainer.evaluation.predict import predict
 from trainer.features.cache import Cache
 from trainer.features.extract import Extractor, decoder_pool, report_left_out
 
@@ -46,9 +46,9 @@ def evaluate(
     seed: int,
     cache: Path | None = None,
 ) -> Findings:
-    """Measure a checkpoint on a split of what `read_library` reads, and write the folder `out`.
+    """Measure a checkpoint on a split of the library at `source`, and write the folder `out`.
 
-    The same arguments give the same findings. `data_set` and `cache` as in `fit`. Raises a TrainerError.
+    The same arguments give the same results. `data_set` and `cache` are as in `fit`. Raises CogenreError.
     """
     checkpoint = load_checkpoint(checkpoint_folder)
     description, network = checkpoint.description, checkpoint.network
@@ -60,14 +60,14 @@ def evaluate(
     ):
         if torch.cuda.is_available():
             network.cuda()
-        # Splits that are dealt anew, over other tracks, may test on what was trained on.
-        known = checkpoint.trained_on if split == "test" else ()
+        # Splits that are assigned again, over other tracks, may put training tracks into the test split.
+        trained_on = checkpoint.trained_on if split == "test" else ()
         with decoder_pool() as decoders:
-            kept = Cache(cache or Path(scratch) / "cache")
-            extractor = Extractor.for_network(network, checkpoint.tokenizer, kept, decoders)
-            features = extractor.extract(library, split, Path(scratch), known)
-        log.info("labelling %d tracks, with their lyrics and without", len(features))
-        labelled = Labelled(
+            feature_cache = Cache(cache or Path(scratch) / "cache")
+            extractor = Extractor.for_network(network, checkpoint.tokenizer, feature_cache, decoders)
+            features = extractor.extract(library, split, Path(scratch), trained_on)
+        log.info("classifying %d tracks, with lyrics and with lyrics withheld", len(features))
+        scored = ScoredSplit(
             genres=description.genres,
             thresholds=torch.tensor(description.thresholds),
             probabilities=predict(network, features),
@@ -75,7 +75,7 @@ def evaluate(
             labels=features.labels,
             has_lyrics=torch.from_numpy(features.mask).any(1),
         )
-        groups, genres = measured(labelled, resamples, seed)
+        groups, genres = measure_split(scored, resamples, seed)
         with torch.no_grad():
             vectors = network.genre_vectors().cpu()
         findings = Findings(
@@ -90,19 +90,19 @@ def evaluate(
             seed=seed,
             groups=tuple(groups),
             genres=tuple(genres),
-            calibration=calibration(labelled.probabilities, labelled.labels),
-            confusions=confusions(labelled.accepted, labelled.labels, description.genres),
-            graphs=graphs(torch.tensor(description.correlations), vectors, labelled.labels),
+            calibration=compute_calibration(scored.probabilities, scored.labels),
+            confusions=count_confusions(scored.accepted, scored.labels, description.genres),
+            graphs=compare_graphs(torch.tensor(description.correlations), vectors, scored.labels),
         )
         (folder / JSON_FILE).write_text(findings.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (folder / MARKDOWN_FILE).write_text(markdown(findings), encoding="utf-8")
         (folder / PAGE_FILE).write_text(render(findings), encoding="utf-8")
-    unseen = [one.genre.slug for one in genres if not one.tracks]
-    if unseen:
+    missing = [one.genre.slug for one in genres if not one.tracks]
+    if missing:
         log.warning(
-            "no track of split %s has %s: macro_f1 counts 0 for it, map and roc_auc leave it out",
+            "no track of split %s has %s: each counts as 0 in macro_f1 and is left out of map and roc_auc",
             split,
-            ", ".join(unseen),
+            ", ".join(missing),
         )
     report_left_out([features])
     return findings
@@ -112,6 +112,6 @@ def _require_tracks(library: Library, split: Split) -> None:
     found = len(library.in_split(split))
     if found < 2:
         raise ManifestError(
-            f"split {split} has {found} of {len(library.tracks)} tracks, and two are needed to measure: "
-            "give them this split in the manifest, or choose another with --split"
+            f"split {split} has {found} of {len(library.tracks)} tracks, and at least two are needed: "
+            "assign tracks to this split in the manifest, or choose another with --split"
         )

@@ -1,44 +1,45 @@
-"""What page and Markdown both say."""
+"""Sentences and number formats that the page, the Markdown and the terminal share."""
 
 from trainer.evaluation.findings import Estimate, Findings
 
 METRICS_NOTE = (
-    "Accuracy and f1 are of each track's label set (intersection over union; F1), averaged over tracks; "
-    "micro f1 counts all labels alike; macro f1, map (mean average precision) and roc auc average over "
-    "genres; subset accuracy: all labels of a track right."
+    "Accuracy and f1 are computed on each track's label set (intersection over union; F1) and averaged over "
+    "tracks. micro f1 weighs all labels equally. macro f1, map (mean average precision) and roc auc are "
+    "means over genres. subset accuracy is the share of tracks whose label set is entirely correct."
 )
 
 
-def what(found: Findings) -> str:
-    """What was measured on what, in a few sentences."""
+def describe_measurement(found: Findings) -> str:
+    """Return a few sentences on which model was measured on which tracks, and how."""
     text = (
-        f"A model trained on {found.trained_on}, measured on the split {found.split} of {found.data_set}, at "
-        "the thresholds that were fitted on validation. "
-        f"Intervals: {found.level:.0%}, by {found.resamples:,} bootstrap resamples of the tracks."
+        f"Model trained on {found.trained_on}, measured on the split {found.split} of {found.data_set}, with "
+        "thresholds fitted on validation. "
+        f"Intervals: {found.level:.0%}, from {found.resamples:,} bootstrap resamples of the tracks."
     )
     if found.left_out:
-        why = ", ".join(f"{count:,} {reason}" for reason, count in found.left_out.items())
-        text += f" Left out, by reason: {why}."
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.left_out.items())
+        text += f" Tracks left out, by reason: {reasons}."
     if found.synthetic:
         text += (
-            " The music trained on was made by a program: these numbers never stand beside those of "
-            "models of real music."
+            " The training music was made by a program: do not compare these numbers with those of models "
+            "trained on real music."
         )
     return text
 
 
-def genres_note(found: Findings) -> str:
-    """The genres about which the tracks say nothing."""
-    unseen = [one.genre.slug for one in found.genres if not one.tracks]
-    if not unseen:
+def describe_missing_genres(found: Findings) -> str:
+    """Return a sentence on the genres that no measured track has, or an empty string."""
+    missing = [one.genre.slug for one in found.genres if not one.tracks]
+    if not missing:
         return ""
-    return f"No track has {', '.join(unseen)}: nothing to rank, and macro f1 counts 0 for each of these."
+    return f"No track has {', '.join(missing)}: no ranking metrics, and each counts as 0 in macro f1."
 
 
-def value_text(value: float | None) -> str:
-    """Empty where it is not defined."""
+def format_value(value: float | None) -> str:
+    """Return the value with three decimals, or an empty string if it is undefined."""
     return "" if value is None else f"{value:.3f}"
 
 
-def interval_text(found: Estimate) -> str:
+def format_interval(found: Estimate) -> str:
+    """Return the bounds of the interval, or an empty string if it is undefined."""
     return "" if found.low is None else f"{found.low:.3f}–{found.high:.3f}"

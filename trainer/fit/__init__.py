@@ -1,1 +1,1 @@
-"""Training: the loop, the order of tracks, augmentation."""
+"""Training: the loop, the order of the tracks in each epoch, and augmentation."""

@@ -1,4 +1,4 @@
-"""What happens from epoch to epoch: the order of the tracks, the log, and how long it will take."""
+"""What happens once an epoch: the order of the tracks, the log, the progress bar, and the time left."""
 
 import csv
 import logging
@@ -15,11 +15,12 @@ from torch.utils.data import Sampler
 log = logging.getLogger(__name__)
 
 
-class EpochOrder(Sampler[int]):
-    """Tracks in another order each epoch; each rank has its share of them.
+class EpochSampler(Sampler[int]):
+    """Samples the tracks in a different order each epoch, an equal share of them on each rank.
 
-    Everything random of an epoch follows from the seed and the epoch's number, dropout and windows too: a run
-    that is carried on after a crash draws what it would have drawn without.
+    It also seeds torch's generator, so that all random draws of an epoch (dropout and windows too) depend
+    only on the seed, the epoch's number and the rank. A run that resumes after a crash therefore draws the
+    same values as one that was not interrupted.
     """
 
     def __init__(self, tracks: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
@@ -27,24 +28,25 @@ class EpochOrder(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls it before each epoch."""
+        """Set the epoch whose order is sampled next. Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        # Ranks wait for each other at every step: all have as many.
+        # Ranks wait for each other at every step, so all must have the same number.
         return self.tracks // self.ranks
 
     def __iter__(self) -> Iterator[int]:
-        order = torch.randperm(self.tracks, generator=torch.Generator().manual_seed(self._mixed(0)))
-        torch.manual_seed(self._mixed(1 + self.rank))
+        order = torch.randperm(self.tracks, generator=torch.Generator().manual_seed(self._stream_seed(0)))
+        torch.manual_seed(self._stream_seed(1 + self.rank))
         yield from order[self.rank :: self.ranks][: len(self)].tolist()
 
-    def _mixed(self, stream: int) -> int:
+    def _stream_seed(self, stream: int) -> int:
+        """Return the seed of one random stream of the epoch: 0 is the order, 1 + rank the rank's draws."""
         return ((self.seed * 1_000_003 + self.epoch) * 10_007 + stream) % 2**63
 
 
 class EpochBar(RichProgressBar):
-    """Without the logger's version, which is the same for every run."""
+    """Lightning's progress bar without the logger's version, which is the same for every run."""
 
     def get_metrics(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -55,15 +57,17 @@ class EpochBar(RichProgressBar):
 
 
 class EpochLog(Checkpoint):
-    """A line of `metrics.csv` an epoch, and one on the terminal with the time left.
+    """Writes a line of `metrics.csv` after each epoch, and logs one with the time left if `log_progress`.
 
-    A checkpoint to Lightning, which calls those after the epoch's validation, and others before.
+    A subclass of Lightning's Checkpoint, because Lightning calls checkpoints after the epoch's validation and
+    other callbacks before it.
     """
 
-    def __init__(self, file: Path, terminal: bool) -> None:
-        self.file, self.terminal = file, terminal
+    def __init__(self, file: Path, log_progress: bool) -> None:
+        self.file, self.log_progress = file, log_progress
         self.rows: list[dict[str, float]] = []
         self.started: tuple[float, int] | None = None
+        """Monotonic time and epoch at which this process started; None before."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -83,12 +87,12 @@ class EpochLog(Checkpoint):
             writer = csv.DictWriter(file, self.rows[0].keys(), extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
-        if self.terminal:
-            since, first = self.started
-            seconds = (time.monotonic() - since) / (len(self.rows) - first)
-            left = seconds * ((trainer.max_epochs or 0) - len(self.rows))
+        if self.log_progress:
+            start_time, first_epoch = self.started
+            epoch_seconds = (time.monotonic() - start_time) / (len(self.rows) - first_epoch)
+            seconds_left = epoch_seconds * ((trainer.max_epochs or 0) - len(self.rows))
             log.info(
-                "epoch %d of %d: loss %.3f, validation mAP %.3f; %d s an epoch, %d minutes left at most",
+                "epoch %d of %d: loss %.3f, validation mAP %.3f; %d s per epoch, at most %d minutes left",
                 *(len(self.rows), trainer.max_epochs, metrics["train/loss"], metrics["valid/map"]),
-                *(seconds, round(left / 60)),
+                *(epoch_seconds, round(seconds_left / 60)),
             )

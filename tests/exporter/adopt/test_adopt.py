@@ -26,7 +26,7 @@ from tests.exporter.adopt import checkpoints
 from tests.exporter.checks.test_operators import strangers
 from trainer.data.read import read_listed
 from trainer.errors import ManifestError
-from trainer.evaluation.metrics import best_thresholds
+from trainer.evaluation.metrics import best_f1_thresholds
 from worker.models.model import open_bundle
 
 GRAPH = "model.fp32.onnx"
@@ -194,7 +194,7 @@ def test_thresholds_are_fitted_on_read_listed(
         float(model.classify((tmp_path / f"{number}.flac").read_bytes(), None).prediction.scores[column])
         for number in range(tracks)
     ]
-    wanted = best_thresholds(
+    wanted = best_f1_thresholds(
         torch.tensor(scores)[:, None], torch.tensor([float(number % 2) for number in range(tracks)])[:, None]
     )
     assert found.thresholds[column] == pytest.approx(float(wanted[0]), abs=1e-4)

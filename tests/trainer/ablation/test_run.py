@@ -20,7 +20,7 @@ from trainer.ablation.run import RUNS, TABLES_JSON, ablate
 from trainer.ablation.tables import Scores, as_json, as_markdown, differences
 from trainer.config import TrainingConfig, preset
 from trainer.errors import TrainingError
-from trainer.fit.run import train
+from trainer.fit.train import train
 from trainer.network.network import Network
 
 RUNS_OF_ONE_SEED = 18

@@ -8,8 +8,8 @@ from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 from trainer.evaluation import bootstrap
-from trainer.evaluation.bootstrap import estimate, resample, together, weighted
-from trainer.evaluation.metrics import measure
+from trainer.evaluation.bootstrap import concatenate_parts, make_estimate, resample_metrics, weighted_metrics
+from trainer.evaluation.metrics import compute_metrics
 
 TRACKS, GENRES = 30, 4
 
@@ -30,9 +30,9 @@ def test_a_count_is_a_repetition(seed: int) -> None:
     scores, accepted, labels = split(seed)
     drawn = torch.randint(TRACKS, (20, TRACKS), generator=torch.Generator().manual_seed(seed))
     counts = torch.stack([torch.bincount(one, minlength=TRACKS) for one in drawn]).double()
-    found = weighted(scores, accepted, labels, counts)
+    found = weighted_metrics(scores, accepted, labels, counts)
     for number, rows in enumerate(drawn):
-        expected = measure(scores[rows], accepted[rows], labels[rows])
+        expected = compute_metrics(scores[rows], accepted[rows], labels[rows])
         for name, value in expected.items():
             assert float(found.tracks[name][number]) == pytest.approx(value, abs=2e-6), name
         for genre in range(GENRES):
@@ -49,8 +49,8 @@ def test_a_genre_that_a_resample_lacks_has_no_ranking_there() -> None:
     scores, accepted, labels = split(0)
     labels[:, -1] = 0
     labels[0, -1] = 1
-    parts = list(resample(scores, accepted, labels, 200, seed=1))
-    lacking = together(parts).genres["average_precision"][:, -1].isnan().double().mean()
+    parts = list(resample_metrics(scores, accepted, labels, 200, seed=1))
+    lacking = concatenate_parts(parts).genres["average_precision"][:, -1].isnan().double().mean()
     # A track is not drawn with probability (1 - 1/N)^N.
     assert float(lacking) == pytest.approx((1 - 1 / TRACKS) ** TRACKS, abs=0.1)
 
@@ -60,8 +60,10 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
     count, share = 2_000, 0.3
     labels = torch.ones(count, 1)
     accepted = (torch.arange(count) < share * count)[:, None]
-    resampled = together(list(resample(torch.rand(count, 1), accepted, labels, 2_000, seed=0)))
-    found = estimate(share, resampled.tracks["subset_accuracy"])
+    resampled = concatenate_parts(
+        list(resample_metrics(torch.rand(count, 1), accepted, labels, 2_000, seed=0))
+    )
+    found = make_estimate(share, resampled.tracks["subset_accuracy"])
     arm = 1.96 * math.sqrt(share * (1 - share) / count)
     assert found.value == share
     assert found.low == pytest.approx(share - arm, abs=0.1 * arm)
@@ -69,23 +71,25 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
 
 
 def test_the_same_seed_gives_the_same_resamples() -> None:
-    one, same, other = (together(list(resample(*split(0), 50, seed))).tracks["f1"] for seed in (3, 3, 4))
+    one, same, other = (
+        concatenate_parts(list(resample_metrics(*split(0), 50, seed))).tracks["f1"] for seed in (3, 3, 4)
+    )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
 def test_a_long_row_is_counted_a_few_resamples_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "CELLS", 3 * TRACKS)
-    parts = list(resample(*split(0), 7, seed=0))
+    monkeypatch.setattr(bootstrap, "MAX_COUNTS", 3 * TRACKS)
+    parts = list(resample_metrics(*split(0), 7, seed=0))
     assert [len(part.tracks["f1"]) for part in parts] == [3, 3, 1]
-    assert len(together(parts).genres["f1"]) == 7
+    assert len(concatenate_parts(parts).genres["f1"]) == 7
 
 
 def test_resamples_that_do_not_define_it_are_left_out() -> None:
-    found = estimate(0.5, torch.tensor([torch.nan, 0.4, torch.nan, 0.6]))
+    found = make_estimate(0.5, torch.tensor([torch.nan, 0.4, torch.nan, 0.6]))
     assert (found.low, found.high) == pytest.approx((0.405, 0.595))
 
 
 def test_what_no_resample_defines_has_no_interval() -> None:
-    found = estimate(None, torch.full((3,), torch.nan))
+    found = make_estimate(None, torch.full((3,), torch.nan))
     assert (found.value, found.low, found.high) == (None, None, None)

@@ -7,33 +7,33 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_average_precision
 
-from tests.trainer.evaluation.labelled import GENRES, labelled_split
+from tests.trainer.evaluation.scored_split import GENRES, scored_split
 from trainer.evaluation.findings import GenreFinding, Group
-from trainer.evaluation.measure import MOST_POINTS, Labelled, measured
-from trainer.evaluation.metrics import decide, measure
+from trainer.evaluation.measure import MAX_CURVE_POINTS, ScoredSplit, measure_split
+from trainer.evaluation.metrics import accept_genres, compute_metrics
 
-LABELLED = labelled_split()
+SCORED = scored_split()
 
 
 @pytest.fixture(scope="module")
 def found() -> tuple[list[Group], list[GenreFinding]]:
-    return measured(LABELLED, resamples=200, seed=0)
+    return measure_split(SCORED, resamples=200, seed=0)
 
 
 def test_every_group_is_measured_on_its_own_tracks(found: tuple[list[Group], list[GenreFinding]]) -> None:
-    everyone, lyrics = torch.ones(120, dtype=torch.bool), LABELLED.has_lyrics
+    everyone, lyrics = torch.ones(120, dtype=torch.bool), SCORED.has_lyrics
     expected: dict[str, tuple[Tensor, Tensor]] = {
-        "all tracks": (everyone, LABELLED.probabilities),
-        "all tracks, lyrics withheld": (everyone, LABELLED.lyrics_dropped),
-        "tracks with lyrics": (lyrics, LABELLED.probabilities),
-        "tracks with lyrics, withheld": (lyrics, LABELLED.lyrics_dropped),
-        "tracks without lyrics": (~lyrics, LABELLED.probabilities),
+        "all tracks": (everyone, SCORED.probabilities),
+        "all tracks, lyrics withheld": (everyone, SCORED.lyrics_dropped),
+        "tracks with lyrics": (lyrics, SCORED.probabilities),
+        "tracks with lyrics, withheld": (lyrics, SCORED.lyrics_dropped),
+        "tracks without lyrics": (~lyrics, SCORED.probabilities),
     }
     groups = {group.name: group for group in found[0]}
     assert list(groups) == list(expected)
     for name, (rows, scores) in expected.items():
-        accepted = decide(scores[rows], LABELLED.thresholds, GENRES)
-        values = measure(scores[rows], accepted, LABELLED.labels[rows])
+        accepted = accept_genres(scores[rows], SCORED.thresholds, GENRES)
+        values = compute_metrics(scores[rows], accepted, SCORED.labels[rows])
         assert groups[name].tracks == int(rows.sum())
         assert {metric: one.value for metric, one in groups[name].metrics.items()} == values
     assert groups["all tracks"].tracks == 120
@@ -50,27 +50,27 @@ def test_intervals_hold_the_value_and_shrink_with_tracks(
         assert one.low < one.value < one.high
         return one.high - one.low
 
-    larger, _ = measured(labelled_split(tracks=1_200), resamples=200, seed=0)
+    larger, _ = measure_split(scored_split(tracks=1_200), resamples=200, seed=0)
     assert width(larger) < width(found[0]) / 2
 
 
 @pytest.mark.parametrize(("without_lyrics", "groups"), [(0, 4), (120, 3)])
 def test_a_group_without_tracks_is_left_out(without_lyrics: int, groups: int) -> None:
-    found, _ = measured(labelled_split(without_lyrics=without_lyrics), resamples=2, seed=0)
+    found, _ = measure_split(scored_split(without_lyrics=without_lyrics), resamples=2, seed=0)
     assert len(found) == groups
 
 
 def test_genres(found: tuple[list[Group], list[GenreFinding]]) -> None:
     techno = found[1][1]
-    truth, given = LABELLED.labels[:, 1].bool(), LABELLED.probabilities[:, 1] >= 0.5
+    truth, given = SCORED.labels[:, 1].bool(), SCORED.probabilities[:, 1] >= 0.5
     hits = int((truth & given).sum())
     assert (techno.tracks, techno.accepted) == (int(truth.sum()), int(given.sum()))
     assert techno.precision == pytest.approx(hits / int(given.sum()))
     assert techno.recall == pytest.approx(hits / int(truth.sum()))
     assert techno.f1.value == pytest.approx(2 * hits / int(truth.sum() + given.sum()), abs=1e-6)
     for one, scores in (
-        (techno.average_precision, LABELLED.probabilities),
-        (techno.average_precision_lyrics_dropped, LABELLED.lyrics_dropped),
+        (techno.average_precision, SCORED.probabilities),
+        (techno.average_precision_lyrics_dropped, SCORED.lyrics_dropped),
     ):
         expected = float(binary_average_precision(scores[:, 1], truth.long()))
         assert one.value == pytest.approx(expected, abs=1e-6)
@@ -92,21 +92,21 @@ def test_a_genre_that_no_track_has_is_undefined_and_not_zero(
 
 
 def test_nothing_to_rank_is_undefined() -> None:
-    flat = Labelled(
-        GENRES, LABELLED.thresholds, LABELLED.probabilities, LABELLED.lyrics_dropped, torch.zeros(120, 4),
-        LABELLED.has_lyrics,
+    flat = ScoredSplit(
+        GENRES, SCORED.thresholds, SCORED.probabilities, SCORED.lyrics_dropped, torch.zeros(120, 4),
+        SCORED.has_lyrics,
     )  # fmt: skip
-    groups, _ = measured(flat, resamples=2, seed=0)
+    groups, _ = measure_split(flat, resamples=2, seed=0)
     assert groups[0].metrics["map"].value is None
     assert groups[0].metrics["f1"].value is not None
 
 
 def test_a_curve_is_precision_and_recall_at_thresholds() -> None:
-    labelled = labelled_split(tracks=2_000)
-    _, genres = measured(labelled, resamples=1, seed=0)
+    labelled = scored_split(tracks=2_000)
+    _, genres = measure_split(labelled, resamples=1, seed=0)
     curve = genres[1].curve
     assert curve is not None
-    assert len(curve.recall) <= MOST_POINTS
+    assert len(curve.recall) <= MAX_CURVE_POINTS
     assert list(curve.recall) == sorted(curve.recall)
     assert (curve.recall[0], curve.recall[-1]) == (0, 1)
     scores, truth = labelled.probabilities[:, 1], labelled.labels[:, 1].bool()

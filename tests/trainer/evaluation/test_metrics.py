@@ -5,7 +5,14 @@ import torch
 
 from schemas.bundle import Genre
 from schemas.labels import LabelRule
-from trainer.evaluation.metrics import NEUTRAL, best_threshold, best_thresholds, decide, measure, track_means
+from trainer.evaluation.metrics import (
+    DEFAULT_THRESHOLD,
+    accept_genres,
+    best_f1_threshold,
+    best_f1_thresholds,
+    compute_metrics,
+    mean_over_windows,
+)
 
 GENRES = (
     Genre(slug="techno", name="Techno", parent="electronic"),
@@ -17,13 +24,13 @@ GENRES = (
 
 def test_a_track_is_the_mean_of_its_windows() -> None:
     windows = torch.tensor([[0.2, 1.0], [0.4, 0.0], [0.9, 0.5]])
-    found = track_means(windows, torch.tensor([0, 0, 1]))
+    found = mean_over_windows(windows, torch.tensor([0, 0, 1]))
     torch.testing.assert_close(found, torch.tensor([[0.3, 0.5], [0.9, 0.5]]))
 
 
 def test_parents_of_accepted_genres_are_accepted_up_to_the_root() -> None:
     probabilities = torch.tensor([[0.9, 0.1, 0.1, 0.1], [0.1, 0.6, 0.1, 0.5], [0.1, 0.1, 0.1, 0.1]])
-    accepted = decide(probabilities, torch.tensor([0.5, 0.5, 0.5, 0.5]), GENRES)
+    accepted = accept_genres(probabilities, torch.tensor([0.5, 0.5, 0.5, 0.5]), GENRES)
     assert accepted.tolist() == [
         [True, True, True, False],
         [False, True, True, True],
@@ -34,7 +41,7 @@ def test_parents_of_accepted_genres_are_accepted_up_to_the_root() -> None:
 def test_each_genre_has_its_own_threshold_which_is_accepted() -> None:
     probabilities = torch.tensor([[0.25, 0.5]])
     flat = (Genre(slug="a", name="A"), Genre(slug="b", name="B"))
-    assert decide(probabilities, torch.tensor([0.25, 0.75]), flat).tolist() == [[True, False]]
+    assert accept_genres(probabilities, torch.tensor([0.25, 0.75]), flat).tolist() == [[True, False]]
 
 
 def test_serving_accepts_the_same_genres_as_training() -> None:
@@ -44,7 +51,7 @@ def test_serving_accepts_the_same_genres_as_training() -> None:
     thresholds = torch.rand(4, generator=chance)
     probabilities[:4] = thresholds  # exactly at the thresholds
     serving = LabelRule(GENRES, thresholds.tolist())
-    for row, accepted in zip(probabilities, decide(probabilities, thresholds, GENRES), strict=True):
+    for row, accepted in zip(probabilities, accept_genres(probabilities, thresholds, GENRES), strict=True):
         labels = serving.select_labels(row.numpy())
         assert {label.genre for label in labels} == set(accepted.nonzero().flatten().tolist())
 
@@ -63,7 +70,7 @@ def test_no_threshold_beats_the_fitted_one(seed: int) -> None:
     labels = (torch.rand(40, 3, generator=chance) < scores).float()
     for own, truth in zip(scores.T, labels.T, strict=True):
         best = max(f1_at(t / 100, own, truth) for t in range(101))
-        assert f1_at(float(best_threshold(own, truth)), own, truth) == pytest.approx(best)
+        assert f1_at(float(best_f1_threshold(own, truth)), own, truth) == pytest.approx(best)
 
 
 def test_thresholds_hang_on_no_single_track() -> None:
@@ -73,28 +80,28 @@ def test_thresholds_hang_on_no_single_track() -> None:
     for _ in range(20):
         labels = (torch.rand(200, 1, generator=chance) < 0.1).float()
         scores = (labels + torch.randn(200, 1, generator=chance)).sigmoid()
-        alone.append(best_threshold(scores[:, 0], labels[:, 0]))
-        fitted.append(best_thresholds(scores, labels)[0])
+        alone.append(best_f1_threshold(scores[:, 0], labels[:, 0]))
+        fitted.append(best_f1_thresholds(scores, labels)[0])
     assert torch.stack(fitted).std() < 0.95 * torch.stack(alone).std()
     assert torch.stack(fitted).mean() == pytest.approx(float(torch.stack(alone).mean()), abs=0.03)
 
 
 def test_the_same_tracks_have_the_same_thresholds() -> None:
     scores, labels = torch.rand(50, 2), torch.randint(2, (50, 2)).float()
-    assert torch.equal(best_thresholds(scores, labels), best_thresholds(scores, labels))
+    assert torch.equal(best_f1_thresholds(scores, labels), best_f1_thresholds(scores, labels))
 
 
 def test_a_genre_that_cannot_be_told_apart_gets_the_neutral_threshold() -> None:
     scores = torch.tensor([[0.9, 0.2], [0.8, 0.1]])
     labels = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
-    assert best_thresholds(scores, labels).tolist() == [NEUTRAL, NEUTRAL]
+    assert best_f1_thresholds(scores, labels).tolist() == [DEFAULT_THRESHOLD, DEFAULT_THRESHOLD]
 
 
 def test_metrics_by_hand() -> None:
     labels = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 0]])
     accepted = torch.tensor([[1, 0, 0], [0, 1, 1], [0, 0, 0]]).bool()
     probabilities = torch.tensor([[0.9, 0.4, 0.1], [0.2, 0.8, 0.7], [0.3, 0.5, 0.2]])
-    found = measure(probabilities, accepted, labels)
+    found = compute_metrics(probabilities, accepted, labels)
     assert found["accuracy"] == pytest.approx((1 / 2 + 1 / 2 + 1) / 3, abs=1e-6)
     assert found["f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3, abs=1e-6)
     assert found["micro_f1"] == pytest.approx(2 * 2 / (3 + 3), abs=1e-6)

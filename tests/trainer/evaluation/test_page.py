@@ -18,14 +18,14 @@ from tests.report.pages import (
     screenshot,
     share_of_lines_drawn,
 )
-from tests.trainer.evaluation.labelled import GENRES, labelled_split
-from trainer.evaluation.calibration import calibration
-from trainer.evaluation.charts import curves, genres
+from tests.trainer.evaluation.scored_split import GENRES, scored_split
+from trainer.evaluation.calibration import compute_calibration
+from trainer.evaluation.charts import draw_curves, draw_genres
 from trainer.evaluation.findings import Findings
+from trainer.evaluation.genre_pairs import compare_graphs, count_confusions
 from trainer.evaluation.markdown import markdown
-from trainer.evaluation.measure import measured
+from trainer.evaluation.measure import measure_split
 from trainer.evaluation.page import render
-from trainer.evaluation.relations import confusions, graphs
 
 PAPER_PIXELS = 700
 """Width of A4 less a centimetre on either side."""
@@ -34,15 +34,15 @@ SECTIONS = [
     "Genres",
     "Precision and recall",
     "Calibration",
-    "Genres that go together",
+    "Genres that occur together",
     "Confusions between genres",
 ]
 
 
 @pytest.fixture(scope="module")
 def findings() -> Findings:
-    labelled = labelled_split()
-    groups, genres = measured(labelled, resamples=50, seed=0)
+    labelled = scored_split()
+    groups, genres = measure_split(labelled, resamples=50, seed=0)
     return Findings(
         trained_on="songs",
         synthetic=False,
@@ -55,9 +55,9 @@ def findings() -> Findings:
         seed=0,
         groups=tuple(groups),
         genres=tuple(genres),
-        calibration=calibration(labelled.probabilities, labelled.labels),
-        confusions=confusions(labelled.accepted, labelled.labels, GENRES),
-        graphs=graphs(torch.rand(4, 4), torch.randn(4, 3), labelled.labels),
+        calibration=compute_calibration(labelled.probabilities, labelled.labels),
+        confusions=count_confusions(labelled.accepted, labelled.labels, GENRES),
+        graphs=compare_graphs(torch.rand(4, 4), torch.randn(4, 3), labelled.labels),
     )
 
 
@@ -89,13 +89,13 @@ def test_what_others_wrote_is_escaped_and_no_formula(page: Path) -> None:
     assert source.count("R&amp;B &lt;b&gt;$oul$&lt;/b&gt;") == 3
 
 
-def test_it_says_what_is_missing(page: Path) -> None:
+def test_what_is_missing_is_named(page: Path) -> None:
     source = page.read_text()
     assert "3 UnreadableFile" in source
     assert "No track has polka" in source
 
 
-def test_a_page_of_synthetic_music_says_so(findings: Findings, page: Path) -> None:
+def test_a_model_of_synthetic_music_is_marked(findings: Findings, page: Path) -> None:
     sentence = "made by a program"
     assert sentence not in page.read_text()
     synthetic = findings.model_copy(update={"synthetic": True})
@@ -109,13 +109,13 @@ def test_ids_within_the_charts_do_not_collide(page: Path) -> None:
 
 def test_as_many_panels_as_genres_with_a_curve(findings: Findings) -> None:
     """Thirteen: a drawing of twelve and one more."""
-    drawings = curves([*[findings.genres[0]] * 13, findings.genres[3]], tracks=120)
+    drawings = draw_curves([*[findings.genres[0]] * 13, findings.genres[3]], tracks=120)
     assert [drawing.count("Electronic") for drawing in drawings] == [12, 1]
 
 
 def test_as_many_genres_in_a_drawing_as_a_page_has_room_for(findings: Findings) -> None:
     """Music4All has 87 after the paper's filter."""
-    drawings = genres([findings.genres[0]] * 87)
+    drawings = draw_genres([findings.genres[0]] * 87)
     assert [drawing.count("Electronic") for drawing in drawings] == [15, 15, 15, 14, 14, 14]
     width, height = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawings[0])[0])
     assert height / width <= MAX_CHART_HEIGHT_REM / MAX_WIDTH_REM

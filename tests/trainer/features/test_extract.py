@@ -24,7 +24,7 @@ from trainer.data.read import read_library
 from trainer.data.splits import artist_digest
 from trainer.data.track import Track
 from trainer.errors import ManifestError
-from trainer.evaluation.quick import predict
+from trainer.evaluation.predict import predict
 from trainer.features.cache import Cache
 from trainer.features.extract import Extractor, decoder_pool, report_left_out
 from trainer.features.features import Features, Windows

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from tests.trainer.conftest import TINY
 from tests.trainer.networks import batch, build
 from trainer.config import TrainingConfig
-from trainer.fit.epochs import EpochOrder
-from trainer.fit.run import FitModule
+from trainer.fit.epochs import EpochSampler
+from trainer.fit.train import FitModule
 from trainer.network.network import Network
 
 BATCH, TOKENS = 8, 5
@@ -74,7 +74,7 @@ def main(ranks: int, folder: Path) -> None:
         use_distributed_sampler=False,
         callbacks=[kept],
     )
-    order = EpochOrder(BATCH, 0, trainer.global_rank, trainer.world_size)
+    order = EpochSampler(BATCH, 0, trainer.global_rank, trainer.world_size)
     loader = DataLoader(tracks, batch_size=BATCH // ranks, sampler=order)
     module = OneStep(network(), config.fit, valid=None)  # type: ignore[arg-type]
     trainer.fit(module, loader)

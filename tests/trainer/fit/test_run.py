@@ -67,7 +67,7 @@ def test_the_best_epoch_is_kept(
         """Weights of a run whose epochs score like that."""
         said = iter(scores)
         with monkeypatch.context() as patched:
-            patched.setattr("trainer.fit.run.measure", lambda *_: {"map": next(said), "f1": 0.0})
+            patched.setattr("trainer.fit.train.compute_metrics", lambda *_: {"map": next(said), "f1": 0.0})
             fit_config = tiny.fit.model_copy(update={"epochs": len(scores)})
             config = tiny.model_copy(update={"fit": fit_config})
             out = tmp_path / str(len(scores))
@@ -114,7 +114,7 @@ def test_a_run_that_was_stopped_is_kept_and_carried_on(
 
     short = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
     with monkeypatch.context() as patched:
-        patched.setattr("trainer.fit.run.measurements", interrupted)
+        patched.setattr("trainer.fit.run.measure_with_and_without_lyrics", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fit(manifest, short, tmp_path / "out", "tones", synthetic=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out.unfinished"]
@@ -170,7 +170,7 @@ def test_a_stopped_run_that_was_moved_knows_its_best_epoch(
                 raise KeyboardInterrupt
             return {"map": found, "f1": 0.0}
 
-        monkeypatch.setattr("trainer.fit.run.measure", score)
+        monkeypatch.setattr("trainer.fit.train.compute_metrics", score)
         config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": epochs})})
         fit(manifest, config, out, "tones", synthetic=True)
 
@@ -202,7 +202,7 @@ def test_training_stops_where_validation_no_longer_improves(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter((0.2, 0.5, 0.4, 0.5, 0.9))
-    monkeypatch.setattr("trainer.fit.run.measure", lambda *_: {"map": next(scores), "f1": 0.0})
+    monkeypatch.setattr("trainer.fit.train.compute_metrics", lambda *_: {"map": next(scores), "f1": 0.0})
     patient = tiny.fit.model_copy(update={"epochs": 6, "patience": 2})
     config = tiny.model_copy(update={"fit": patient})
     fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
@@ -275,11 +275,11 @@ def test_a_run_that_stopped_early_and_was_killed_trains_no_more(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter((0.5, 0.4, 0.9))
-    monkeypatch.setattr("trainer.fit.run.measure", lambda *_: {"map": next(scores), "f1": 0.0})
+    monkeypatch.setattr("trainer.fit.train.compute_metrics", lambda *_: {"map": next(scores), "f1": 0.0})
     patient = tiny.fit.model_copy(update={"epochs": 6, "patience": 1})
     config = tiny.model_copy(update={"fit": patient})
     with monkeypatch.context() as patched:
-        patched.setattr("trainer.fit.run.thresholds_of", interrupted)
+        patched.setattr("trainer.fit.run.choose_thresholds", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
     fit(manifest, config, tmp_path / "out", "tones", synthetic=True)

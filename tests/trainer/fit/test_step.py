@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tests.trainer.conftest import TINY
 from tests.trainer.networks import batch, build
-from trainer.fit.run import FitModule, trainer_of
+from trainer.fit.train import FitModule, build_trainer
 from trainer.network.losses import contrastive_loss, genre_loss
 from trainer.network.network import Network
 
@@ -60,7 +60,7 @@ class Watched(FitModule):
 def fitted(network: Network, epochs: int = 1, **settings: Any) -> Watched:
     module = Watched(network, epochs=epochs, **settings)
     loader = DataLoader(TensorDataset(*GIVEN), batch_size=8)
-    trainer_of(module.config, callbacks=[], logger=None).fit(module, loader)
+    build_trainer(module.config, callbacks=[], logger=None).fit(module, loader)
     return module
 
 

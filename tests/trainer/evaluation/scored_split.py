@@ -3,7 +3,7 @@
 import torch
 
 from schemas.bundle import Genre
-from trainer.evaluation.measure import Labelled
+from trainer.evaluation.measure import ScoredSplit
 
 GENRES = (
     Genre(slug="electronic", name="Electronic"),
@@ -14,7 +14,7 @@ GENRES = (
 """No track has the last one."""
 
 
-def labelled_split(tracks: int = 120, without_lyrics: int = 40) -> Labelled:
+def scored_split(tracks: int = 120, without_lyrics: int = 40) -> ScoredSplit:
     """Scores that know something of the labels, and less where lyrics are withheld."""
     chance = torch.Generator().manual_seed(0)
     labels = (torch.rand(tracks, 4, generator=chance) < torch.tensor([0.4, 0.3, 0.5, 0])).float()
@@ -23,4 +23,4 @@ def labelled_split(tracks: int = 120, without_lyrics: int = 40) -> Labelled:
     has_lyrics = torch.arange(tracks) >= without_lyrics
     lyrics_dropped = 0.3 * labels + 0.7 * noise
     probabilities = torch.where(has_lyrics[:, None], 0.6 * labels + 0.4 * noise, lyrics_dropped)
-    return Labelled(GENRES, torch.full((4,), 0.5), probabilities, lyrics_dropped, labels, has_lyrics)
+    return ScoredSplit(GENRES, torch.full((4,), 0.5), probabilities, lyrics_dropped, labels, has_lyrics)

@@ -4,7 +4,7 @@ import torch
 
 from schemas.bundle import Genre
 from trainer.evaluation.findings import Confusion
-from trainer.evaluation.relations import confusions, graphs
+from trainer.evaluation.genre_pairs import compare_graphs, count_confusions
 
 GENRES = tuple(Genre(slug=slug, name=slug) for slug in ("rock", "pop", "jazz"))
 LABELS = torch.tensor([[1, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=torch.float32)
@@ -12,19 +12,19 @@ LABELS = torch.tensor([[1, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=torch.
 
 def test_a_confusion_is_one_missed_and_another_given_instead() -> None:
     accepted = torch.tensor([[0, 1, 0], [0, 1, 1], [1, 1, 1], [0, 0, 0]]).bool()
-    assert confusions(accepted, LABELS, GENRES) == (
-        Confusion(missed="rock", given="pop", tracks=2, share=0.666667),
-        Confusion(missed="rock", given="jazz", tracks=1, share=0.333333),
+    assert count_confusions(accepted, LABELS, GENRES) == (
+        Confusion(missed="rock", predicted="pop", tracks=2, share=0.666667),
+        Confusion(missed="rock", predicted="jazz", tracks=1, share=0.333333),
     )
 
 
 def test_right_labels_are_no_confusion() -> None:
-    assert confusions(LABELS.bool(), LABELS, GENRES) == ()
+    assert count_confusions(LABELS.bool(), LABELS, GENRES) == ()
 
 
 def test_graphs() -> None:
     correlations = torch.tensor([[1, 0.25, 0], [0.5, 1, 0], [0, 0, 1]])
-    found = graphs(correlations, torch.tensor([[1.0, 0], [0, 2], [3, 3]]), LABELS)
+    found = compare_graphs(correlations, torch.tensor([[1.0, 0], [0, 2], [3, 3]]), LABELS)
     assert found.correlations == ((1, 0.25, 0), (0.5, 1, 0), (0, 0, 1))
     assert found.learned == ((1, 0, 0.7071), (0, 1, 0.7071), (0.7071, 0.7071, 1))
     # One of three rock tracks is pop, one of two pop tracks is rock; nothing is known of jazz.

@@ -1,4 +1,4 @@
-"""Genres beside each other: which are mistaken for which, and which go together."""
+"""Pairs of genres: which is predicted instead of which, and which occur together."""
 
 import math
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from trainer.evaluation.findings import Confusion, Graphs, Matrix
 from trainer.network.genre_graph import conditional_probabilities, cosine_similarities
 
 
-def confusions(accepted: Tensor, labels: Tensor, genres: Sequence[Genre]) -> tuple[Confusion, ...]:
-    """Every pair of which one genre was missed and the other given instead, by (N, G) tensors.
+def count_confusions(accepted: Tensor, labels: Tensor, genres: Sequence[Genre]) -> tuple[Confusion, ...]:
+    """Return every pair of a missed genre and a genre predicted instead, by tracks, from (N, G) tensors.
 
-    With several genres a track, a wrong one beside the right ones is no confusion of these: only what
-    was missed can have been taken for it.
+    A track can have several genres, so a wrongly predicted genre is counted only against the genres that
+    were missed, not against those that were predicted correctly.
     """
     truth = labels.bool()
     missed, wrong = (truth & ~accepted).double(), (accepted & ~truth).double()
@@ -24,17 +24,20 @@ def confusions(accepted: Tensor, labels: Tensor, genres: Sequence[Genre]) -> tup
     found = [
         Confusion(
             missed=genres[row].slug,
-            given=genres[column].slug,
+            predicted=genres[column].slug,
             tracks=int(swapped[row, column]),
             share=round(float(swapped[row, column]) / have[row], 6),
         )
         for row, column in swapped.nonzero().tolist()
     ]
-    return tuple(sorted(found, key=lambda one: (-one.tracks, -one.share, one.missed, one.given)))
+    return tuple(sorted(found, key=lambda one: (-one.tracks, -one.share, one.missed, one.predicted)))
 
 
-def graphs(correlations: Tensor, vectors: Tensor, labels: Tensor) -> Graphs:
-    """Of A (G, G), the genre vectors (G, W), and the labels (N, G) of the tracks measured on."""
+def compare_graphs(correlations: Tensor, vectors: Tensor, labels: Tensor) -> Graphs:
+    """Return the genre graph A (G, G) beside what was learned and what was observed.
+
+    `vectors` (G, W) are the trained genre vectors, `labels` (N, G) those of the measured tracks.
+    """
     observed = conditional_probabilities(labels)
     observed[labels.sum(0) == 0] = torch.nan
     return Graphs(
