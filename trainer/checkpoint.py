@@ -28,8 +28,8 @@ from media.tokens import LyricsTokenizer
 from schemas.bundle import Genre, Measurement, Probability
 from trainer.config import TrainingConfig
 from trainer.errors import CheckpointError
-from trainer.network.audio_model import AudioModel, audio_model_without_weights
-from trainer.network.lyrics_model import without_pooler
+from trainer.network.audio_model import AudioModel, build_audio_model
+from trainer.network.lyrics_model import remove_pooler
 from trainer.network.network import Network
 
 DESCRIPTION_FILE = "checkpoint.json"
@@ -131,11 +131,11 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder} has no {TOKENIZER_FILE}: copy the checkpoint again")
     audio_model: AudioModel | None = None
     try:
-        encoder = without_pooler(
+        encoder = remove_pooler(
             AutoModel.from_config(AutoConfig.from_pretrained(folder / LYRICS_ENCODER_FOLDER))
         )
         if description.config.network.audio_model:
-            audio_model = audio_model_without_weights(folder / AUDIO_ENCODER_FOLDER)
+            audio_model = build_audio_model(folder / AUDIO_ENCODER_FOLDER)
         weights = load_file(folder / WEIGHTS_FILE)
         trained_on = frozenset((folder / TRAINED_ON_FILE).read_text().split())
     except (OSError, ValueError, SafetensorError) as error:

@@ -54,7 +54,7 @@ def read_bytes(folder: Path, name: str) -> bytes:
         raise (UnreadableFile if error.errno in UNREADABLE_FILE_ERRNOS else StorageError)(message) from error
 
 
-def version_of(name: str) -> str | None:
+def object_version(name: str) -> str | None:
     """Return a digest of the URL and ETag of an object in S3; None if `name` is a path.
 
     Raises UnreadableFile, StorageError.

@@ -10,7 +10,7 @@ from torch import Tensor
 from media.lyrics import clean_lyrics, read_lyrics
 from schemas.bundle import Genre, LyricsFilter
 from trainer.data.digest import content_digest
-from trainer.data.files import is_url, read_bytes, version_of
+from trainer.data.files import is_url, object_version, read_bytes
 from trainer.data.track import Split, Track
 from trainer.errors import UnreadableFile
 
@@ -91,4 +91,4 @@ class Library:
 
         None for a file on disk. Raises UnreadableFile, StorageError.
         """
-        return version_of(track.audio)
+        return object_version(track.audio)

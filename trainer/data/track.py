@@ -1,4 +1,4 @@
-"""One labelled track, and the names and sizes of the splits. Imports no torch: the command line reads it."""
+"""A labelled track, and the splits. Does not import torch, so that the command line can import it fast."""
 
 import json
 from collections.abc import Mapping

@@ -65,7 +65,7 @@ class Windows(Dataset[Example]):
 
 
 class RandomWindows(Dataset[Example]):
-    """One example for each track: a window drawn anew at each access."""
+    """One example for each track: a window that is drawn again at each access."""
 
     def __init__(self, features: Features) -> None:
         self.windows = Windows(features)

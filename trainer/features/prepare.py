@@ -44,7 +44,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """A library with its features, for networks with equal frontends and equal pre-trained encoders."""
+    """A library with its features, for networks with equal frontends and equal pre-trained encoders.
+
+    H = hidden size of the lyrics encoder.
+    """
 
     lyrics_model: LyricsModel
     audio_model: AudioModel | None
@@ -72,11 +75,8 @@ def load_or_train_lyrics_model(library: Library, config: TrainingConfig, folder:
     if isinstance(chosen, str):
         return load_lyrics_model(chosen, max_tokens)
     if not folder.exists():
-        texts = [
-            text
-            for text in _training_lyrics(library, LyricsFilter(languages=config.network.languages))
-            if text
-        ]
+        lyrics_filter = LyricsFilter(languages=config.network.languages)
+        texts = [text for text in _training_lyrics(library, lyrics_filter) if text]
         model = train_little_bert(chosen, texts, max_tokens, config.fit.seed)
         with new_folder(folder) as temporary:
             model.encoder.save_pretrained(temporary)

@@ -51,7 +51,7 @@ def load_audio_model(name: str, audio: AudioInput) -> AudioModel:
     return AudioModel(_encoder(model), extractor)
 
 
-def audio_model_without_weights(folder: Path) -> AudioModel:
+def build_audio_model(folder: Path) -> AudioModel:
     """Return the model that `AudioModel.save` wrote to `folder`, with random weights to be replaced."""
     model = AutoModel.from_config(AutoConfig.from_pretrained(folder))
     return AudioModel(_encoder(model), AutoFeatureExtractor.from_pretrained(folder))

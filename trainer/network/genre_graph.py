@@ -8,9 +8,9 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 def conditional_probabilities(labels: Tensor) -> Tensor:
     """Return A¹ (genres, genres), with A¹_ij = P(genre j | genre i).
 
-    The probabilities are counted in `labels` (tracks, genres) of 0 and 1.
-    This follows the text of the paper. Its formula divides by N(L_j) instead, which gives P(genre i | genre
-    j). A genre without tracks has 1 on the diagonal and 0 elsewhere.
+    The probabilities are counted in `labels` (tracks, genres) of 0 and 1. This follows the text of the paper;
+    its formula divides by N(L_j) instead, which gives P(genre i | genre j). A genre without tracks has 1 on
+    the diagonal and 0 elsewhere.
     """
     together = labels.T @ labels
     counts = together.diagonal()

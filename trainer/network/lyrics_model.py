@@ -50,7 +50,7 @@ def load_lyrics_model(name: str, max_tokens: int) -> LyricsModel:
     )
     with explain_load_errors(f"lyrics model {name}", advice, LyricsModelError):
         tokenizer = AutoTokenizer.from_pretrained(name)
-        encoder = without_pooler(AutoModel.from_pretrained(name, dtype=torch.float32))
+        encoder = remove_pooler(AutoModel.from_pretrained(name, dtype=torch.float32))
     if encoder.config.is_encoder_decoder:
         raise LyricsModelError(f"lyrics model {name} also has a decoder: choose an encoder, such as BERT")
     if not tokenizer.is_fast:
@@ -70,7 +70,7 @@ def load_lyrics_model(name: str, max_tokens: int) -> LyricsModel:
     return LyricsModel(encoder, tokenizer.backend_tokenizer)
 
 
-def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
+def remove_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
     """Remove the pooling layer that some encoders have and that is not used. Return the encoder."""
     if getattr(encoder, "pooler", None) is not None:
         setattr(encoder, "pooler", None)  # noqa: B010 - not every encoder declares one
@@ -80,8 +80,8 @@ def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
 def train_little_bert(config: LittleBert, lyrics: Sequence[str], max_tokens: int, seed: int) -> LyricsModel:
     """Return a WordPiece tokenizer and a BERT trained by masked words (Devlin et al., 2019).
 
-    They are trained on cleaned `lyrics`.
-    Equal lyrics and seeds give equal models. Raises LyricsModelError if `lyrics` is empty.
+    Both are trained on cleaned `lyrics`. Equal lyrics and seeds give equal models. Raises LyricsModelError if
+    `lyrics` is empty.
     """
     if not lyrics:
         raise LyricsModelError("no training track has lyrics: set network.lyrics_model to a hub name")
@@ -141,19 +141,23 @@ def _by_frequency(counts: Counter[str]) -> list[str]:
 
 
 def _train_masked_words(model: BertForMaskedLM, ids: Tensor, config: LittleBert) -> None:
+    """Train a BERT to predict masked tokens of `ids` (lyrics, tokens), as Devlin et al. (2019).
+
+    Of the tokens to predict, 80 % are replaced by [MASK], 10 % by a random token, and 10 % are unchanged.
+    """
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
     model.train()
     for _ in range(config.steps):
         batch = ids[torch.randint(len(ids), (MASKED_LM_BATCH,))]
-        words = batch >= len(SPECIAL)
-        guessed = words & (torch.rand(batch.shape) < MASKED_SHARE)
-        fate = torch.rand(batch.shape)
-        shown = torch.where(guessed & (fate < 0.8), SPECIAL.index(MASK), batch)
+        is_word = batch >= len(SPECIAL)
+        to_predict = is_word & (torch.rand(batch.shape) < MASKED_SHARE)
+        draw = torch.rand(batch.shape)
+        inputs = torch.where(to_predict & (draw < 0.8), SPECIAL.index(MASK), batch)
         random = torch.randint(len(SPECIAL), model.config.vocab_size, batch.shape)
-        shown = torch.where(guessed & (fate > 0.9), random, shown)
+        inputs = torch.where(to_predict & (draw > 0.9), random, inputs)
         mask = (batch != SPECIAL.index(PAD)).long()
-        hidden = model.bert(input_ids=shown, attention_mask=mask).last_hidden_state
-        loss = torch.nn.functional.cross_entropy(model.cls(hidden[guessed]), batch[guessed])
+        hidden = model.bert(input_ids=inputs, attention_mask=mask).last_hidden_state
+        loss = torch.nn.functional.cross_entropy(model.cls(hidden[to_predict]), batch[to_predict])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

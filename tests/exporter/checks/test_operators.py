@@ -11,7 +11,7 @@ from transformers import AutoModel, DistilBertConfig, PretrainedConfig, RobertaC
 from exporter.bundle import GRAPH_FILE, INT8_FILE
 from exporter.graph import export_graph
 from tests.exporter.conftest import CONFIG
-from trainer.network.lyrics_model import without_pooler
+from trainer.network.lyrics_model import remove_pooler
 from trainer.network.network import Network
 
 TABLE = tomllib.loads((Path(__file__).parent / "operators.toml").read_text())
@@ -70,7 +70,7 @@ def test_other_encoders_and_networks_without_parts(
 ) -> None:
     config = CONFIG.network.model_copy(update=parts)
     network = Network(
-        config, without_pooler(AutoModel.from_config(encoder)), torch.rand(3, 16), torch.rand(3, 3)
+        config, remove_pooler(AutoModel.from_config(encoder)), torch.rand(3, 16), torch.rand(3, 3)
     )
     export_graph(network.eval(), tmp_path / "graph.onnx")
     assert not strangers(tmp_path / "graph.onnx")

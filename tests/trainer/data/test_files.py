@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from trainer.data.files import client, read_bytes, version_of
+from trainer.data.files import client, object_version, read_bytes
 from trainer.errors import StorageError, UnreadableFile
 
 
@@ -36,7 +36,7 @@ def test_a_failing_disk_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("stored_in_s3")
 def test_a_missing_object_is_unreadable(tmp_path: Path, bucket: str) -> None:
-    for read in (lambda url: read_bytes(tmp_path, url), version_of):
+    for read in (lambda url: read_bytes(tmp_path, url), object_version):
         with pytest.raises(UnreadableFile, match=r"cannot read s3://.*404"):
             read(f"s3://{bucket}/none.mp3")
 
@@ -67,4 +67,4 @@ def test_expired_credentials_are_a_storage_error(
 
     monkeypatch.setattr(client(), "head_object", expired)
     with pytest.raises(StorageError, match="ExpiredToken"):
-        version_of(f"s3://{bucket}/1.mp3")
+        object_version(f"s3://{bucket}/1.mp3")

@@ -30,8 +30,7 @@ def similarity_of(network: Network, output: Output) -> Tensor:
 def test_both_attentions_use_the_output_of_the_other_encoder(
     network: Network, inputs: tuple[Tensor, Tensor, Tensor]
 ) -> None:
-    """SCMA is symmetric: lyrics attend to the encoder's audio tokens, not to the output of the audio
-    attention."""
+    """SCMA is symmetric: lyrics attend to the audio tokens of the encoder, not of the audio attention."""
     waveform, ids, mask = inputs
     log_mel, hidden = network.frontend(waveform), network.encode_lyrics(ids, mask)
     audio = network.audio_encoder(log_mel)[1]
