@@ -1,4 +1,4 @@
-"""Which networks the ablation compares, and what the paper says of them."""
+"""The networks that the ablation compares, and the paper's numbers for them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,23 +12,23 @@ PARTS = {
     "cross_attention": "SCMA",
     "genre_graph": "GCEM",
 }
-"""A part's switch in the network's configuration, to its name in the paper."""
+"""Parts of the method: the setting in the network's configuration, and the name in the paper."""
 
 FULL, CONCATENATION, LATE_FUSION, AUDIO_ONLY = "full", "concatenation", "late-fusion", "audio-only"
 
 LAMBDAS = tuple(number / 10 for number in range(10))
-"""The paper's sweep."""
+"""Values of λ in the paper's sweep."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A network of its own; every other setting is that of the whole ablation."""
+    """A row of the tables: a network with some settings of its own. Other settings are common to all."""
 
     name: str
     network: tuple[tuple[str, Any], ...]
     """Settings that differ from the full method."""
     contrastive_weight: float | None = None
-    """λ, where it is not the configured one."""
+    """λ of this row; None means the configured one."""
 
     def run(self, config: TrainingConfig, seed: int) -> "Run":
         fit: dict[str, Any] = {"seed": seed}
@@ -53,7 +53,7 @@ class Run:
 
 
 class Result(BaseModel):
-    """What a finished run leaves."""
+    """The result of a finished run, as its file stores it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -61,16 +61,16 @@ class Result(BaseModel):
     seed: int
     config: TrainingConfig
     tracks: str
-    """Identity of the tracks, their splits and their genres."""
+    """Digest of the tracks, their splits and their genres."""
     metrics: dict[str, float]
-    """Of the test split, by the thresholds that fit the validation split best."""
+    """Metrics of the test split, with thresholds fitted on the validation split."""
     seconds: float
 
 
 def part_row(parts: tuple[bool, ...]) -> str:
-    """The name of the row with these of `PARTS`.
+    """Return the name of the row in which these of `PARTS` are on.
 
-    With none of them both encoders' outputs are concatenated.
+    With none of them, the outputs of both encoders are concatenated.
     """
     names = [name.replace("_", "-") for name, on in zip(PARTS, parts, strict=True) if on]
     if len(names) == len(PARTS):
@@ -82,9 +82,9 @@ AUDIO_ONLY_ROW = Row(AUDIO_ONLY, tuple((dict.fromkeys(PARTS, False) | {"lyrics":
 """Santana et al. (2020): the same audio encoder and head, and no lyrics."""
 
 LATE_FUSION_ROW = Row(LATE_FUSION, tuple((dict.fromkeys(PARTS, False) | {"fusion_layers": 2}).items()))
-"""Pandeya and Lee (2021): both encoders' outputs concatenated, and a hidden layer behind them.
+"""Pandeya and Lee (2021): both encoders' outputs concatenated, followed by a hidden layer.
 
-Where every row has that layer, it is the row without any part."""
+If every row has that layer, this equals the row without any part."""
 
 COMBINATIONS = (
     (False, False, False),
@@ -102,7 +102,7 @@ PART_ROWS = tuple(Row(part_row(parts), tuple(zip(PARTS, parts, strict=True))) fo
 
 
 def lambda_row(weight: float, configured: float) -> Row:
-    """The full method at λ = `weight`: one of the other rows where that is the same."""
+    """Return the row of the full method with λ = `weight`; an existing row if one is equal to it."""
     if weight == configured:
         return PART_ROWS[-1]
     if weight == 0:
@@ -111,9 +111,9 @@ def lambda_row(weight: float, configured: float) -> Row:
 
 
 def planned(config: TrainingConfig, seeds: int) -> list[Run]:
-    """Every run once: all rows with the first seed before any with the second, the sweep last.
+    """Return every run once: all rows with the first seed, then with the second, …, the sweep of λ last.
 
-    What matters most comes first: the full method and the baselines.
+    The full method and the baselines come first within a seed.
     """
     late_fusion = () if config.network.fusion_layers == 2 else (LATE_FUSION_ROW,)
     order = (PART_ROWS[-1], PART_ROWS[0], *late_fusion, AUDIO_ONLY_ROW, *PART_ROWS[1:-1])
@@ -136,7 +136,7 @@ PAPER = {
     "cross-attention+genre-graph": (0.437, 0.515),
     FULL: (0.456, 0.534),
 }
-"""Accuracy and F-measure on Music4All, as Ru et al. print them."""
+"""Accuracy and F-measure on Music4All, from the tables of Ru et al."""
 
 PAPER_LAMBDAS = dict(
     zip(LAMBDAS, (0.437, 0.440, 0.443, 0.456, 0.452, 0.423, 0.411, 0.392, 0.383, 0.351), strict=True)

@@ -1,14 +1,14 @@
-"""What each part of the method adds: the same tracks and the same budget for every row, over several seeds.
+"""`cogenre-train ablate`: what each part of the method adds, on the same tracks and with the same budget.
 
 ```
-<out>/corpus/              the synthetic corpus, where no other data are given
+<out>/corpus/              the synthetic corpus, if no other data are given
 <out>/lyrics-3f9a…/        the little BERT, trained once and frozen in every run
-<out>/runs/full-0.json     a finished run: its configuration and what it scored
-<out>/ablation.md, .json   the tables of all runs there are, written anew after each
-<out>/scratch/             features and epochs of the runs under way
+<out>/runs/full-0.json     a finished run: its configuration and its metrics
+<out>/ablation.md, .json   the tables of all finished runs, rewritten after each
+<out>/scratch/             features and epochs of the runs in progress
 ```
-A run's file appears complete or not at all. Whoever stops the command loses the runs under way, no more:
-started again with the same folder, it does what is missing. Features are computed once and lie in the cache.
+A run's file is written atomically. Stopping the command loses only the runs in progress: started again with
+the same folder, it does the missing runs. Features are computed once and kept in the cache.
 """
 
 import logging
@@ -57,7 +57,7 @@ TABLES_MARKDOWN, TABLES_JSON = "ablation.md", "ablation.json"
 
 TRACKS, CORPUS_SEED = 8000, 12
 CROSSING = 0.5
-"""Half the tracks: neither sound nor words, nor what they add up to, tells the crossed genres apart."""
+"""Share of crossed tracks: neither sound, nor lyrics, nor their sum separates the crossed genres."""
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +65,13 @@ log = logging.getLogger(__name__)
 def ablate(
     source: Path | None, config: TrainingConfig, out: Path, seeds: int, cache: Path, processes: int | None
 ) -> None:
-    """Do the runs that `out` lacks, on the tracks of `source` or else of a corpus made for it.
+    """Do the runs missing in `out`, on the tracks of `source`, or of a synthetic corpus if it is None.
 
-    Raises a TrainerError: an OutputError where `out` holds runs of other settings or other tracks; a
-    TrainingError, once all others are done, where runs cannot be trained.
+    Raises OutputError if `out` holds runs with other settings or other tracks, and TrainingError, after all
+    other runs are done, if some runs failed.
     """
     if config.fit.devices not in ("auto", 1) or config.fit.nodes != 1:
-        raise ConfigError("runs of an ablation have one device each: leave out fit.devices and fit.nodes")
+        raise ConfigError("each run of an ablation uses one device: remove fit.devices and fit.nodes")
     config = config.model_copy(update={"fit": config.fit.model_copy(update={"devices": 1})})
     if source is None:
         if not (out / CORPUS).exists():
@@ -112,7 +112,9 @@ def ablate(
     if results:
         _write_tables(out, results, about, config)
     if failed:
-        raise TrainingError(f"not trained: {', '.join(failed)}; see the warnings. The tables lack them")
+        raise TrainingError(
+            f"runs failed and are missing from the tables: {', '.join(failed)}. The warnings have the reasons"
+        )
 
 
 def _machine() -> str:
@@ -143,10 +145,12 @@ def _read(out: Path, run: Run, tracks: str) -> Result | None:
     try:
         result = Result.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise OutputError(f"{path} is no result of a run: remove it") from error
+        raise OutputError(f"{path} is not the result of a run: remove it") from error
     for what, same in (("settings", result.config == run.config), ("tracks", result.tracks == tracks)):
         if not same:
-            raise OutputError(f"{path} is of other {what}: choose another folder, or remove {out / RUNS}")
+            raise OutputError(
+                f"{path} was made with other {what}: choose another folder, or remove {out / RUNS}"
+            )
     return result
 
 
@@ -155,7 +159,7 @@ def _file(out: Path, run: Run) -> Path:
 
 
 class _Bench:
-    """Where runs are made: a library with its features, in one process."""
+    """Trains and measures the runs in one process, on one library."""
 
     def __init__(self, library: Library, config: TrainingConfig, out: Path, cache: Path, tracks: str) -> None:
         self.library, self.config, self.out, self.cache, self.tracks = library, config, out, cache, tracks
@@ -177,7 +181,7 @@ class _Bench:
         return load_or_train_lyrics_model(self.library, self.config, self.out / f"lyrics-{key[:12]}")
 
     def outcome(self, run: Run, prepared: Prepared) -> Result | TrainingError:
-        """Returned, since one seed that diverges is no fault of the others."""
+        """Return the run's result, or its error: a seed that diverges does not end the other runs."""
         try:
             return self._done(run, prepared)
         except TrainingError as error:
@@ -209,15 +213,15 @@ Outcome = tuple[Run, Result | TrainingError]
 
 
 def _finished(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Outcome]:
-    """Outcomes as they come. Several processes have a thread each: the networks are small."""
+    """Yield the outcomes of the runs as they finish. With several processes each uses one thread."""
     if not runs:
         return
     make_folder(bench.out / RUNS)
-    # What a killed run has left.
+    # Left by a killed run.
     shutil.rmtree(bench.scratch, ignore_errors=True)
     bench.scratch.mkdir()
     try:
-        # Before any process: what is computed here, each of them finds in the cache.
+        # Before the processes start, so that each of them finds the features in the cache.
         prepared = bench.prepared()
         report_left_out(prepared.features.values())
         if processes == 1:
@@ -230,7 +234,7 @@ def _finished(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Ou
 
 
 def _side_by_side(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterator[Outcome]:
-    # Spawned, not forked: a fork would copy torch's threads' locks as they are.
+    # Spawned, not forked: a fork would copy locks that torch's threads hold.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _start, (bench,)) as pool:
         try:
@@ -239,7 +243,7 @@ def _side_by_side(bench: _Bench, runs: Sequence[Run], processes: int) -> Iterato
                 yield waiting[future], future.result()
         except BrokenProcessPool as error:
             raise TrainingError(
-                "a process ended without a word, as where memory is short: lower --processes"
+                "a process was killed, probably because memory ran out: lower --processes"
             ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)

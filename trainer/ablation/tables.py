@@ -1,4 +1,4 @@
-"""The ablation's tables: means and spreads over seeds, and the paper's own numbers apart from them."""
+"""The ablation's tables: means and standard deviations over seeds, and separately the paper's numbers."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,11 +37,11 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Summary:
-    """A number over seeds."""
+    """Mean and standard deviation of a metric over seeds."""
 
     mean: float
     spread: float
-    """Standard deviation of a sample; 0 of a single seed."""
+    """Sample standard deviation; 0 for a single seed."""
     seeds: int
 
     @classmethod
@@ -58,7 +58,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Scores:
-    """The results there are, by row and seed."""
+    """Metrics of the finished runs, by row and seed."""
 
     results: Sequence[Result]
 
@@ -70,7 +70,7 @@ class Scores:
         return Summary.of(list(values.values())) if values else None
 
     def difference(self, one: Iterable[str], other: Iterable[str], metric: str) -> Summary | None:
-        """What the rows `one` score above the rows `other`, each against its own, seed by seed."""
+        """Return how much higher the rows `one` score than the rows `other`, by pair and by seed."""
         pairs = [(self.values(a, metric), self.values(b, metric)) for a, b in zip(one, other, strict=True)]
         seeds = set.intersection(*(set(a) & set(b) for a, b in pairs))
         gains = [mean(a[seed] - b[seed] for a, b in pairs) for seed in sorted(seeds)]
@@ -78,7 +78,7 @@ class Scores:
 
 
 def differences(scores: Scores, metric: str) -> dict[str, Summary | None]:
-    """The full method above each baseline, and each part in the mean over the four rows that lack it."""
+    """Return the gain of the full method over each baseline, and of each part over the rows without it."""
     found = {
         f"full above {name}": scores.difference([FULL], [name], metric)
         for name in (AUDIO_ONLY, *_late_fusion(scores), CONCATENATION)
@@ -91,12 +91,12 @@ def differences(scores: Scores, metric: str) -> dict[str, Summary | None]:
 
 
 def _late_fusion(scores: Scores) -> list[str]:
-    """Its row, where that is not the one without any part."""
+    """Return the row of late fusion, unless it equals the row without any part."""
     return [LATE_FUSION] if scores.values(LATE_FUSION, "map") else []
 
 
 def as_json(results: Sequence[Result], about: Mapping[str, Any], configured: float) -> str:
-    """Everything: of every row its means, spreads and runs, and the paper's numbers."""
+    """Return the content of `ablation.json`: every row's means, spreads and runs, and the paper's numbers."""
     scores = Scores(results)
     rows = {
         name: {metric: summary.as_json for metric in METRICS if (summary := scores.summary(name, metric))}
@@ -127,19 +127,19 @@ def as_json(results: Sequence[Result], about: Mapping[str, Any], configured: flo
 
 
 def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured: float) -> str:
-    """A page: what was run, the rows, what each part adds, the sweep, and the paper's numbers apart."""
+    """Return the content of `ablation.md`."""
     scores = Scores(results)
     names = [AUDIO_ONLY, *_late_fusion(scores), *(row.name for row in PART_ROWS)]
     sections = [
         "# Ablation",
         markdown_table(["", ""], [[key, str(value)] for key, value in about.items()]),
-        "Means over seeds ± their standard deviation, on the test split. Both baselines have the encoders "
-        "of all others: audio only is after Santana et al. (2020), with the same head. Late fusion, of both "
-        "encoders' outputs and with a hidden layer behind them, is after Pandeya and Lee (2021): "
+        "Means over seeds ± standard deviation, on the test split. Both baselines use the same encoders as "
+        "the other rows: audio only follows Santana et al. (2020), with the same head. Late fusion of both "
+        "encoders' outputs, followed by a hidden layer, is after Pandeya and Lee (2021): "
         + (
-            "a row of its own. Concatenation is the method without its parts."
+            "it has its own row. Concatenation is the method without its parts."
             if _late_fusion(scores)
-            else "it is the row concatenation, the method without its parts, since every row has that layer."
+            else "it is the row concatenation (the method without its parts), since every row has that layer."
         ),
         markdown_table(
             ["method", *PARTS.values(), *METRICS.values()],
@@ -149,8 +149,8 @@ def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured:
             ],
         ),
         "## What each part adds",
-        "Differences of runs with the same seed, their mean ± their standard deviation. A part is measured "
-        "four times a seed: with each combination of the other two.",
+        "Differences between runs with the same seed: mean ± standard deviation. A part is measured four "
+        "times per seed, once with each combination of the other two parts.",
         _gains(scores),
         "## λ",
         "The full method with one seed.",
@@ -162,8 +162,8 @@ def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured:
             ],
         ),
         "## The paper's numbers",
-        "Of Ru et al., on **Music4All: another data set and another task**. They are here for the order of "
-        "the rows; nothing above is to be compared with them.",
+        "From Ru et al., on **Music4All: another data set and another task**. Compare only the order of the "
+        "rows, not the values.",
         markdown_table(
             ["method", *PARTS.values(), "accuracy", "F"],
             [

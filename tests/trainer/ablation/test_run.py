@@ -134,7 +134,7 @@ def test_a_damaged_result_is_named(finished: Path, manifest: Path) -> None:
     file = finished / RUNS / "concatenation-0.json"
     content = file.read_text()
     file.write_text(content[:40])
-    with pytest.raises(OutputError, match="is no result of a run"):
+    with pytest.raises(OutputError, match="is not the result of a run"):
         ablate(manifest, CONFIG, finished, seeds=1, cache=finished.parent / "cache", processes=1)
     file.write_text(content)
 
@@ -203,7 +203,7 @@ def test_the_json_holds_every_run(finished: Path) -> None:
 def test_runs_have_one_device_each(manifest: Path, tmp_path: Path) -> None:
     """For another Lightning would start the whole command again, which would clear the first's folder."""
     config = preset("ablation", [*SETTINGS, "fit.devices=2"])
-    with pytest.raises(ConfigError, match=r"one device each: leave out fit.devices"):
+    with pytest.raises(ConfigError, match=r"uses one device: remove fit.devices"):
         ablate(manifest, config, tmp_path / "out", 1, tmp_path / "cache", 1)
 
 
@@ -235,7 +235,7 @@ def test_a_run_that_diverges_holds_up_no_other(
     monkeypatch.setattr("trainer.ablation.run.train", diverges)
     monkeypatch.setattr("trainer.ablation.run.planned", lambda *_: planned(CONFIG, 1)[:4])
     out = tmp_path / "out"
-    with pytest.raises(TrainingError, match=r"not trained: audio-only-0; see the warnings"):
+    with pytest.raises(TrainingError, match=r"missing from the tables: audio-only-0"):
         ablate(manifest, CONFIG, out, 1, tmp_path / "cache", 1)
     done = {f"{run.name}.json" for run in planned(CONFIG, 1)[:4]} - {"audio-only-0.json"}
     assert {file.name for file in (out / RUNS).iterdir()} == done
