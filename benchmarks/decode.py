@@ -1,8 +1,9 @@
-"""What decoding a track costs: in this process, through the pool, and in bytes.
+"""Measures the cost of decoding a track, in this process and through the pool, and the bytes read.
 
     python benchmarks/decode.py [--rounds 30]
 
-Three minutes of MP3 at 320 kb/s, one window of 30 s. Runs of both ways alternate; medians are printed.
+The track is 3 minutes of MP3 at 320 kb/s, with one window of 30 s. The variants alternate.
+Medians are printed.
 """
 
 import argparse
@@ -28,7 +29,7 @@ AUDIO = AudioInput(sample_rate=22_050, window_seconds=30, windows=1, picking="sp
 
 
 class CountedSource(BytesSource):
-    """Counts the requests and the bytes."""
+    """A source that counts its requests and the bytes read, for all instances together."""
 
     read = requests = 0
 
@@ -39,7 +40,7 @@ class CountedSource(BytesSource):
 
 
 def track() -> bytes:
-    """Noise under a chord: no part of it is cheaper to decode than music."""
+    """Return an encoded chord with noise, which costs as much to decode as music."""
     at = np.arange(SECONDS * RATE) / RATE
     chord = sum(np.sin(2 * np.pi * hertz * at) for hertz in (220, 277, 330)) / 8
     sound = chord + np.random.default_rng(0).normal(0, 0.05, (2, len(at)))
@@ -57,7 +58,7 @@ def track() -> bytes:
 
 
 def children_cpu() -> float:
-    """CPU-seconds of this process's living children: a process that has ended is not among them."""
+    """Return the CPU-seconds of this process's running children."""
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         fields = stat.read_text().rpartition(")")[2].split()
@@ -67,12 +68,13 @@ def children_cpu() -> float:
 
 
 def own_cpu() -> float:
+    """Return the CPU-seconds of this process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 def timed(decode: Callable[[], Clip], repeat: int = 5) -> tuple[float, float]:
-    """Wall and CPU milliseconds a track, children's CPU included."""
+    """Return wall and CPU milliseconds per track, with the CPU time of children."""
     wall, cpu = time.perf_counter(), own_cpu() + children_cpu()
     for _ in range(repeat):
         decode()
@@ -90,15 +92,15 @@ def main() -> None:
     started = time.perf_counter()
     pool = DecoderPool(1, seconds=60, memory_bytes=512 << 20, recycle_after=10**9)
     start = time.perf_counter() - started
-    ways: dict[str, Callable[[], Clip]] = {
+    variants: dict[str, Callable[[], Clip]] = {
         "in this process": lambda: decode_windows(source, AUDIO),
         "through the pool": lambda: pool.decode(source, AUDIO),
     }
-    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for decode in ways.values():
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
+    for decode in variants.values():
         decode()
     for _ in range(rounds):
-        for name, decode in ways.items():
+        for name, decode in variants.items():
             runs[name].append(timed(decode))
     CountedSource.read = CountedSource.requests = 0
     pool.decode(source, AUDIO)

@@ -1,12 +1,12 @@
-"""The exporter, measured: how fast graphs of the `paper` preset run on a CPU, and how fast bundles load.
+"""Measures how fast graphs of the `paper` preset run on a CPU, and how fast bundles load.
 
     .venv/bin/python benchmarks/export.py bundle OUT
     .venv/bin/python benchmarks/export.py table OUT
 
-`bundle` writes the preset with random weights. `table` runs it and the network that it was made of, in
-turns, on tracks of one and of three windows with lyrics that fill the token limit, and writes
-benchmarks/results/export.md. Ratios come from medians of such turns, so that a busy machine slows all alike;
-CPU-seconds count what all threads used.
+`bundle` writes the preset with random weights. `table` runs its graphs and the network that it was made of on
+tracks of one and of three windows, with lyrics of the maximum length, and writes
+benchmarks/results/export.md. The variants alternate, and ratios are of medians, so that a busy machine slows
+all variants alike. CPU-seconds are the sum over all threads.
 """
 
 import os
@@ -42,10 +42,11 @@ from worker.settings import DEMO_DATA, ModelSettings
 
 RESULTS = Path(__file__).parent / "results" / "export.md"
 FP32_BOUND, INT8_BOUND = 2.5, 5.0
-"""Times the tracks a second of torch eager."""
+"""Minimum speed relative to torch eager, in tracks per second."""
 FRONTEND_BOUND = 0.1
+"""Maximum share of the frontend in the fp32 graph's time."""
 LOAD_BOUND = 3.0
-"""Seconds, for the preset `small`."""
+"""Maximum time to load the preset `small`, in seconds."""
 
 LOAD = """
 import sys, time
@@ -60,7 +61,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 class Cost(NamedTuple):
-    """Of a run."""
+    """Cost of one run."""
 
     seconds: float
     cpu_seconds: float
@@ -68,47 +69,47 @@ class Cost(NamedTuple):
 
 @app.command()
 def bundle(out: Path) -> None:
-    """Write the bundle, fp32 and int8, about 0.6 GB. Takes minutes: graphs are compared with the network."""
+    """Write a bundle with fp32 and int8 graphs, about 0.6 GB. Takes minutes, with the checks of an export."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder, "checkpoint")
         write_paper_checkpoint(checkpoint)
-        # Random weights decide by chance: rounding them changes more labels than it may.
-        rounded = PrecisionOptions(("int8",), allow_loss=True)
-        write_bundle(load_checkpoint(checkpoint), out, "paper-random", "0.0.1", rounded, print)
+        # With random weights scores lie near the thresholds, so that int8 changes more labels than allowed.
+        options = PrecisionOptions(("int8",), allow_loss=True)
+        write_bundle(load_checkpoint(checkpoint), out, "paper-random", "0.0.1", options, print)
     print(f"{out} written")
 
 
 @app.command()
 def table(bundle: Path, rounds: int = 7) -> None:
-    """Measure that bundle, and write benchmarks/results/export.md."""
+    """Measure the bundle that `bundle` wrote, and write benchmarks/results/export.md."""
     with tempfile.TemporaryDirectory() as folder:
         write_paper_checkpoint(Path(folder, "checkpoint"))
         network = load_checkpoint(Path(folder, "checkpoint")).network
-        frontend = _frontend_alone(bundle, Path(folder, "frontend.onnx"))
+        frontend = _frontend_session(bundle, Path(folder, "frontend.onnx"))
     torch.set_num_threads(available_cpus())
     models = {name: Model(ModelSettings(bundle=bundle, precision=name)) for name in ("fp32", "int8")}
     config = network.config
-    chance = np.random.default_rng(0)
-    ids = chance.integers(5, 100, config.max_tokens)
+    rng = np.random.default_rng(0)
+    ids = rng.integers(5, 100, config.max_tokens)
     measured: dict[int, dict[str, Cost]] = {}
     for windows in (1, config.audio.windows):
-        heard = chance.normal(0, 0.1, (windows, config.audio.window_samples)).astype(np.float32)
-        track = [ModelInput(heard, tuple(ids.tolist()))]
+        waveform = rng.normal(0, 0.1, (windows, config.audio.window_samples)).astype(np.float32)
+        track = [ModelInput(waveform, tuple(ids.tolist()))]
         tensors = (
-            torch.from_numpy(heard),
+            torch.from_numpy(waveform),
             torch.from_numpy(ids).repeat(windows, 1),
             torch.ones(windows, len(ids), dtype=torch.int64),
         )
         runs: dict[str, Callable[[], object]] = {
             "torch eager": partial(_eager, network, tensors),
-            "torch eager, lyrics read once": partial(_eager_once, network, tensors),
+            "torch eager, lyrics encoded once": partial(_eager_lyrics_once, network, tensors),
             **{f"ONNX Runtime {name}": partial(model.predict, track) for name, model in models.items()},
-            "frontend alone": partial(frontend.run, None, {"waveform": heard}),
+            "frontend only": partial(frontend.run, None, {"waveform": waveform}),
         }
         measured[windows] = _interleaved(runs, rounds)
     loads = {
-        "`small` (deploy/demo/bundle)": _loaded(DEMO_DATA / "bundle"),
-        "`paper`": _loaded(bundle),
+        "`small` (deploy/demo/bundle)": _measure_loading(DEMO_DATA / "bundle"),
+        "`paper`": _measure_loading(bundle),
     }
     RESULTS.write_text(_page(measured, loads, rounds))
     print(RESULTS.read_text())
@@ -120,16 +121,16 @@ def _eager(network: Network, tensors: tuple[torch.Tensor, ...]) -> torch.Tensor:
     return logits
 
 
-def _eager_once(network: Network, tensors: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """As the graphs do it: all windows have the same lyrics."""
-    heard, ids, mask = tensors
+def _eager_lyrics_once(network: Network, tensors: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Run the network as the graphs do: the lyrics of all windows are encoded once."""
+    waveform, ids, mask = tensors
     with torch.inference_mode():
         hidden = network.encode_lyrics(ids[:1], mask[:1]).expand(len(ids), -1, -1)
-        return network.classify(network.frontend(heard), hidden, mask, network.genre_vectors()).logits
+        return network.classify(network.frontend(waveform), hidden, mask, network.genre_vectors()).logits
 
 
-def _frontend_alone(bundle: Path, file: Path) -> onnxruntime.InferenceSession:
-    """The fp32 graph up to the log-mels."""
+def _frontend_session(bundle: Path, file: Path) -> onnxruntime.InferenceSession:
+    """Return a session of the fp32 graph up to the log-mel spectrogram."""
     graph = bundle / read_bundle(bundle).graphs["fp32"]
     model = onnx.load(graph)
     names = find_frontend_nodes(model.graph)
@@ -139,7 +140,7 @@ def _frontend_alone(bundle: Path, file: Path) -> onnxruntime.InferenceSession:
 
 
 def _interleaved(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, Cost]:
-    """Medians of each, after a turn that does not count."""
+    """Run each variant in each of `rounds` + 1 turns; return medians without the first turn."""
     costs: dict[str, list[Cost]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
@@ -150,8 +151,8 @@ def _interleaved(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str
                 costs[name].append(cost)
         print(f"turn {turn} of {rounds}", flush=True)
     return {
-        name: Cost(*(statistics.median(column) for column in zip(*found, strict=True)))
-        for name, found in costs.items()
+        name: Cost(*(statistics.median(column) for column in zip(*turns, strict=True)))
+        for name, turns in costs.items()
     }
 
 
@@ -167,34 +168,34 @@ def _rows(windows: int, medians: dict[str, Cost]) -> list[str]:
 
 def _bounds(windows: int, medians: dict[str, Cost]) -> list[str]:
     eager, fp32 = medians["torch eager"].seconds, medians["ONNX Runtime fp32"].seconds
-    int8, frontend = medians["ONNX Runtime int8"].seconds, medians["frontend alone"].seconds
-    over = (
+    int8, frontend = medians["ONNX Runtime int8"].seconds, medians["frontend only"].seconds
+    checks = (
         ("fp32, times torch eager, at least", FP32_BOUND, eager / fp32, ge),
         ("int8, times torch eager, at least", INT8_BOUND, eager / int8, ge),
         ("frontend, of fp32's time, at most", FRONTEND_BOUND, frontend / fp32, le),
     )
     return [
         f"| {windows} | {what} | {bound:g} | {value:.2f} | {'met' if meets(value, bound) else 'missed'} |"
-        for what, bound, value, meets in over
+        for what, bound, value, meets in checks
     ]
 
 
-def _loaded(bundle: Path) -> tuple[float, float]:
-    """Seconds, and MiB of memory, to open and warm a bundle in a process of its own: medians of three."""
-    found = [
+def _measure_loading(bundle: Path) -> tuple[float, float]:
+    """Return seconds and MiB to open and warm a bundle in a new process: medians of three."""
+    outputs = [
         subprocess.run(
             [sys.executable, "-c", LOAD, str(bundle)], capture_output=True, text=True, check=True
         ).stdout.split()
         for _ in range(3)
     ]
-    seconds, memory = (statistics.median(map(float, column)) for column in zip(*found, strict=True))
+    seconds, memory = (statistics.median(map(float, column)) for column in zip(*outputs, strict=True))
     return seconds, memory
 
 
 def _page(measured: dict[int, dict[str, Cost]], loads: dict[str, tuple[float, float]], rounds: int) -> str:
     return "\n".join(
         [
-            "# The exported graphs, measured",
+            "# Speed of the exported graphs",
             "",
             f"`python benchmarks/export.py table OUT --rounds {rounds}`, {datetime.now(UTC):%Y-%m-%d}, "
             f"{available_cpus()} cores of {processor()}, "
@@ -202,9 +203,9 @@ def _page(measured: dict[int, dict[str, Cost]], loads: dict[str, tuple[float, fl
             f"onnxruntime {onnxruntime.__version__}.",
             "",
             "The `paper` preset with an encoder of BERT-base's size, random weights, lyrics of 256 tokens. "
-            f"Medians of {rounds} turns, in which all take part.",
+            f"Medians of {rounds} turns; in each turn every variant runs.",
             "",
-            f"The preset hears {max(measured)} windows of a track, whose lyrics the graphs read once.",
+            f"The preset analyses {max(measured)} windows of a track. The graphs encode its lyrics once.",
             "",
             "| windows a track | tracks/s | bound | measured | |",
             "|--:|---|--:|--:|---|",
@@ -216,7 +217,7 @@ def _page(measured: dict[int, dict[str, Cost]], loads: dict[str, tuple[float, fl
             "",
             f"## Loading, bound {LOAD_BOUND:g} s for `small`",
             "",
-            "Opened and warmed in a process of its own; memory is what that adds.",
+            "Opened and warmed in a new process. Memory is the increase by that.",
             "",
             "| bundle | s | MiB |",
             "|---|--:|--:|",

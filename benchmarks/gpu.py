@@ -1,9 +1,9 @@
-"""The exported graphs of the `paper` preset on a GPU: parity, and windows a second by batch size.
+"""Measures the graphs of the `paper` preset on a GPU: parity, and windows per second by batch size.
 
-benchmarks/gpu.sh runs this. Torch, eager and compiled, and ONNX Runtime with CUDA and, where its libraries
-are there, TensorRT, take turns on the same inputs, which lie on the GPU already. No two windows share their
-lyrics, so that all do the same arithmetic. The limit is what the same card reaches in a large matrix product
-of the same precision. fp32 is fp32: TF32 is off.
+benchmarks/gpu.sh runs this. The variants are torch, eager and compiled, and ONNX Runtime with CUDA and, if
+its libraries are installed, TensorRT. They alternate on the same inputs, which are on the GPU already. No two
+windows share their lyrics, so that all variants do the same arithmetic. The limit is the speed of a large
+matrix product on the same card in the same precision. TF32 is off.
 """
 
 import os
@@ -34,8 +34,8 @@ RESULTS = Path(__file__).parent / "results" / "gpu.md"
 DEVICE = "cuda"
 BATCHES = (1, 4, 16, 64)
 ROUNDS = 7
-PRODUCT = 8_192
-"""Rows and columns of the matrix product that is the limit."""
+PRODUCT_SIZE = 8_192
+"""Rows and columns of the matrices whose product is the limit."""
 
 TYPES = {"fp32": torch.float32, "fp16": torch.float16}
 PROVIDERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -44,7 +44,7 @@ PROVIDERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 Run = Callable[[], Any]
-"""Ends when the results are there. Returns the logits (batch, genres)."""
+"""Runs a batch and returns the logits (batch, genres) when they are on the CPU."""
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_paper_checkpoint(Path(folder, "checkpoint"))
         network = load_checkpoint(Path(folder, "checkpoint")).network
-        # Without the search for equal lyrics: here are none.
+        # Without deduplication: no lyrics are equal here.
         export_graph(network, Path(folder, "fp32.onnx"), deduplicate=False)
         convert_to_fp16(Path(folder, "fp32.onnx"), Path(folder, "fp16.onnx"))
         work, expected = _work_and_reference(network)
@@ -66,10 +66,10 @@ def main() -> None:
 
 def _inputs(network: Network, batch: int) -> tuple[Tensor, ...]:
     config = network.config
-    chance = torch.Generator().manual_seed(batch)
+    generator = torch.Generator().manual_seed(batch)
     return (
-        torch.randn(batch, config.audio.window_samples, generator=chance) / 10,
-        torch.randint(5, 100, (batch, config.max_tokens), generator=chance),
+        torch.randn(batch, config.audio.window_samples, generator=generator) / 10,
+        torch.randint(5, 100, (batch, config.max_tokens), generator=generator),
         torch.ones(batch, config.max_tokens, dtype=torch.int64),
     )
 
@@ -79,7 +79,7 @@ Inputs = dict[int, tuple[tuple[Tensor, ...], Tensor]]
 
 
 def _work_and_reference(network: Network) -> tuple[float, Inputs]:
-    """Floating point operations of a window, and what parity is measured against."""
+    """Return the floating point operations of a window, and inputs and expected probabilities by batch."""
     expected = {}
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:
@@ -114,7 +114,7 @@ def _torch_runs(network: Network) -> dict[str, Callable[[tuple[Tensor, ...]], Ru
 
 def _forward(network: Network, kind: torch.dtype) -> Callable[..., Tensor]:
     def forward(waveform: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        # As in the fp16 graph, the frontend is fp32: the power of loud sound is no half.
+        # As in the fp16 graph, the frontend is fp32: the power of loud audio exceeds the range of fp16.
         log_mel = network.frontend(waveform)
         with torch.autocast(DEVICE, torch.float16, enabled=kind == torch.float16):
             hidden = network.encode_lyrics(ids, mask)
@@ -125,7 +125,7 @@ def _forward(network: Network, kind: torch.dtype) -> Callable[..., Tensor]:
 
 
 def _sessions(folder: Path) -> tuple[dict[str, onnxruntime.InferenceSession], list[str]]:
-    """One a provider and precision, and a line for each that could not be had."""
+    """Return a session for each provider and precision, and a line for each that cannot be created."""
     sessions, missing = {}, []
     for name, (provider, options) in PROVIDERS.items():
         for precision in TYPES:
@@ -169,10 +169,10 @@ def _table(runs: dict[str, Callable[[tuple[Tensor, ...]], Run]], work: float, ex
         "| batch | | windows/s | of the limit | largest difference of a probability |",
         "|--:|---|--:|--:|--:|",
     ]
-    for batch, (inputs, wanted) in expected.items():
+    for batch, (inputs, expected_scores) in expected.items():
         ready = {name: on(inputs) for name, on in runs.items()}
         worst = {
-            name: np.abs(1 / (1 + np.exp(-run().astype(np.float64))) - wanted.numpy()).max()
+            name: np.abs(1 / (1 + np.exp(-run().astype(np.float64))) - expected_scores.numpy()).max()
             for name, run in ready.items()
         }
         seconds: dict[str, list[float]] = {name: [] for name in ready}
@@ -190,27 +190,27 @@ def _table(runs: dict[str, Callable[[tuple[Tensor, ...]], Run]], work: float, ex
 
 
 def _limit(kind: torch.dtype) -> float:
-    """Floating point operations a second of a large matrix product: the median of seven."""
-    a, b = (torch.randn(PRODUCT, PRODUCT, device=DEVICE, dtype=kind) for _ in range(2))
+    """Return the floating point operations per second of a large matrix product: the median of seven."""
+    a, b = (torch.randn(PRODUCT_SIZE, PRODUCT_SIZE, device=DEVICE, dtype=kind) for _ in range(2))
     seconds = []
     for _ in range(ROUNDS + 1):
         started = time.perf_counter()
         (a @ b)[0, 0].item()
         seconds.append(time.perf_counter() - started)
-    return 2 * PRODUCT**3 / statistics.median(seconds[1:])
+    return 2 * PRODUCT_SIZE**3 / statistics.median(seconds[1:])
 
 
 def _head(work: float) -> list[str]:
     card = torch.cuda.get_device_name() if DEVICE == "cuda" else "no GPU"
     torch_cuda = re.sub(r"^None$", "no CUDA", str(torch.version.cuda))
     return [
-        "# The exported graphs on a GPU, measured",
+        "# Speed of the exported graphs on a GPU",
         "",
         f"`benchmarks/gpu.sh`, {datetime.now(UTC):%Y-%m-%d}, {card}; torch {torch.__version__} "
         f"({torch_cuda}), onnxruntime {onnxruntime.__version__}.",
         "",
         "The `paper` preset with an encoder of BERT-base's size, random weights, lyrics of 256 tokens. "
-        f"{work / 1e9:.0f} GFLOP a window. Medians of {ROUNDS} turns, in which all take part.",
+        f"{work / 1e9:.0f} GFLOP a window. Medians of {ROUNDS} turns; in each turn every variant runs.",
         "",
     ]
 

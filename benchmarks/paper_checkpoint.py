@@ -1,7 +1,7 @@
-"""A checkpoint of the `paper` preset with random weights, made here: nothing is downloaded.
+"""Writes a checkpoint of the `paper` preset with random weights, without any download.
 
-Its lyrics encoder has the sizes of BERT-base, and its tokenizer spells words out, so that a few lines of
-lyrics fill the token limit. It labels by chance and runs exactly as fast as a trained one.
+Its lyrics encoder has the size of BERT-base. Its tokenizer splits words into characters, so that a few lines
+of lyrics reach the token limit. Its labels are random, and it runs as fast as a trained network.
 """
 
 import string
@@ -19,11 +19,11 @@ from trainer.network.lyrics_model import SPECIAL
 from trainer.network.network import Network
 
 GENRES = 87
-"""As many as the paper's."""
+"""Number of genres in the paper."""
 
 
 def write_paper_checkpoint(folder: Path) -> None:
-    """The same weights each time. `folder` must not exist yet."""
+    """Write the checkpoint, always with the same weights. `folder` must not exist yet."""
     torch.manual_seed(0)
     config = preset("paper")
     encoder = BertModel(BertConfig(), add_pooling_layer=False)
@@ -31,7 +31,7 @@ def write_paper_checkpoint(folder: Path) -> None:
     network = Network(config.network, encoder, torch.randn(GENRES, encoder.config.hidden_size), correlations)
     for module in network.audio_encoder.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            # As after training. What is left at 0 and 1 would be folded away.
+            # Values as after training. With 0 and 1, the exporter would remove these operators.
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.uniform_(module.bias, -0.1, 0.1)
     description = Description(

@@ -1,10 +1,10 @@
-"""Would convolutions of eight-bit integers, calibrated beforehand, make the int8 graph faster?
+"""Measures whether statically quantized convolutions would make the int8 graph faster.
 
     .venv/bin/python benchmarks/static_int8.py OUT
 
-OUT is what `benchmarks/export.py bundle` wrote. The audio encoder's convolutions are cut out of its fp32
-graph, quantised statically (QDQ, weights by channel), and take turns with what they were made of, on the
-windows of one track.
+OUT is a bundle that `benchmarks/export.py bundle` wrote. The audio encoder's convolutions are extracted from
+its fp32 graph and quantized statically (QDQ, weights per channel). Both versions alternate on the windows of one
+track.
 """
 
 import logging
@@ -25,11 +25,13 @@ from schemas.bundle import read_bundle
 from worker.models.session import PROVIDERS, new_session
 
 WINDOWS, MELS, FRAMES = 3, 128, 1292
-"""Of the preset `paper`."""
+"""Input of the audio encoder in the preset `paper`."""
 ROUNDS = 7
 
 
 class LogMels(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """Calibration data: each window's log-mel spectrogram is a batch."""
+
     def __init__(self, name: str, log_mels: NDArray[np.float32]) -> None:
         self._feeds: Iterator[dict[str, NDArray[np.float32]]] = iter(
             [{name: window[None]} for window in log_mels]
@@ -44,16 +46,16 @@ def main(bundle: Path) -> None:
     graph = bundle / read_bundle(bundle).graphs["fp32"]
     nodes = onnx.load(graph).graph
     frontend = find_frontend_nodes(nodes)
-    heard = [node.output[0] for node in nodes.node if node.name in frontend][-1]
-    pooled = [node.output[0] for node in nodes.node if node.op_type == "MaxPool"][-1]
+    log_mel_output = [node.output[0] for node in nodes.node if node.name in frontend][-1]
+    last_pooling = [node.output[0] for node in nodes.node if node.op_type == "MaxPool"][-1]
     power = np.random.default_rng(0).normal(size=(WINDOWS, MELS, FRAMES)) ** 2
     log_mels = np.log10(1 + 10_000 * power).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
-        onnx.utils.extract_model(graph, files[0], [heard], [pooled])
+        onnx.utils.extract_model(graph, files[0], [log_mel_output], [last_pooling])
         quantize_static(
             *files,
-            LogMels(heard, log_mels),
+            LogMels(log_mel_output, log_mels),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "MaxPool", "Relu"],
             per_channel=True,
@@ -66,7 +68,7 @@ def main(bundle: Path) -> None:
     for turn in range(ROUNDS + 1):
         for name, session in sessions.items():
             started = time.process_time()
-            session.run(None, {heard: log_mels})
+            session.run(None, {log_mel_output: log_mels})
             if turn:
                 cpu_seconds[name].append(time.process_time() - started)
     for name, found in cpu_seconds.items():

@@ -1,8 +1,7 @@
-"""What the model hears and reads, in training and in serving alike.
+"""The model's inputs, in training and in serving: audio becomes waveform windows, lyrics become token ids.
 
-One decoder and one lyrics cleaner for the whole house: encoded audio becomes mono waveform windows,
-raw lyrics become clean text and token ids.
+There is one decoder and one lyrics cleaner, so that training and serving cannot differ.
 """
 
 PIPELINE_VERSION = 2
-"""Raised whenever the same file or text gives the model other input than before: results are keyed by it."""
+"""Incremented when the same file or text gives other model inputs than before. Results are keyed by it."""

@@ -1,7 +1,8 @@
 """Frames between a worker and its decode processes, over a pair of sockets.
 
-A frame is its length in four bytes and then so many bytes. Nothing that comes from a decode process, which a
-hostile file may have taken over, is unpickled, and no length that it names is believed.
+A frame is its length in four bytes, big-endian, followed by its content. A malicious file may control a
+decode process, so nothing from it is unpickled, and the length of each frame is limited. The messages are
+documented in media/decode_process.py.
 """
 
 import socket
@@ -14,42 +15,45 @@ _LENGTH = struct.Struct(">I")
 
 
 class Channel:
-    """One end. For one thread at a time."""
+    """One end of the connection, used by one thread at a time."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
-        self._left: float | None = None
-        self._until: float | None = None
+        self._seconds_left: float | None = None
+        self._deadline: float | None = None
 
-    def allow(self, seconds: float) -> None:
-        """From now on all waiting for the other side together may last so long; without a call, for ever."""
-        self._left = seconds
+    def limit_waiting(self, seconds: float) -> None:
+        """Limit the total time of waiting for the other side from now on. By default there is no limit."""
+        self._seconds_left = seconds
 
     def send(self, *frames: bytes | memoryview) -> None:
-        """Raises TimeoutError; OSError where the other side is gone."""
+        """Send frames. Raises TimeoutError; OSError if the other side has closed the connection."""
         with self._clock():
             for frame in frames:
                 for part in (_LENGTH.pack(len(frame)), frame):
-                    self._arm()
+                    self._set_timeout()
                     self._end.sendall(part)
 
-    def receive(self, most: int) -> bytearray:
-        """The next frame. Raises TimeoutError; EOFError, OSError where the other side is gone; ValueError
-        where the frame is longer than `most` bytes."""
+    def receive(self, max_bytes: int) -> bytearray:
+        """Return the next frame.
+
+        Raises TimeoutError; EOFError or OSError if the other side has closed the connection; ValueError if
+        the frame is longer than `max_bytes`.
+        """
         with self._clock():
-            (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
-            if length > most:
-                raise ValueError(f"a frame of {length} bytes; at most {most}")
-            return self._exactly(length)
+            (length,) = _LENGTH.unpack(self._receive_exactly(_LENGTH.size))
+            if length > max_bytes:
+                raise ValueError(f"a frame of {length} bytes; at most {max_bytes}")
+            return self._receive_exactly(length)
 
     def close(self) -> None:
         self._end.close()
 
-    def _exactly(self, length: int) -> bytearray:
+    def _receive_exactly(self, length: int) -> bytearray:
         content = bytearray(length)
         missing = memoryview(content)
         while missing:
-            self._arm()
+            self._set_timeout()
             received = self._end.recv_into(missing)
             if not received:
                 raise EOFError
@@ -58,20 +62,20 @@ class Channel:
 
     @contextmanager
     def _clock(self) -> Iterator[None]:
-        """What happens inside takes from the time that is left."""
-        if self._left is None:
+        """Subtract the time spent inside from the time that is left."""
+        if self._seconds_left is None:
             yield
             return
-        self._until = time.monotonic() + self._left
+        self._deadline = time.monotonic() + self._seconds_left
         try:
             yield
         finally:
-            self._left = self._until - time.monotonic()
+            self._seconds_left = self._deadline - time.monotonic()
 
-    def _arm(self) -> None:
-        """Let the next call on the socket end in time: it may be one of many, a byte each."""
-        if self._until is not None:
-            left = self._until - time.monotonic()
+    def _set_timeout(self) -> None:
+        """Set the timeout of the next socket call to the time that is left: each may transfer only a byte."""
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
             self._end.settimeout(left)

@@ -1,4 +1,4 @@
-"""How much of the machine this process may use."""
+"""The number of CPUs that this process may use."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def available_cpus() -> int:
-    """CPUs that this process may use. ONNX Runtime knows the affinity and ignores the container's quota."""
+    """Return the number of CPUs by affinity and container quota. ONNX Runtime ignores the quota."""
     cpus = len(os.sched_getaffinity(0))
     try:
         quota, period = CGROUP_QUOTA.read_text().split()

@@ -1,14 +1,15 @@
-"""Encoded audio to mono waveform windows: the house's only decoder.
+"""Decodes encoded audio to mono waveform windows, in training and in serving.
 
-The demuxer is forced by magic bytes, only the first audio stream is read, and no length that a header
-states is believed: what is decoded is bounded in samples. Channels are averaged, then resampled.
+The demuxer is chosen by magic bytes, and only the first audio stream is read. Lengths in headers are not
+trusted: the number of decoded samples is bounded. Channels are averaged, then resampled.
 
-Windows lie exactly where they should, but for MP3 of variable bit rate: its table of contents knows positions
-to 1/256 of the file. ADTS, and MP3 of variable bit rate without that table, are decoded from the start:
-nothing in them says where a second lies.
+Window positions are exact, except in MP3 of variable bit rate, whose table of contents has a resolution of
+1/256 of the file. ADTS, and MP3 of variable bit rate without that table, are decoded from the start, since
+they contain no positions.
 """
 
 import errno
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from numpy.typing import NDArray
 from media.errors import CorruptAudio, MediaError, ShortAudio, SilentAudio, UnsupportedAudio
 from media.sniff import HEAD_BYTES, demuxer_of, id3_bytes
 from media.source import BytesSource, Source, SourceFile
-from media.windows import window_starts
 from schemas.bundle import AudioInput
 
 Waveform = NDArray[np.float32]
@@ -33,64 +33,77 @@ Waveform = NDArray[np.float32]
 CODECS = frozenset({"mp3", "mp3float", "flac", "vorbis", "opus", "libopus", "aac", "alac"}) | {
     name for name in av.codecs_available if name.startswith("pcm_")
 }
-"""Decoders that may run."""
+"""FFmpeg's names of the decoders that may run."""
 
 MIN_SECONDS = 1.0
-"""Less sound than this has no genre."""
+"""Shorter tracks are refused."""
 
-SILENCE = 1e-4
+SILENCE_PEAK = 1e-4
 """Peak amplitude (full scale = 1) below which a track is silent: -80 dBFS."""
 
 MAX_DECODED_SAMPLES = 20 * 60 * 48_000
-"""Samples decoded of one file at most: a megabyte of encoded silence can hold days."""
+"""Maximum number of samples decoded per file. A megabyte of encoded silence can decode to days."""
 
 MAX_CHANNELS = 8
 
 UNINDEXED = frozenset({"aac"})
-"""Containers whose length and positions are only estimated from the bit rate."""
+"""Containers whose length and positions FFmpeg only estimates from the bit rate."""
 
-SAME_BIT_RATE = 0.03
-"""MP3 frames of a constant bit rate differ by one byte of padding; the next bit rate is 9 % away or more."""
+BIT_RATE_TOLERANCE = 0.03
+"""Relative. MP3 frames of a constant bit rate differ by one byte of padding; the next bit rate by 9 %."""
 
 PREROLL_SECONDS = 0.25
-"""Decoded and thrown away before a window, since a codec needs some packets to settle after a seek."""
+"""Decoded and discarded before a window: after a seek, a codec needs some packets to converge."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What the model hears of a track."""
+    """The windows of a track, which the model analyses."""
 
     windows: Waveform
     """(windows, samples), mono, full scale = ±1, zeros after the end of a short track."""
     seconds: float
-    """How long the whole track lasts."""
+    """Duration of the whole track."""
 
 
 def decode_windows(encoded: bytes | Source, audio: AudioInput) -> Clip:
-    """Cut the windows that `audio` asks for out of an encoded file.
+    """Return the windows of an encoded file that `audio` specifies.
 
-    Windows are reached by seeking, and little else of the file is read. Where the track has little more than
-    the windows, or where its header misleads about its length, it is decoded from the start instead.
+    Each window is reached by a seek, so that little else of the file is read. A track that is little longer
+    than its windows, or whose header is wrong about its length, is decoded from the start instead.
 
-    Raises a MediaError that says what is wrong with the file, and whatever reading the source raises.
+    Raises MediaError with the problem of the file, and the errors of reading the source.
     """
     source = BytesSource(encoded) if isinstance(encoded, bytes) else encoded
     with _opened(source) as (container, stream):
-        clip = _by_seeking(container, stream, audio) or _from_the_start(container, stream, audio)
+        clip = _decode_by_seeking(container, stream, audio) or _decode_from_start(container, stream, audio)
     if not np.isfinite(clip.windows).all():
-        raise CorruptAudio("holds samples that are not numbers")
-    if np.abs(clip.windows).max() < SILENCE:
-        raise SilentAudio("is silent wherever the model listens")
+        raise CorruptAudio("contains samples that are not finite")
+    if np.abs(clip.windows).max() < SILENCE_PEAK:
+        raise SilentAudio("is silent in every window")
     return clip
+
+
+def window_starts(seconds: float, audio: AudioInput) -> list[float]:
+    """Return the start times, in seconds, of the windows of a track that lasts `seconds`.
+
+    The track is divided into equal parts, with a window around the centre of each: a single window is the
+    middle of the track. A track shorter than all windows together gets only as many windows as cover it; a
+    track shorter than one window gets one, from its start.
+    """
+    count = max(1, min(audio.windows, math.ceil(seconds / audio.window_seconds)))
+    latest = max(0.0, seconds - audio.window_seconds)
+    centres = ((part + 0.5) * seconds / count for part in range(count))
+    return [min(max(0.0, centre - audio.window_seconds / 2), latest) for centre in centres]
 
 
 @contextmanager
 def _opened(source: Source) -> Iterator[tuple[InputContainer, AudioStream]]:
-    """The container and its audio stream. FFmpeg's errors inside become CorruptAudio."""
+    """Open the container and its audio stream. FFmpeg's errors inside become CorruptAudio."""
     file = SourceFile(source)
-    demuxer = _begin(file)
+    demuxer = _skip_tags(file)
     options = {
-        "fflags": "fastseek",  # or an MP3 would be read up to where it seeks
+        "fflags": "fastseek",  # without it, an MP3 is read up to the position of a seek
         "codec_whitelist": ",".join(sorted(CODECS)),
     }
     try:
@@ -102,8 +115,8 @@ def _opened(source: Source) -> Iterator[tuple[InputContainer, AudioStream]]:
         raise CorruptAudio(f"cannot be decoded as {demuxer}: {error.strerror}") from error
 
 
-def _begin(file: SourceFile) -> str:
-    """Let `file` begin behind ID3 tags and their cover art, and name the demuxer of what is there."""
+def _skip_tags(file: SourceFile) -> str:
+    """Move the start of `file` behind ID3 tags and their cover art, and return the demuxer for the rest."""
     start = 0
     head = file.read(HEAD_BYTES)
     while tag := id3_bytes(head):
@@ -116,12 +129,12 @@ def _begin(file: SourceFile) -> str:
     except MediaError:
         if not start:
             raise
-        return "mp3"  # the usual thing behind a tag, here with padding in between
+        return "mp3"  # what usually follows a tag, here after padding
 
 
 def _audio_stream(container: InputContainer) -> AudioStream:
     if not container.streams.audio:
-        raise UnsupportedAudio("holds no audio stream")
+        raise UnsupportedAudio("contains no audio stream")
     stream = container.streams.audio[0]
     codec = stream.codec_context.name
     if codec not in CODECS:
@@ -135,11 +148,11 @@ def _audio_stream(container: InputContainer) -> AudioStream:
     return stream
 
 
-def _by_seeking(container: InputContainer, stream: AudioStream, audio: AudioInput) -> Clip | None:
-    """The windows, each reached by a seek; None where that cannot be trusted or does not pay."""
+def _decode_by_seeking(container: InputContainer, stream: AudioStream, audio: AudioInput) -> Clip | None:
+    """Decode the windows, each after a seek; None if positions are not reliable or seeking saves nothing."""
     if container.format.name in UNINDEXED or stream.duration is None or stream.time_base is None:
         return None
-    # FFmpeg has put an MP3's table of contents here. Without it, it seeks as if the bit rate never changed.
+    # index_entries holds an MP3's table of contents. Without one, FFmpeg seeks by a constant bit rate.
     by_bit_rate = container.format.name == "mp3" and not len(stream.index_entries)
     seconds = float(stream.duration * stream.time_base)
     if seconds < 1.5 * audio.windows * audio.window_seconds:
@@ -147,30 +160,30 @@ def _by_seeking(container: InputContainer, stream: AudioStream, audio: AudioInpu
     origin = stream.start_time or 0
     windows = []
     for start in window_starts(seconds, audio):
-        aim = max(0.0, start - PREROLL_SECONDS)
+        target = max(0.0, start - PREROLL_SECONDS)
         try:
-            container.seek(origin + int(aim / stream.time_base), stream=stream)
+            container.seek(origin + int(target / stream.time_base), stream=stream)
         except av.error.FFmpegError:
             return None
-        samples = _segment(container, stream, start, audio, by_bit_rate)
+        samples = _decode_window(container, stream, start, audio, by_bit_rate)
         if samples is None or len(samples) < audio.window_samples - audio.sample_rate // 10:
             return None
-        windows.append(_fitted(samples, audio.window_samples))
+        windows.append(_fit_length(samples, audio.window_samples))
     return Clip(np.stack(windows), seconds)
 
 
-def _segment(
+def _decode_window(
     container: InputContainer, stream: AudioStream, start: float, audio: AudioInput, by_bit_rate: bool
 ) -> Waveform | None:
-    """Samples from `start` seconds on for one window, at the wanted rate; None if they cannot be placed."""
+    """Decode one window from `start` seconds on, resampled; None if its position is not certain."""
     rate = stream.codec_context.sample_rate
     needed = round(audio.window_seconds * rate)
     origin = float((stream.start_time or 0) * (stream.time_base or 0))
     parts: list[Waveform] = []
-    held = 0
+    collected = 0
     decoded = 0
     for packet in container.demux(stream):
-        if by_bit_rate and not _at_bit_rate(packet, stream):
+        if by_bit_rate and not _has_stream_bit_rate(packet, stream):
             return None
         for frame in _frames(packet):
             if frame.pts is None or frame.time_base is None or frame.sample_rate != rate:
@@ -181,43 +194,43 @@ def _segment(
                 return None
             late = round((float(frame.pts * frame.time_base) - origin) * rate) - round(start * rate)
             if not parts and late > rate // 10:
-                return None  # the seek went too far
+                return None  # the seek went past the window's start
             part = samples[max(0, -late) :] if not parts else samples
             if len(part):
                 parts.append(part)
-                held += len(part)
-        if held >= needed:
+                collected += len(part)
+        if collected >= needed:
             break
     if not parts:
         return None
     return _resampled(np.concatenate(parts)[:needed], rate, audio.sample_rate)
 
 
-def _at_bit_rate(packet: "Packet[AudioStream]", stream: AudioStream) -> bool:
-    """Whether a packet has the bit rate that the stream began with; so has the empty one at the end."""
+def _has_stream_bit_rate(packet: "Packet[AudioStream]", stream: AudioStream) -> bool:
+    """Return whether a packet has the stream's initial bit rate. True for the empty packet at the end."""
     if not packet.size or not packet.duration or not stream.bit_rate:
         return not packet.size
     bit_rate = 8 * packet.size / float(packet.duration * packet.time_base)
-    return abs(bit_rate - stream.bit_rate) < SAME_BIT_RATE * stream.bit_rate
+    return abs(bit_rate - stream.bit_rate) < BIT_RATE_TOLERANCE * stream.bit_rate
 
 
-def _from_the_start(container: InputContainer, stream: AudioStream, audio: AudioInput) -> Clip:
-    """The windows of what is decoded from the first sample on, up to `MAX_DECODED_SAMPLES`."""
+def _decode_from_start(container: InputContainer, stream: AudioStream, audio: AudioInput) -> Clip:
+    """Decode from the first sample on, up to `MAX_DECODED_SAMPLES`, and return the windows of that."""
     container.seek(0)
     rate = stream.codec_context.sample_rate
     parts: list[Waveform] = []
-    held = 0
+    collected = 0
     for packet in container.demux(stream):
         for frame in _frames(packet):
             if frame.sample_rate != rate:
-                raise UnsupportedAudio("changes its sample rate on the way")
+                raise UnsupportedAudio("changes its sample rate")
             parts.append(_mono(frame))
-            held += len(parts[-1])
-        if held >= MAX_DECODED_SAMPLES:
+            collected += len(parts[-1])
+        if collected >= MAX_DECODED_SAMPLES:
             break
     if not parts:
-        raise CorruptAudio("holds no audio that can be decoded")
-    seconds = held / rate
+        raise CorruptAudio("contains no audio that can be decoded")
+    seconds = collected / rate
     if seconds < MIN_SECONDS:
         raise ShortAudio(f"lasts {seconds:.2f} s; at least {MIN_SECONDS:g} s are needed")
     ends = np.cumsum([len(part) for part in parts])
@@ -225,17 +238,17 @@ def _from_the_start(container: InputContainer, stream: AudioStream, audio: Audio
     for start in window_starts(seconds, audio):
         first = round(start * rate)
         last = first + round(audio.window_seconds * rate)
-        # The parts that the window lies in: the whole track in one piece would take its memory twice.
+        # Only the parts that contain the window: to concatenate the whole track would double its memory.
         within = slice(int(np.searchsorted(ends, first, "right")), int(np.searchsorted(ends, last)) + 1)
         samples = np.concatenate(parts[within])
         first -= int(ends[within.start]) - len(parts[within.start])
         samples = samples[first : first + round(audio.window_seconds * rate)]
-        windows.append(_fitted(_resampled(samples, rate, audio.sample_rate), audio.window_samples))
+        windows.append(_fit_length(_resampled(samples, rate, audio.sample_rate), audio.window_samples))
     return Clip(np.stack(windows), seconds)
 
 
 def _frames(packet: "Packet[AudioStream]") -> list[AudioFrame]:
-    """Decoded frames. A damaged packet is passed over, as every player does: many real files have some."""
+    """Return the decoded frames. Damaged packets are skipped, as players do: many real files have some."""
     try:
         return packet.decode()
     except av.error.InvalidDataError:
@@ -243,7 +256,7 @@ def _frames(packet: "Packet[AudioStream]") -> list[AudioFrame]:
 
 
 def _mono(frame: AudioFrame) -> Waveform:
-    """The mean of a frame's channels, (samples,), full scale = ±1.
+    """Return the mean of a frame's channels, (samples,), full scale = ±1.
 
     FFmpeg's own downmix scales by 1/2 or by 1/√2, depending on the sample format.
     """
@@ -258,19 +271,19 @@ def _mono(frame: AudioFrame) -> Waveform:
     return mono
 
 
-def _resampled(samples: Waveform, rate: int, wanted: int) -> Waveform:
-    """`samples` (n,) at another rate, by FFmpeg's windowed-sinc resampler."""
-    if rate == wanted or not len(samples):
+def _resampled(samples: Waveform, rate: int, target_rate: int) -> Waveform:
+    """Return `samples` (n,) at another rate, by FFmpeg's windowed-sinc resampler."""
+    if rate == target_rate or not len(samples):
         return samples
     frame = AudioFrame.from_ndarray(samples[None, :], format="fltp", layout="mono")
     frame.sample_rate = rate
-    resampler = AudioResampler(format="fltp", layout="mono", rate=wanted)
+    resampler = AudioResampler(format="fltp", layout="mono", rate=target_rate)
     frames = [*resampler.resample(frame), *resampler.resample(None)]
     return np.concatenate([part.to_ndarray()[0] for part in frames])
 
 
-def _fitted(samples: Waveform, length: int) -> Waveform:
-    """Cut or padded with zeros to `length`."""
+def _fit_length(samples: Waveform, length: int) -> Waveform:
+    """Return `samples` cut, or padded with zeros, to `length`."""
     fitted = np.zeros(length, dtype=np.float32)
     fitted[: len(samples)] = samples[:length]
     return fitted

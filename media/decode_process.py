@@ -1,13 +1,18 @@
 """`python -m media.decode_process PARENT SOCKET MEMORY`: decodes tracks, one after the other, in a sandbox.
 
-The other side is media/decoders.py. Over the socket, a frame each (`►` = to this process):
+PARENT is the worker's process id, SOCKET the number of the inherited socket, MEMORY the limit in bytes. The
+worker's side is media/decoders.py. Messages are frames of media/channel.py, most of them JSON (`►` = to this
+process):
 
 ```
-◄ "ready"
-► {"audio": AudioInput, "size": bytes of the file}     ► the first bytes of the file     ◄ "ready"
-◄ ["read", offset, length]   ► those bytes             as often as it takes
-◄ ["clip", windows, seconds]   ◄ the windows' samples  or ["media error", class, message]
-                                                       or ["out of memory"], and the process ends
+◄ "ready"                                              the process has started
+► {"audio": AudioInput, "size": bytes of the file}     a track
+► the first bytes of the file
+◄ "ready"                                              decoding starts
+◄ ["read", offset, length]   ► those bytes             any number of times
+◄ ["clip", windows, seconds]   ◄ the windows' samples, float32
+  or ["media error", class, message]
+  or ["out of memory"], after which the process ends
 ```
 """
 
@@ -24,7 +29,7 @@ from media import sandbox
 from media.channel import Channel
 from media.decode import decode_windows
 from media.errors import MediaError
-from media.source import MOST_BYTES, WHOLE_BYTES
+from media.source import MAX_READ_BYTES, MAX_WHOLE_READ_BYTES
 from schemas.bundle import AudioInput
 
 READY = b"ready"
@@ -33,7 +38,7 @@ MAX_CONTROL_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class _RemoteSource:
-    """The file, asked for piece by piece; its head has come with the order."""
+    """The file, whose head came with the track. Other parts are requested from the worker."""
 
     channel: Channel
     size: int
@@ -43,13 +48,13 @@ class _RemoteSource:
         if offset + length <= len(self.head):
             return self.head[offset : offset + length]
         self.channel.send(json.dumps(["read", offset, length]).encode())
-        return bytes(self.channel.receive(MOST_BYTES))
+        return bytes(self.channel.receive(MAX_READ_BYTES))
 
 
 def main() -> None:
     parent, end, memory_bytes = map(int, sys.argv[1:])
     sandbox.end_with_parent(parent, signal.SIGKILL)
-    # Sent to the whole group, they are meant for the worker, which finishes its tracks.
+    # A signal to the process group is meant for the worker, which finishes its tracks first.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=end))
@@ -66,7 +71,7 @@ def main() -> None:
 
 
 def _warm_up() -> None:
-    """Decode something, so that all code is loaded: later no file can be opened."""
+    """Decode a short file, so that all code is loaded: in the sandbox no file can be opened."""
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
@@ -77,11 +82,12 @@ def _warm_up() -> None:
 
 
 def _decode(channel: Channel) -> None:
-    order = json.loads(channel.receive(MAX_CONTROL_BYTES))
-    source = _RemoteSource(channel, order["size"], bytes(channel.receive(WHOLE_BYTES)))
-    channel.send(READY)  # from here on, what happens to this process is the track's doing
+    """Receive a track, decode it and send the result."""
+    request = json.loads(channel.receive(MAX_CONTROL_BYTES))
+    source = _RemoteSource(channel, request["size"], bytes(channel.receive(MAX_WHOLE_READ_BYTES)))
+    channel.send(READY)  # from here on, a failure of this process is attributed to the track
     try:
-        clip = decode_windows(source, AudioInput.model_validate(order["audio"]))
+        clip = decode_windows(source, AudioInput.model_validate(request["audio"]))
     except MediaError as error:
         channel.send(json.dumps(["media error", type(error).__name__, str(error)]).encode())
         return

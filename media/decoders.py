@@ -1,20 +1,20 @@
-"""A pool of sandboxed processes that decode: whatever a file does to its process costs that track alone.
+"""A pool of sandboxed decode processes. A file that crashes its process affects no other track.
 
 ```
-          start, on demand                order
+          start, on demand                assign
   none ────────────────────► idle ─────────────────────► busy ───┐ serves reads of the source
    ▲                          │ ▲                         │ ▲    │
-   │◄── takes no order: dead ─┘ └── clip or MediaError ───┤ └────┘
+   │◄── accepts no track ─────┘ └── clip or MediaError ───┤ └────┘
    │                                                      │
    │◄── after `recycle_after` tracks ─────────────────────┤
    └◄── killed: crash, out of time, out of memory, ───────┘
         or the source cannot be read
 ```
 
-Each slot of the pool is in one of these states; those not busy lie in a stack, so that a worker with little
-to do keeps few processes. They are started by exec, never forked from a process that holds ONNX Runtime's or
-CUDA's threads; with an environment without secrets; and they die with the process that started them, however
-it ends.
+Each slot of the pool is in one of these states. Free slots are kept in a stack, so that a worker with little
+load keeps few processes. Processes are started by exec, since a fork would copy the state of ONNX Runtime's
+and CUDA's threads; with an environment without secrets; and the kernel kills them when the process that
+started them ends. The messages are documented in media/decode_process.py.
 """
 
 import json
@@ -45,25 +45,25 @@ from media.errors import (
     DecoderUnavailable,
     MediaError,
 )
-from media.source import MOST_BYTES, Source, head_bytes
+from media.source import MAX_READ_BYTES, Source, head_bytes
 from schemas.bundle import AudioInput
 
 START_SECONDS = 60.0
-"""A process that has not loaded its code by then never will."""
+"""Time limit for a process to start and load its code."""
 
 RECYCLE_AFTER = 1000
-"""Tracks, then a process has its successor: what a codec leaks stays small."""
+"""Tracks after which a process is replaced, to limit the memory that codecs leak."""
 
-READ_TIMES = 4
-"""How often, all in all, a file may be read: indexes and seeks read parts of it again."""
+MAX_READ_RATIO = 4
+"""Maximum of the bytes read, as a multiple of the file's size: indexes and seeks read parts again."""
 
-INHERITED = frozenset({"LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH"})
-"""What the processes may know of the worker's environment, which holds passwords and keys."""
+INHERITED_VARIABLES = frozenset({"LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH"})
+"""Variables passed to decode processes. The worker's environment also has passwords and keys."""
 
 ENVIRONMENT = {
-    # numpy's linear algebra would start a thread a CPU.
+    # Otherwise numpy starts a thread for each CPU.
     "OPENBLAS_NUM_THREADS": "1",
-    # Keep the memory of a track for the next: taking it anew from Linux is a quarter of a track's CPU time.
+    # Keep the memory of a track for the next one: to allocate it again takes a quarter of a track's CPU time.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
 }
@@ -72,22 +72,22 @@ MEDIA_ERRORS = {error.__name__: error for error in MediaError.__subclasses__()}
 
 
 class DecoderPool:
-    """Up to `processes` tracks are decoded at once. Safe to share between threads; a context closes it."""
+    """Decodes up to `processes` tracks concurrently. Thread-safe. A context manager that closes the pool."""
 
     def __init__(
         self, processes: int, *, seconds: float, memory_bytes: int, recycle_after: int = RECYCLE_AFTER
     ) -> None:
-        """A track may take `seconds`, not counting what reading its source takes, and `memory_bytes`; a
-        process ends after `recycle_after` tracks. One is started now, to see that it can be.
+        """Start one process, to check that it can be started. Raises DecoderUnavailable.
 
-        Raises DecoderUnavailable.
+        Limits for a track: `seconds`, without the time of reading its source, and `memory_bytes`. A process
+        is replaced after `recycle_after` tracks.
         """
         self._seconds = seconds
         self._memory_bytes = memory_bytes
         self._recycle_after = recycle_after
         self._processes = processes
         self._closed = False
-        # A process dies with the thread that started it: this one lasts as long as the pool.
+        # The kernel kills a process when the thread that started it ends. This one lives as long as the pool.
         self._starter = ThreadPoolExecutor(1, "decoder-starter")
         self._free: queue.LifoQueue[_Decoder | None] = queue.LifoQueue()
         for _ in range(processes - 1):
@@ -95,25 +95,27 @@ class DecoderPool:
         self._free.put(self._start())
 
     def decode(self, source: Source, audio: AudioInput, deadline: float = math.inf) -> Clip:
-        """The windows that `audio` asks for. Waits until a process is free.
+        """Return the windows that `audio` specifies. Waits until a process is free.
 
-        Raises MediaError, a DecoderFault among them, where the track is to blame; DecoderUnavailable where it
-        is not, or where no process is free by `deadline`, of time.monotonic(); and whatever reading the
-        source raises.
+        Raises MediaError, also DecoderFault, for a problem of the track; DecoderUnavailable for any other
+        problem, or if no process is free by `deadline` (of time.monotonic()); and the errors of reading the
+        source.
         """
-        head = source.read_at(0, head_bytes(source.size))  # before a process has to wait for it
+        head = source.read_at(
+            0, head_bytes(source.size)
+        )  # before a process is taken, so that it does not wait
         decoder = self._take(deadline)
         try:
-            if decoder is None or not decoder.order(source, head, audio):
-                decoder = self._replaced(decoder)
-                if not decoder.order(source, head, audio):
+            if decoder is None or not decoder.assign(source, head, audio):
+                decoder = self._replace(decoder)
+                if not decoder.assign(source, head, audio):
                     raise DecoderUnavailable(
-                        f"a decode process that was just started {decoder.end()} when it was given a track"
+                        f"a new decode process {decoder.describe_end()} when it was assigned a track"
                     )
             clip = decoder.decode(source, audio)
         except BaseException as error:
-            said = isinstance(error, MediaError) and not isinstance(error, DecoderFault)
-            if decoder is not None and not said:
+            process_is_idle = isinstance(error, MediaError) and not isinstance(error, DecoderFault)
+            if decoder is not None and not process_is_idle:
                 decoder.kill()
             raise
         finally:
@@ -129,30 +131,30 @@ class DecoderPool:
         self.close()
 
     def close(self) -> None:
-        """Wait for the tracks under way, then end all processes."""
+        """Wait for the tracks that are being decoded, then end all processes."""
         if self._closed:
             return
         self._closed = True
         for _ in range(self._processes):
             if decoder := self._free.get():
                 decoder.kill()
-        self._free.put(None)  # wakes those who wait for a process
+        self._free.put(None)  # wakes a thread that waits for a process
         self._starter.shutdown()
 
     def _take(self, deadline: float) -> "_Decoder | None":
-        """A free slot's process, or None where it has none."""
+        """Take a free slot and return its process; None if it has none. Raises DecoderUnavailable."""
         try:
             decoder = self._free.get(
                 timeout=None if deadline == math.inf else max(0, deadline - time.monotonic())
             )
         except queue.Empty:
-            raise DecoderUnavailable("no decode process was free in the time that a track has") from None
+            raise DecoderUnavailable("no decode process was free before the deadline of the track") from None
         if self._closed:
             self._free.put(decoder)
             raise RuntimeError("the pool of decode processes is closed")
         return decoder
 
-    def _replaced(self, dead: "_Decoder | None") -> "_Decoder":
+    def _replace(self, dead: "_Decoder | None") -> "_Decoder":
         if dead is not None:
             dead.kill()
         return self._start()
@@ -168,7 +170,7 @@ class DecoderPool:
 
 
 class _Decoder:
-    """The worker's side of one decode process. For one thread at a time."""
+    """The worker's side of one decode process, used by one thread at a time."""
 
     def __init__(self, seconds: float, memory_bytes: int) -> None:
         self._seconds = seconds
@@ -181,7 +183,8 @@ class _Decoder:
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    env={name: os.environ[name] for name in INHERITED & os.environ.keys()} | ENVIRONMENT,
+                    env={name: os.environ[name] for name in INHERITED_VARIABLES & os.environ.keys()}
+                    | ENVIRONMENT,
                     cwd="/",
                 )
             except OSError as error:
@@ -189,88 +192,93 @@ class _Decoder:
                 raise DecoderUnavailable(f"no decode process can be started: {error}") from error
         self._channel = Channel(ours)
         self.tracks = 0
-        """Decoded so far."""
+        """Number of tracks assigned so far."""
 
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
     def wait_until_ready(self) -> None:
-        """Raises DecoderUnavailable."""
-        self._channel.allow(START_SECONDS)
+        """Wait until the process has started. Raises DecoderUnavailable."""
+        self._channel.limit_waiting(START_SECONDS)
         try:
             self._channel.receive(len(READY))
         except (EOFError, OSError) as error:
             raise DecoderUnavailable(
-                f"a decode process {self.end()} when it was started: what it printed says why"
+                f"a decode process {self.describe_end()} at its start: its output on stderr has the reason"
             ) from error
 
-    def order(self, source: Source, head: bytes, audio: AudioInput) -> bool:
-        """Hand over a track; False where the process has died, or hangs, since the last."""
+    def assign(self, source: Source, head: bytes, audio: AudioInput) -> bool:
+        """Send a track to the process. Returns False if it has died or hangs since the last track."""
         self.tracks += 1
-        self._channel.allow(self._seconds)
-        order = json.dumps({"audio": audio.model_dump(), "size": source.size}).encode()
+        self._channel.limit_waiting(self._seconds)
+        request = json.dumps({"audio": audio.model_dump(), "size": source.size}).encode()
         try:
-            self._channel.send(order, head)
+            self._channel.send(request, head)
             return self._channel.receive(len(READY)) == READY
         except (EOFError, OSError, ValueError):
             return False
 
     def decode(self, source: Source, audio: AudioInput) -> Clip:
-        """The track that was handed over."""
-        may_read = READ_TIMES * source.size
+        """Serve the reads of the assigned track and return its windows.
+
+        Raises MediaError, DecoderUnavailable, and the errors of reading the source.
+        """
+        bytes_left = MAX_READ_RATIO * source.size
         while True:
-            with self._blamed():
+            with self._decoder_faults():
                 answer = json.loads(self._channel.receive(MAX_CONTROL_BYTES))
             match answer:
-                case ["read", int(offset), int(length)] if offset >= 0 and 0 <= length <= MOST_BYTES:
-                    may_read -= length
-                    if may_read < 0:
-                        raise DecoderReadsTooMuch(f"reads more than {READ_TIMES} times the file")
+                case ["read", int(offset), int(length)] if offset >= 0 and 0 <= length <= MAX_READ_BYTES:
+                    bytes_left -= length
+                    if bytes_left < 0:
+                        raise DecoderReadsTooMuch(f"reads more than {MAX_READ_RATIO} times the file")
                     piece = source.read_at(offset, length)
-                    with self._blamed():
+                    with self._decoder_faults():
                         self._channel.send(piece)
                 case ["clip", int(windows), float(length)] if 0 < windows <= audio.windows:
                     shape = (windows, audio.window_samples)
-                    with self._blamed():
+                    with self._decoder_faults():
                         samples = self._channel.receive(4 * windows * audio.window_samples)
                         return Clip(np.frombuffer(samples, np.float32).reshape(shape), length)
                 case ["media error", str(name), str(message)] if name in MEDIA_ERRORS:
                     raise MEDIA_ERRORS[name](message)
                 case ["out of memory"]:
-                    raise DecoderOutOfMemory("takes more memory to decode than a track may have")
+                    raise DecoderOutOfMemory("takes more memory to decode than its limit")
                 case _:
-                    self._crashed()
+                    self._raise_crash()
 
     def kill(self) -> None:
-        """End the process at once; it may be dead already."""
+        """Kill the process, if it is still running."""
         self._process.kill()
         self._process.wait()
         self._channel.close()
 
     @contextmanager
-    def _blamed(self) -> Iterator[None]:
-        """The process's faults by name."""
+    def _decoder_faults(self) -> Iterator[None]:
+        """Raise failures of the process as DecoderFault."""
         try:
             yield
         except TimeoutError as error:
             raise DecoderTimedOut(f"was not decoded within {self._seconds:g} s") from error
         except (EOFError, OSError, ValueError) as error:
-            self._crashed(error)
+            self._raise_crash(error)
 
-    def _crashed(self, cause: Exception | None = None) -> NoReturn:
-        end = self.end()
+    def _raise_crash(self, cause: Exception | None = None) -> NoReturn:
+        end = self.describe_end()
         if self._process.returncode == -signal.SIGKILL:
-            # Nothing that a file does sends it: the kernel does, where the whole worker has no memory left.
+            # A file cannot cause SIGKILL. The kernel sends it when the whole worker has no memory left.
             raise DecoderUnavailable(
-                "its decode process was killed from outside: give it more memory, or start fewer (a worker "
-                "by COGENRE_DECODERS and COGENRE_DECODE_MEMORY_BYTES)"
+                "its decode process was killed, probably for lack of memory: add memory, or lower "
+                "COGENRE_DECODERS or COGENRE_DECODE_MEMORY_BYTES"
             ) from cause
         raise DecoderCrashed(f"its decode process {end}") from cause
 
-    def end(self) -> str:
-        """How it ended, for a message."""
+    def describe_end(self) -> str:
+        """Return how the process ended, for a message."""
         with suppress(subprocess.TimeoutExpired):
             code = self._process.wait(timeout=1)
-            return f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return "did not answer as it should"
+            return (
+                f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            )
+        return "sent an invalid answer, or none"

@@ -1,55 +1,55 @@
-"""Why a file cannot be labelled. All but the last are final: trying again gives the same answer."""
+"""Errors of a file. All except the last are final: a retry fails in the same way."""
 
 from schemas.errors import CogenreError
 
 
 class MediaError(CogenreError, ValueError):
-    """The message is one line for the person who delivered the file."""
+    """Base of the errors of a file. The message is one line for the person who delivered it."""
 
 
 class EmptyAudio(MediaError):
-    """No bytes at all."""
+    """The file has no bytes."""
 
 
 class UnsupportedAudio(MediaError):
-    """Not one of the containers and codecs that the house decodes."""
+    """The container or the codec is not supported."""
 
 
 class CorruptAudio(MediaError):
-    """Says that it is a known format, and cannot be decoded as one."""
+    """The file has the signature of a supported format, and cannot be decoded as that."""
 
 
 class ShortAudio(MediaError):
-    """Too little sound to have a genre."""
+    """The audio is too short to be classified."""
 
 
 class SilentAudio(MediaError):
-    """Nothing to hear."""
+    """The audio is silent."""
 
 
 class UnreadableLyrics(MediaError):
-    """The bytes are not text."""
+    """The lyrics cannot be read as text."""
 
 
 class DecoderFault(MediaError):
-    """What the file did to the process that decoded it."""
+    """The file made its decode process fail."""
 
 
 class DecoderCrashed(DecoderFault):
-    """The process died."""
+    """The decode process crashed."""
 
 
 class DecoderTimedOut(DecoderFault):
-    """Decoding takes longer than it may."""
+    """Decoding exceeded its time limit."""
 
 
 class DecoderOutOfMemory(DecoderFault):
-    """Decoding takes more memory than it may."""
+    """Decoding exceeded its memory limit."""
 
 
 class DecoderReadsTooMuch(DecoderFault):
-    """Decoding reads the file over and over."""
+    """Decoding read the file too many times."""
 
 
 class DecoderUnavailable(Exception):
-    """No process to decode in can be had. Trying later, or elsewhere, helps."""
+    """No decode process is available. A later retry, or another worker, can succeed."""

@@ -1,4 +1,4 @@
-"""Raw lyrics to clean text: the house's only cleaner."""
+"""Decodes and cleans raw lyrics, in training and in serving."""
 
 import html
 import re
@@ -6,7 +6,7 @@ import re
 from media.errors import UnreadableLyrics
 
 MAX_BYTES = 256 * 1024
-"""No song has more words than fit in here."""
+"""Maximum size of lyrics, far more than any song has."""
 
 _MARKUP = re.compile(r"<[^<>\n]{1,200}>")
 _LRC_TAG = re.compile(
@@ -24,7 +24,7 @@ _INSTRUMENTAL = re.compile(
 
 
 def read_lyrics(raw: bytes) -> str:
-    """Bytes as text: UTF-8 with or without a mark, UTF-16 with one. Raises UnreadableLyrics."""
+    """Decode bytes: UTF-8 with or without a byte order mark, or UTF-16 with one. Raises UnreadableLyrics."""
     if len(raw) > MAX_BYTES:
         raise UnreadableLyrics(f"lyrics of {len(raw)} bytes; at most {MAX_BYTES}")
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -37,9 +37,9 @@ def read_lyrics(raw: bytes) -> str:
 
 
 def clean_lyrics(raw: str) -> str:
-    """The words that are sung, a line each; empty where there are none.
+    """Return the sung lines; empty if there are none.
 
-    Out go timing tags, section headers, markup, repeat marks, and the word that says a track is instrumental.
+    Removes timing tags, section headers, markup, repeat marks and notes that a track is instrumental.
     """
     text = _MARKUP.sub(" ", html.unescape(raw).replace("\x00", ""))
     if _INSTRUMENTAL.match(text.strip()):

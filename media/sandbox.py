@@ -1,11 +1,11 @@
-"""What a decode process may no longer do, once it has loaded its code.
+"""Restricts a decode process, once it has loaded its code.
 
-FFmpeg parses what strangers upload. If a file takes the process over, it finds neither secrets (the
-environment is emptied before, see media/decoders.py) nor a way out: no file can be opened or changed, no
-socket, no process started or looked into, no memory beyond the limit.
+FFmpeg parses untrusted uploads. A file that takes over the process finds no secrets, since the process starts
+without the worker's environment (media/decoders.py). It cannot open or change files, open sockets, start or
+inspect processes, or exceed the memory limit.
 
-The system calls are refused by number where Linux and the architecture allow it (seccomp; x86-64 and arm64).
-It is a list of what is refused, not of what is allowed: an allow-list differs by C library and kernel.
+System calls are refused by number with seccomp, on Linux on x86-64 and arm64. It is a deny-list, since an
+allow-list would differ by C library and kernel.
 """
 
 import ctypes
@@ -22,13 +22,15 @@ SECCOMP_MODE_FILTER = 2
 REFUSE = 0x0005_0001
 """SECCOMP_RET_ERRNO with EPERM."""
 ALLOW = 0x7FFF_0000
+"""SECCOMP_RET_ALLOW."""
 KILL = 0x8000_0000
+"""SECCOMP_RET_KILL_PROCESS."""
 
 X32_CALLS = 0x4000_0000
-"""x86-64 numbers its second set of system calls from here."""
+"""First number of x86-64's second set of system calls."""
 
 ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
-"""The kernel's names of them."""
+"""The kernel's identifier (AUDIT_ARCH) by machine name."""
 
 # fmt: off
 REFUSED = {
@@ -51,15 +53,16 @@ REFUSED = {
     ),
 }
 # fmt: on
-"""Files, sockets, processes, other processes' memory, and where most of the kernel's own flaws are."""
+"""Refused system calls by machine: files, sockets, processes, other processes' memory, and the calls with
+most of the kernel's vulnerabilities."""
 
 
 RESERVE_BYTES = 64 << 20
-"""Between the memory at which MemoryError is raised and the one that Linux refuses: not all of FFmpeg and
-PyAV survives an allocation that fails."""
+"""From the limit at which MemoryError is raised to the limit that Linux enforces: not all of FFmpeg and PyAV
+survives a failed allocation."""
 
 WATCH_SECONDS = 0.01
-"""CPU time between two looks at the memory in use: an idle process does not wake."""
+"""CPU time between two checks of the memory in use. An idle process is not woken."""
 
 
 def end_with_parent(parent: int, number: signal.Signals) -> None:
@@ -73,9 +76,9 @@ def end_with_parent(parent: int, number: signal.Signals) -> None:
 
 
 def enter(memory_bytes: int) -> None:
-    """For good. Once the process takes `memory_bytes` more than now, it meets with a MemoryError.
+    """Restrict this process permanently. Using `memory_bytes` more than now raises MemoryError in it.
 
-    Raises OSError where Linux refuses a limit.
+    Raises OSError if Linux refuses a limit.
     """
     limit = _watch_memory(memory_bytes)
     for kind, value in (
@@ -90,11 +93,14 @@ def enter(memory_bytes: int) -> None:
         raise OSError(ctypes.get_errno(), "PR_SET_NO_NEW_PRIVS")
     machine = os.uname().machine
     if machine in REFUSED:
-        _refuse(libc, ARCHITECTURES[machine], REFUSED[machine])
+        _install_filter(libc, ARCHITECTURES[machine], REFUSED[machine])
 
 
 def _watch_memory(memory_bytes: int) -> int:
-    """Raise MemoryError, at some point of the main thread, above a limit; returns that limit, in bytes."""
+    """Start the check of the memory in use, which raises MemoryError in the main thread.
+
+    Returns the limit in bytes.
+    """
     statm = os.open("/proc/self/statm", os.O_RDONLY)
 
     def in_use() -> int:
@@ -102,19 +108,21 @@ def _watch_memory(memory_bytes: int) -> int:
 
     limit = in_use() + memory_bytes
 
-    def look(*_: object) -> None:
+    def check(*_: object) -> None:
         if in_use() > limit:
             stop_watching()
             raise MemoryError
 
-    signal.signal(signal.SIGPROF, look)
+    signal.signal(signal.SIGPROF, check)
     signal.setitimer(signal.ITIMER_PROF, WATCH_SECONDS, WATCH_SECONDS)
     return limit
 
 
 def stop_watching() -> None:
-    """Before the process ends, too: Python puts the signal's handler away first, and a last look would kill
-    it, so that nobody would know why it ended.
+    """Stop the check of the memory in use. Must be called before the process ends.
+
+    At exit Python removes the signal's handler first, so that a late signal would kill the process and hide
+    the reason why it ended.
     """
     signal.setitimer(signal.ITIMER_PROF, 0)
 
@@ -125,7 +133,7 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def _refuse(libc: ctypes.CDLL, architecture: int, calls: tuple[int, ...]) -> None:
+def _install_filter(libc: ctypes.CDLL, architecture: int, calls: tuple[int, ...]) -> None:
     load, equal, at_least, end = 0x20, 0x15, 0x35, 0x06
     count = len(calls)
     # (operation, steps to skip if true, if false, operand)
@@ -141,5 +149,5 @@ def _refuse(libc: ctypes.CDLL, architecture: int, calls: tuple[int, ...]) -> Non
     ]
     code = b"".join(struct.pack("HBBI", *step) for step in steps)
     program = _Program(len(steps), code)
-    # A kernel without seccomp refuses this; the limits above hold all the same.
+    # This fails on a kernel without seccomp. The resource limits apply nevertheless.
     libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)

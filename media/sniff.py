@@ -1,13 +1,13 @@
-"""The container of an encoded file, by its first bytes: names and headers from outside are not believed."""
+"""Detects the container of an encoded file by its first bytes. File names are not trusted."""
 
 from media.errors import EmptyAudio, UnsupportedAudio
 
 HEAD_BYTES = 12
-"""Enough to tell every container apart."""
+"""Enough to distinguish all supported containers."""
 
 
 def id3_bytes(head: bytes) -> int:
-    """Length of the ID3v2 tag that a file with these first bytes begins with; 0 where there is none."""
+    """Return the length of the ID3v2 tag at the start of a file; 0 without one."""
     if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 0x7F:
         return 0
     length = 0
@@ -18,11 +18,10 @@ def id3_bytes(head: bytes) -> int:
 
 
 def demuxer_of(head: bytes) -> str:
-    """FFmpeg's name of the demuxer for a file that begins with `head` (`HEAD_BYTES` or more).
+    """Return FFmpeg's name of the demuxer for a file that begins with `head` (`HEAD_BYTES` or more).
 
-    The demuxer is then forced, so that FFmpeg never probes: playlists, which could name other
-    files and URLs, and the rarely used formats stay out of reach.
-    Raises EmptyAudio, UnsupportedAudio.
+    The demuxer is forced, so that FFmpeg never probes. So playlists, which can refer to other files and URLs,
+    and rare formats are never parsed. Raises EmptyAudio, UnsupportedAudio.
     """
     if not head:
         raise EmptyAudio("the file is empty")

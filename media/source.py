@@ -1,21 +1,21 @@
-"""Encoded audio that is read piece by piece, wherever it lies."""
+"""Encoded audio that is read piece by piece, from memory or from storage."""
 
 from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-WHOLE_BYTES = 16 << 20
-"""A file no larger is read at once: an object store sends all of it in the time that a dozen requests take,
-which as many pieces would, and no decode process waits for them."""
+MAX_WHOLE_READ_BYTES = 16 << 20
+"""Files up to this size are read in one request. That takes an object store no longer than the dozen requests
+that pieces would take, and no decode process waits for them."""
 
-SEEK_BYTES = 256 << 10
-"""Read after a seek: enough for a header or a step of a binary search."""
+SEEK_READ_BYTES = 256 << 10
+"""Size of the first read after a seek: enough for a header or a step of a binary search."""
 
-MOST_BYTES = 1 << 20
-"""Read at once, at most, from a larger file: what is read in vain at the end of a window stays small."""
+MAX_READ_BYTES = 1 << 20
+"""Maximum size of a read from a larger file. It limits what is read needlessly at the end of a window."""
 
-KEPT_BLOCKS = 8
-"""Latest blocks kept: demuxers go back to the header and to steps of a search that they took before."""
+CACHED_BLOCKS = 8
+"""Number of recent blocks that are cached: demuxers return to the header and to earlier steps of a search."""
 
 
 class Source(Protocol):
@@ -26,7 +26,7 @@ class Source(Protocol):
         """Bytes."""
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset` on; fewer only where the file ends."""
+        """Return `length` bytes from `offset` on; fewer only at the end of the file."""
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,30 @@ class BytesSource:
 
 
 def head_bytes(size: int) -> int:
-    """How much of a file of `size` bytes is read first: all of a small one."""
-    return size if size <= WHOLE_BYTES else SEEK_BYTES
+    """Return how much of a file of `size` bytes is read first: a small file is read completely."""
+    return size if size <= MAX_WHOLE_READ_BYTES else SEEK_READ_BYTES
 
 
 class SourceFile:
-    """A source as the binary file that PyAV reads and seeks.
+    """A source as a binary file, which PyAV reads and seeks.
 
-    As long as it is read on without a seek, each request asks for twice as much as the last.
+    During sequential reads, each request is twice as large as the previous one.
     """
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._start = 0
         self._at = 0
-        self._blocks: deque[tuple[int, bytes]] = deque(maxlen=KEPT_BLOCKS)
+        self._blocks: deque[tuple[int, bytes]] = deque(maxlen=CACHED_BLOCKS)
         self._next = 0
         self._ahead = head_bytes(source.size)
 
     def begin_at(self, start: int) -> None:
-        """Position 0 is byte `start` of the source from now on."""
+        """Make byte `start` of the source position 0 from now on."""
         self._start = self._at = start
 
     def read(self, length: int) -> bytes:
-        """`length` bytes; fewer only at the end."""
+        """Return `length` bytes; fewer only at the end."""
         content = b""
         while len(content) < length and self._at < self._source.size:
             offset, block = self._block()
@@ -88,14 +88,14 @@ class SourceFile:
         return self._at - self._start
 
     def _block(self) -> tuple[int, bytes]:
-        """A block that holds the current position, and where it begins."""
+        """Return the offset and the content of a block that contains the current position."""
         for offset, block in self._blocks:
             if offset <= self._at < offset + len(block):
                 return offset, block
         if self._at != self._next:
-            self._ahead = SEEK_BYTES
+            self._ahead = SEEK_READ_BYTES
         block = self._source.read_at(self._at, min(self._ahead, self._source.size - self._at))
         self._blocks.append((self._at, block))
         self._next = self._at + len(block)
-        self._ahead = min(MOST_BYTES, 2 * self._ahead)
+        self._ahead = min(MAX_READ_BYTES, 2 * self._ahead)
         return self._at, block

@@ -1,4 +1,4 @@
-"""Clean lyrics to padded token ids, for training and serving."""
+"""Turns clean lyrics into padded token ids, in training and in serving."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ class LyricsTokenizer:
         self._tokenizer.enable_truncation(max_tokens)
 
     def encode(self, lyrics: str) -> list[int]:
-        """Token ids, at most `max_tokens`; none at all for empty lyrics."""
+        """Return the token ids, at most `max_tokens`; none for empty lyrics."""
         return list(self._tokenizer.encode(lyrics).ids) if lyrics else []
 
 

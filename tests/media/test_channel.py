@@ -41,7 +41,7 @@ def test_a_side_that_is_gone_ends_the_wait(ends: tuple[socket.socket, socket.soc
 
 def test_a_byte_now_and_then_does_not_buy_time(ends: tuple[socket.socket, socket.socket]) -> None:
     ours = Channel(ends[0])
-    ours.allow(0.2)
+    ours.limit_waiting(0.2)
     stop = threading.Event()
 
     def trickle() -> None:
@@ -59,7 +59,7 @@ def test_a_byte_now_and_then_does_not_buy_time(ends: tuple[socket.socket, socket
 
 def test_only_waiting_costs_time(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = map(Channel, ends)
-    ours.allow(0.2)
+    ours.limit_waiting(0.2)
     time.sleep(0.3)
     theirs.send(b"in time")
     assert ours.receive(10) == b"in time"

@@ -29,7 +29,7 @@ from media.errors import (
     SilentAudio,
     UnsupportedAudio,
 )
-from media.source import SEEK_BYTES, WHOLE_BYTES, BytesSource
+from media.source import MAX_WHOLE_READ_BYTES, SEEK_READ_BYTES, BytesSource
 from schemas.bundle import AudioInput
 from schemas.jobs import ObjectRef
 from storage.errors import ObjectChanged, StorageUnavailable
@@ -72,7 +72,7 @@ class Disturbed:
     size: int = len(LARGE)
 
     def read_at(self, offset: int, length: int) -> bytes:
-        if offset >= SEEK_BYTES:
+        if offset >= SEEK_READ_BYTES:
             self.disturb()
         return LARGE[offset : offset + length]
 
@@ -117,7 +117,7 @@ def test_decodes_what_is_decoded_without_a_pool(pool: DecoderPool, source: Bytes
 
 def test_what_is_wrong_with_a_file_arrives_as_it_was_raised(pool: DecoderPool) -> None:
     pid = the_decoder()
-    with pytest.raises(SilentAudio, match="is silent wherever the model listens"):
+    with pytest.raises(SilentAudio, match="is silent in every window"):
         pool.decode(BytesSource(encode(0 * tone(3), RATE)), AUDIO)
     with pytest.raises(ShortAudio, match=r"lasts 0\.50 s"):
         pool.decode(BytesSource(encode(tone(0.5), RATE)), AUDIO)
@@ -143,7 +143,7 @@ def test_a_crash_costs_its_track_alone(pools: Pools, fault: signal.Signals) -> N
     with ThreadPoolExecutor(1) as other:
         in_flight = other.submit(pool.decode, Disturbed(hold), AUDIO)
         assert waiting.wait(10)
-        with pytest.raises(DecoderCrashed, match=f"its decode process died of {fault.name}"):
+        with pytest.raises(DecoderCrashed, match=f"its decode process was killed by {fault.name}"):
             pool.decode(Disturbed(crash), AUDIO)
         pool.decode(TONE, AUDIO)
         go_on.set()
@@ -152,7 +152,7 @@ def test_a_crash_costs_its_track_alone(pools: Pools, fault: signal.Signals) -> N
 
 
 def test_a_track_is_not_to_blame_for_a_process_that_is_killed_from_outside(pool: DecoderPool) -> None:
-    with pytest.raises(DecoderUnavailable, match="was killed from outside: give it more memory"):
+    with pytest.raises(DecoderUnavailable, match="was killed, probably for lack of memory: add memory"):
         pool.decode(Disturbed(lambda: os.kill(the_decoder(), signal.SIGKILL)), AUDIO)
     pool.decode(TONE, AUDIO)
 
@@ -191,7 +191,7 @@ def test_waiting_for_a_process_ends_in_time(pool: DecoderPool) -> None:
 
 
 def test_what_a_process_reads_is_bounded(pool: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("media.decoders.READ_TIMES", 0)  # no file is known that makes FFmpeg read so often
+    monkeypatch.setattr("media.decoders.MAX_READ_RATIO", 0)  # no known file makes FFmpeg read that much
     with pytest.raises(DecoderReadsTooMuch):
         pool.decode(BytesSource(LARGE), AUDIO)
     pool.decode(TONE, AUDIO)
@@ -358,4 +358,4 @@ def test_an_object_is_read_in_part(
     assert np.array_equal(clip.windows, decode_windows(LARGE, AUDIO).windows)
     ranges = [tuple(map(int, of.removeprefix("bytes=").split("-"))) for of in asked]
     assert sum(last + 1 - first for first, last in ranges) < len(LARGE) // 3
-    assert len(LARGE) > WHOLE_BYTES
+    assert len(LARGE) > MAX_WHOLE_READ_BYTES

@@ -62,11 +62,11 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def test_windows_of_a_long_file_lie_where_they_should(
     encoded: dict[str, bytes], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = decode._from_the_start
+    whole = decode._decode_from_start
     decoded_whole = []
     monkeypatch.setattr(
         decode,
-        "_from_the_start",
+        "_decode_from_start",
         lambda *of: decoded_whole.append(True) or whole(*of),  # type: ignore[func-returns-value]
     )
     clip = decode_windows(encoded[name], WINDOWS)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from media.source import MOST_BYTES, SEEK_BYTES, WHOLE_BYTES, BytesSource, SourceFile
+from media.source import MAX_READ_BYTES, MAX_WHOLE_READ_BYTES, SEEK_READ_BYTES, BytesSource, SourceFile
 
 
 class Watched(BytesSource):
@@ -23,7 +23,7 @@ class Watched(BytesSource):
 
 @pytest.fixture
 def large() -> Watched:
-    return Watched(np.random.default_rng(0).bytes(2 * WHOLE_BYTES))
+    return Watched(np.random.default_rng(0).bytes(2 * MAX_WHOLE_READ_BYTES))
 
 
 def test_reads_what_is_there_wherever_it_is_sought(large: Watched) -> None:
@@ -48,20 +48,20 @@ def test_seeks_from_the_start_from_here_and_from_the_end(large: Watched) -> None
 
 
 def test_a_small_file_is_read_at_once() -> None:
-    small = Watched(bytes(WHOLE_BYTES))
+    small = Watched(bytes(MAX_WHOLE_READ_BYTES))
     file = SourceFile(small)
-    for at in (0, WHOLE_BYTES - 1, WHOLE_BYTES // 2):
+    for at in (0, MAX_WHOLE_READ_BYTES - 1, MAX_WHOLE_READ_BYTES // 2):
         file.seek(at)
         file.read(1)
-    assert small.reads == [(0, WHOLE_BYTES)]
+    assert small.reads == [(0, MAX_WHOLE_READ_BYTES)]
 
 
 def test_each_block_read_on_is_twice_the_last_and_a_seek_starts_small_again(large: Watched) -> None:
     file = SourceFile(large)
-    file.read(SEEK_BYTES + 1)
-    file.seek(6 * MOST_BYTES)
+    file.read(SEEK_READ_BYTES + 1)
+    file.seek(6 * MAX_READ_BYTES)
     file.read(1)
-    assert [length for _, length in large.reads] == [SEEK_BYTES, 2 * SEEK_BYTES, SEEK_BYTES]
+    assert [length for _, length in large.reads] == [SEEK_READ_BYTES, 2 * SEEK_READ_BYTES, SEEK_READ_BYTES]
 
 
 def test_a_source_shorter_than_it_says_just_ends() -> None:

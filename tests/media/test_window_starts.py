@@ -1,6 +1,6 @@
 import pytest
 
-from media.windows import window_starts
+from media.decode import window_starts
 from schemas.bundle import AudioInput
 
 
@@ -16,7 +16,7 @@ def test_windows_lie_around_the_centres_of_equal_parts() -> None:
     assert window_starts(90, audio(3)) == [10, 40, 70]
 
 
-def test_a_track_shorter_than_all_windows_is_heard_whole() -> None:
+def test_the_windows_cover_a_track_shorter_than_all_of_them() -> None:
     starts = window_starts(25, audio(5))
     assert starts[0] == 0
     assert starts[-1] == 15
