@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/static_int8.py OUT
 
 OUT is a bundle that `benchmarks/export.py bundle` wrote. The audio encoder's convolutions are extracted from
-its fp32 graph and quantized statically (QDQ, weights per channel). Both versions alternate on the windows of one
-track.
+its fp32 graph and quantized statically (QDQ, weights per channel). Both versions alternate on the windows of
+one track.
 """
 
 import logging
