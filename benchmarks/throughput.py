@@ -85,7 +85,7 @@ def full_batch(model: Model, encoded: bytes, rows: int) -> list[ModelInput]:
     """Return a full batch of tracks with different lyrics, because equal lyrics would be encoded once."""
     windows = decode_windows(encoded, model.manifest.audio).windows
     return [
-        ModelInput(windows, model.read(f"{at} {LYRICS}", None)[0])
+        ModelInput(windows, model.encode_lyrics(f"{at} {LYRICS}", None)[0])
         for at in range(max(1, rows // len(windows)))
     ]
 
@@ -94,7 +94,7 @@ def stage_costs(model: Model, encoded: bytes, batch: Sequence[ModelInput]) -> di
     """Return the CPU-seconds per track of each stage, measured alone."""
     return {
         "decode": cpu_seconds(lambda: decode_windows(encoded, model.manifest.audio)),
-        "tokenise": cpu_seconds(lambda: model.read(LYRICS, None)),
+        "tokenise": cpu_seconds(lambda: model.encode_lyrics(LYRICS, None)),
         "session": cpu_seconds(lambda: model.predict(batch)) / len(batch),
     }
 

@@ -1,5 +1,6 @@
-"""What can go wrong in the service, by who has to act."""
+"""Errors of the service, grouped by who has to act, and the stages of the pipeline in which they occur."""
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from schemas.errors import ConfigError
@@ -8,45 +9,61 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+class Stage(StrEnum):
+    """A stage of the pipeline, as in metrics, in `classification.timings` and in `ingest_failure.stage`."""
+
+    VALIDATE = "validate"
+    OPEN = "open"
+    FETCH = "fetch"
+    DECODE = "decode"
+    TOKENISE = "tokenise"
+    INFER = "infer"
+    COMMIT = "commit"
+    DELIVER = "deliver"
+    """The job used up its attempts."""
+    RECONCILE = "reconcile"
+    """The job that the catalog stores for the track is not valid."""
+
+
 class ProviderUnavailable(ConfigError):
     """The provider is not installed, finds no GPU it can use, or cannot run the graph."""
 
 
 class BucketUnlisted(ConfigError):
-    """S3 refuses to list this bucket, or has none of the name; others may be listed."""
+    """S3 refuses to list this bucket, or the bucket does not exist. Other buckets may still be listed."""
 
 
 class TrackError(Exception):
-    """This track cannot be labelled, however often it is tried: recorded in `ingest_failure`."""
+    """The track cannot be labelled, however often it is attempted. Recorded in `ingest_failure`."""
 
-    def __init__(self, stage: str, cause: BaseException) -> None:
+    def __init__(self, stage: Stage, cause: BaseException) -> None:
         super().__init__(f"{stage}: {cause}")
         self.stage = stage
-        """Where on the track's way it ended."""
+        """The stage that failed."""
         self.error_class = type(cause).__name__
         self.reason = str(cause)
 
 
 class JobInvalid(ValueError):
-    """The message is not a TrackJob."""
+    """The message is not a valid TrackJob."""
 
     @classmethod
     def of(cls, error: "ValidationError") -> Self:
-        """Names each part that is wrong."""
+        """Return the error with the path and the problem of every invalid field."""
         return cls("; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()))
 
 
 class WorkerDied(Exception):
-    """A worker took the job and did not bring it to an end. Perhaps the track is to blame."""
+    """A worker received the job and did not finish it. The track may have caused its end."""
 
 
 class InferenceFailed(Exception):
-    """The graph did not run: most often its device, or the device's memory. Elsewhere, or later, it may."""
+    """The graph did not run, mostly because of the device or its memory. A later attempt may succeed."""
 
 
 class DeadlinePassed(Exception):
-    """The request waited too long for its turn. Elsewhere, or later, there may be less to do."""
+    """The request waited too long in a batcher's queue. A later attempt may succeed."""
 
 
 class TryLater(Exception):
-    """Something that the track is not to blame for does not work now: the job goes back to the queue."""
+    """A temporary failure that the track did not cause. The job is postponed or returned to the queue."""

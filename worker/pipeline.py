@@ -1,25 +1,30 @@
-"""One track's way, from the message to the catalog.
+"""The pipeline of one track, from the message to the catalog.
 
 ```
-message ─► validate ─► open ─► known? ─► decode ─► tokenise ─► infer ─► commit ─► catalogued
-              │          │      │  │        │          │         │        ▲ │
-              │          │      │  └ of another track with the same input ┘ │
-              │          │      └► skipped: of this very track              │
-              ▼          ▼                  ▼          ▼         ▼          ▼
-            failed ◄─────┴──────────────────┴──────────┴─────────┴──────────┘   (final errors)
-          postponed ◄─────── what may pass, some times; then failed as well
+             ┌────────── look up ──────────┐   ┌───────── classify ─────────┐   ┌─ commit ─┐
+message ─► validate ─► open ─► result known? ─► decode ─► tokenise ─► infer ─► commit ─► catalogued
+              │          │      │ │                │          │         │        ▲ │
+              │          │      │ └ yes, of another track with the same input ───┘ │
+              │          │      └─► skipped: yes, of this track                    │
+              ▼          ▼                         ▼          ▼         ▼          ▼
+            failed ◄─────┴─────────────────────────┴──────────┴─────────┴──────────┘   permanent errors
+          postponed ◄──── temporary errors; failed after `max_attempts`
 ```
 
-A job ends as exactly one of: catalogued, skipped, failed, postponed. A postponed one is due again in a
-while (`worker.catalog.jobs`). Where even the catalog does not answer, `TryLater` hands the job back to
-the queue.
+A job ends as exactly one of: catalogued, skipped, failed, postponed. A postponed job is due again later
+(`worker.catalog.jobs`). If the catalog does not answer either, `TryLater` returns the job to the queue.
+
+Tracks with the same input share one classification, unless the job is forced. A track that is processed
+while another one with the same input is under way waits for its result (`worker.single_flight`). A later
+one finds the result in the catalog: a track leaves `SingleFlight` only after its commit, and joins before it
+looks up, so that no result is missed in between.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -37,12 +42,12 @@ from storage.objects import ObjectStore, StoredObject
 from worker.catalog.jobs import Failure, JobCatalog
 from worker.catalog.retry import with_retries
 from worker.catalog.tracks import Classified, Known
-from worker.errors import JobInvalid, TrackError, TryLater, WorkerDied
+from worker.errors import JobInvalid, Stage, TrackError, TryLater, WorkerDied
 from worker.models.serving import ServedModel, ServedModels
 from worker.observe.metrics import FAILURES, TRACKS
 from worker.queue import delivery
 from worker.results import TrackResult
-from worker.single_flight import SingleFlight
+from worker.single_flight import Flight, SingleFlight
 from worker.stages import Stopwatch, TimedSource, stage
 
 log = logging.getLogger(__name__)
@@ -51,13 +56,28 @@ Outcome = Literal["catalogued", "skipped", "failed", "postponed"]
 Result = TypeVar("Result")
 Lyrics = StoredObject | InlineLyrics | None
 Results = dict[ServedModel, TrackResult]
+"""Results of one track, by model."""
 
-AHEAD = timedelta(days=1)
-"""What clocks may differ by. A time far ahead would be newer than every later job of the track."""
+MAX_CLOCK_SKEW = timedelta(days=1)
+"""How far `enqueued_at` may lie in the future. A time far ahead would be newer than every later job."""
+
+
+@dataclass(frozen=True)
+class _OpenedTrack:
+    """A job whose audio and lyrics exist in S3, and are not read yet."""
+
+    job: TrackJob
+    audio: StoredObject
+    lyrics: Lyrics
+    input_hash: bytes
+    """Identity of everything that determines the result: audio, lyrics, language, windows."""
+    clock: Stopwatch
+    deadline: float
+    """time.monotonic() by which a model must start; later, the track is attempted again."""
 
 
 class TrackPipeline:
-    """Labels many tracks at once: many threads call `process`."""
+    """Labels tracks. Many threads call `process` at once."""
 
     def __init__(
         self,
@@ -84,19 +104,21 @@ class TrackPipeline:
         self._same_input: SingleFlight[Results] = SingleFlight()
 
     def process(self, message: Mapping[str, Any], redelivered: bool = False) -> Outcome:
-        """Take the job in `message` to its end.
+        """Process the job in `message` and return its outcome.
 
-        `redelivered`: a worker took it before and did not bring it to an end. Raises TryLater where the
-        catalog does not answer.
+        `redelivered`: whether a worker received the job before and did not finish it.
+        Raises TryLater if the catalog does not answer; then the job has no outcome yet.
         """
         job: TrackJob | None = None
         outcome: Outcome
         try:
-            with stage("validate"):
-                job = _validated(message)
+            with stage(Stage.VALIDATE):
+                job = _validated_job(message)
             delivery.record_start(job.enqueued_at)
             if redelivered:
-                self._count_attempt(job, WorkerDied("a worker that had it died, or was ended in the middle"))
+                self._count_attempt(
+                    job, WorkerDied("the worker that had received the job died or was stopped before its end")
+                )
             outcome = self._label_or_postpone(job)
         except TrackError as error:
             log.warning("failed: %s", error)
@@ -108,24 +130,48 @@ class TrackPipeline:
         return outcome
 
     def _label_or_postpone(self, job: TrackJob) -> Outcome:
+        """Label a track, or count the attempt if a temporary error prevents that."""
         try:
-            with self._models.taken() as models:
+            with self._models.acquire() as models:
                 if not models:
-                    raise TryLater("no model serves: the worker ends")
+                    raise TryLater("no model is served, because the worker is stopping")
                 return self._label(job, models)
         except TryLater as error:
             self._count_attempt(job, error.__cause__ or error)
             return "postponed"
 
     def _count_attempt(self, job: TrackJob, cause: BaseException) -> None:
-        """Raises TrackError where the track was tried often enough."""
-        log.warning("tried in vain: %s", cause)
-        if self._with_retries(lambda: self._catalog.give_up(job)) >= self._max_attempts:
-            raise TrackError("deliver", cause)
+        """Count a failed attempt. Raises TrackError if the track has had `max_attempts`."""
+        log.warning("attempt failed: %s", cause)
+        attempts = self._with_retries(lambda: self._catalog.give_up(job))
+        if attempts >= self._max_attempts:
+            raise TrackError(Stage.DELIVER, cause)
+        log.info(
+            "attempt %d of %d is counted; `cogenre reconcile` enqueues the track again when it is due",
+            attempts,
+            self._max_attempts,
+        )
 
     def _label(self, job: TrackJob, models: Sequence[ServedModel]) -> Outcome:
+        """Look up, classify, commit."""
+        track = self._open(job)
+        if job.force:
+            return self._commit(track, self._classify(track, models))
+        labels = [model.label for model in models]
+        with self._same_input.join(track.input_hash + repr(labels).encode()) as flight:
+            known = self._look_up(track, models)
+            if not flight.leads:
+                known |= self._wait_for_same_input(track, flight, [one for one in models if one not in known])
+            results = {model: one.result for model, one in known.items()}
+            results |= self._classify(track, [model for model in models if model not in known])
+            flight.share(results)
+            own = {model for model, one in known.items() if one.own}
+            return self._commit(track, {model: one for model, one in results.items() if model not in own})
+
+    def _open(self, job: TrackJob) -> _OpenedTrack:
+        """Return the job with the current versions of its audio and lyrics."""
         clock = Stopwatch()
-        with clock.stage("open"):
+        with clock.stage(Stage.OPEN):
             audio = self._store.open(job.audio, self._max_audio_bytes)
             lyrics: Lyrics = (
                 self._store.open(job.lyrics, MAX_LYRICS_BYTES)
@@ -133,113 +179,98 @@ class TrackPipeline:
                 else job.lyrics
             )
             input_hash = self._input_hash(job, audio, lyrics)
-        with self._said(models, input_hash, job, audio, lyrics, clock) as results:
-            if not results:
-                self._with_retries(lambda: self._catalog.settle(job))
-                return "skipped"
-            waited = delivery.seconds_since_published(job.enqueued_at)
-            timings = clock.milliseconds() | {"wait": round(waited * 1000, 3)}
-            with clock.stage("commit"):
-                commits = [
-                    model.commit(Classified(job, input_hash, result, _labels(model, result), timings))
-                    for model, result in results.items()
-                ]
-                for commit in commits:
-                    commit.result()
+        return _OpenedTrack(job, audio, lyrics, input_hash, clock, clock.started + self._track_seconds)
+
+    def _look_up(self, track: _OpenedTrack, models: Sequence[ServedModel]) -> dict[ServedModel, Known]:
+        """Return the results that the catalog holds for this input, by model.
+
+        A result of this very track becomes the track's current one again.
+        """
+        known = {}
+        for model in models:
+            find = partial(model.catalog.known, track.job.track_id, track.input_hash)
+            if found := self._with_retries(find):
+                known[model] = found
+        for model, one in known.items():
+            if one.own:
+                self._with_retries(partial(model.catalog.confirm, track.job, track.input_hash))
+        return known
+
+    def _wait_for_same_input(
+        self, track: _OpenedTrack, flight: Flight[Results], models: Sequence[ServedModel]
+    ) -> dict[ServedModel, Known]:
+        """Return the results of the track with the same input that is under way, by model.
+
+        If that track failed, yet another one may have been committed meanwhile: look up a second time.
+        """
+        if not models:
+            return {}
+        shared = flight.wait(track.deadline)
+        if shared is None:
+            return self._look_up(track, models)
+        return {model: Known(own=False, result=shared[model]) for model in models if model in shared}
+
+    def _classify(self, track: _OpenedTrack, models: Sequence[ServedModel]) -> Results:
+        """Return the results of the models. The audio is decoded once for models of the same windows."""
+        if not models:
+            return {}
+        clock, job = track.clock, track.job
+        with clock.stage(Stage.DECODE):
+            source = TimedSource(self._store.source(track.audio, track.deadline))
+            clips = {
+                audio: self._decoders.decode(source, audio, track.deadline)
+                for audio in dict.fromkeys(model.audio for model in models)
+            }
+        clock.split_off(Stage.DECODE, Stage.FETCH, source.seconds)
+        with clock.stage(Stage.TOKENISE):
+            text = self._read_lyrics(track.lyrics, track.deadline)
+            lyrics = {model: model.model.encode_lyrics(text, job.language) for model in models}
+        with clock.stage(Stage.INFER):
+            running = {
+                model: model.predict(clips[model.audio], lyrics[model][0], track.deadline) for model in models
+            }
+            results = {}
+            for model, future in running.items():
+                clip, prediction = clips[model.audio], future.result()
+                if not np.isfinite(prediction.scores).all():
+                    raise ValueError(f"model {model.label} returned scores that are not finite")
+                analysed = model.model.analysed_seconds(clip)
+                results[model] = TrackResult(prediction, lyrics[model][1], clip.seconds, analysed)
+            return results
+
+    def _commit(self, track: _OpenedTrack, results: Results) -> Outcome:
+        """Write the results with their labels, or mark the job as done if there are none to write."""
+        job, clock = track.job, track.clock
+        if not results:
+            self._with_retries(lambda: self._catalog.settle(job))
+            return "skipped"
+        waited = delivery.seconds_since_published(job.enqueued_at)
+        timings = clock.milliseconds() | {"wait": round(waited * 1000, 3)}
+        with clock.stage(Stage.COMMIT):
+            commits = [
+                model.commit(Classified(job, track.input_hash, result, _labels(model, result), timings))
+                for model, result in results.items()
+            ]
+            for commit in commits:
+                commit.result()
         delivery.record_commit(job.enqueued_at)
         return "catalogued"
 
-    @contextmanager
-    def _said(
-        self,
-        models: Sequence[ServedModel],
-        input_hash: bytes,
-        job: TrackJob,
-        audio: StoredObject,
-        lyrics: Lyrics,
-        clock: Stopwatch,
-    ) -> Iterator[Results]:
-        """What the models say of the track, where the catalog does not hold it of this very track already.
-
-        Tracks of the same input share it, unless forced: those that come at once through `SingleFlight`,
-        and those that come when this one is committed, which is when the context ends, from the catalog.
-        """
-        if job.force:
-            yield self._classify(models, job, audio, lyrics, clock)
-            return
-        known = self._known(models, job, input_hash)
-        for model, before in known.items():
-            if before.own:
-                self._with_retries(partial(model.catalog.confirm, job, input_hash))
-        others = {model: said.result for model, said in known.items() if not said.own}
-        unknown = [model for model in models if model not in known]
-        if not unknown:
-            yield others
-            return
-
-        def say() -> Results:
-            # Once more: the track that was under way at the first look may be committed by now.
-            found = {model: said.result for model, said in self._known(unknown, job, input_hash).items()}
-            left = [model for model in unknown if model not in found]
-            return found | (self._classify(left, job, audio, lyrics, clock) if left else {})
-
-        key = input_hash + repr([model.label for model in unknown]).encode()
-        with self._same_input.shared(key, say, self._deadline(clock)) as said:
-            yield others | said
-
-    def _known(
-        self, models: Sequence[ServedModel], job: TrackJob, input_hash: bytes
-    ) -> dict[ServedModel, Known]:
-        look_up = (partial(model.catalog.known, job.track_id, input_hash) for model in models)
-        known = (self._with_retries(call) for call in look_up)
-        return {model: said for model, said in zip(models, known, strict=True) if said}
-
-    def _classify(
-        self,
-        models: Sequence[ServedModel],
-        job: TrackJob,
-        audio: StoredObject,
-        lyrics: Lyrics,
-        clock: Stopwatch,
-    ) -> Results:
-        """Decoded once for all models that hear the same windows."""
-        with clock.stage("decode"):
-            deadline = self._deadline(clock)
-            source = TimedSource(self._store.source(audio, deadline))
-            clips = {
-                heard: self._decoders.decode(source, heard, deadline)
-                for heard in dict.fromkeys(model.audio for model in models)
-            }
-        clock.part("decode", "fetch", source.seconds)
-        with clock.stage("tokenise"):
-            text = self._text(lyrics, deadline)
-            read = {model: model.model.read(text, job.language) for model in models}
-        with clock.stage("infer"):
-            running = {model: model.predict(clips[model.audio], read[model][0], deadline) for model in models}
-            results = {}
-            for model, prediction in running.items():
-                clip = clips[model.audio]
-                said = prediction.result()
-                if not np.isfinite(said.scores).all():
-                    raise ValueError(f"the scores of {model.label} are not numbers")
-                results[model] = TrackResult(
-                    said, read[model][1], clip.seconds, model.model.analysed_seconds(clip)
-                )
-            return results
-
     def _input_hash(self, job: TrackJob, audio: StoredObject, lyrics: Lyrics) -> bytes:
-        """What goes into the models: how it is cut, the audio's identity, the lyrics' and their language."""
+        """Return the SHA-256 of the input: pipeline version, windows, audio, lyrics and their language."""
         match lyrics:
             case StoredObject():
-                words = lyrics.identity
+                lyrics_identity = lyrics.identity
             case InlineLyrics():
-                words = hashlib.sha256(lyrics.text.encode()).hexdigest()
+                lyrics_identity = hashlib.sha256(lyrics.text.encode()).hexdigest()
             case None:
-                words = ""
-        parts = [PIPELINE_VERSION, self._windows, audio.identity, words, job.language if words else None]
+                lyrics_identity = ""
+        language = job.language if lyrics_identity else None
+        parts = [PIPELINE_VERSION, self._windows, audio.identity, lyrics_identity, language]
         return hashlib.sha256(json.dumps(parts).encode()).digest()
 
-    def _text(self, lyrics: Lyrics, deadline: float) -> str | None:
+    def _read_lyrics(self, lyrics: Lyrics, deadline: float) -> str | None:
+        """Return the raw lyrics; None if the job has none."""
         match lyrics:
             case StoredObject():
                 return read_lyrics(self._store.read(lyrics, deadline=deadline))
@@ -247,10 +278,6 @@ class TrackPipeline:
                 return lyrics.text
             case None:
                 return None
-
-    def _deadline(self, clock: Stopwatch) -> float:
-        """Of time.monotonic(): by then the track is at the model, or goes back."""
-        return clock.started + self._track_seconds
 
     def _with_retries(self, call: Callable[[], Result]) -> Result:
         return with_retries(call, self._retry_seconds)
@@ -260,30 +287,35 @@ def _labels(model: ServedModel, result: TrackResult) -> list[Label]:
     return model.model.rule.select_labels(result.prediction.scores)
 
 
-def _validated(message: Mapping[str, Any]) -> TrackJob:
+def _validated_job(message: Mapping[str, Any]) -> TrackJob:
+    """Return the job in a message. Raises JobInvalid."""
     try:
-        job = TrackJob.model_validate_json(_as_sent(message), strict=True)
+        job = TrackJob.model_validate_json(_message_json(message), strict=True)
     except ValidationError as error:
         raise JobInvalid.of(error) from error
-    if job.enqueued_at > datetime.now(UTC) + AHEAD:
+    if job.enqueued_at > datetime.now(UTC) + MAX_CLOCK_SKEW:
         raise JobInvalid(f"enqueued_at: {job.enqueued_at.isoformat()} is more than a day ahead")
     return job
 
 
 def _failure(message: Mapping[str, Any], job: TrackJob | None, error: TrackError) -> Failure:
-    claimed = message.get("track_id")
-    track_id = job.track_id if job else claimed if isinstance(claimed, str) and _storable(claimed) else None
-    return Failure(job, track_id, error.stage, error.error_class, _one_line(error.reason), _as_sent(message))
+    """Return the failure to record. An invalid message gives its track id if the catalog can store it."""
+    sent_id = message.get("track_id")
+    track_id = job.track_id if job else sent_id if isinstance(sent_id, str) and _storable(sent_id) else None
+    reason = _one_line(error.reason)
+    return Failure(job, track_id, error.stage, error.error_class, reason, _message_json(message))
 
 
-def _as_sent(message: Mapping[str, Any]) -> str:
-    """JSON. kombu made times and UUIDs of what a Python producer sent as such."""
+def _message_json(message: Mapping[str, Any]) -> str:
+    """Return the message as JSON. kombu decodes typed times and UUIDs of Python producers to objects."""
     return json.dumps(message, default=str)
 
 
 def _storable(text: str) -> bool:
+    """Return whether PostgreSQL can store the text and a terminal can print it."""
     return "\x00" not in text and text.isprintable()
 
 
 def _one_line(text: str) -> str:
+    """Return the text in one line of at most 2,000 characters, without NUL and invalid characters."""
     return " ".join(text.encode(errors="replace").decode().replace("\x00", " ").split())[:2000]

@@ -1,4 +1,4 @@
-"""The stages of a track's way: what an error in one means, and how long each took."""
+"""What an error in a stage of the pipeline means, and how long each stage took."""
 
 import time
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from media.errors import DecoderUnavailable
 from media.source import Source
 from storage.errors import ObjectChanged, ReadDeadlinePassed, StorageUnavailable
-from worker.errors import DeadlinePassed, InferenceFailed, TrackError, TryLater
+from worker.errors import DeadlinePassed, InferenceFailed, Stage, TrackError, TryLater
 from worker.observe.metrics import STAGE_SECONDS
 from worker.observe.tracing import span
 
-PASSING = (
+TEMPORARY_ERRORS = (
     StorageUnavailable,
     ObjectChanged,
     ReadDeadlinePassed,
@@ -19,15 +19,15 @@ PASSING = (
     InferenceFailed,
     DeadlinePassed,
 )
-"""What may not be so later, or elsewhere."""
+"""Errors that may not occur again, later or on another worker."""
 
 
 @contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Errors inside end the track in this stage (TrackError), but for those that may pass (TryLater)."""
+def stage(name: Stage) -> Iterator[None]:
+    """Turn an error inside into TryLater if it is temporary, else into a TrackError of this stage."""
     try:
         yield
-    except PASSING as error:
+    except TEMPORARY_ERRORS as error:
         raise TryLater(str(error)) from error
     except (TryLater, TrackError):
         raise
@@ -36,14 +36,15 @@ def stage(name: str) -> Iterator[None]:
 
 
 class Stopwatch:
-    """Seconds a stage: for the catalog's row, for the metrics and as spans."""
+    """Seconds per stage of one track, for the catalog's row, the metrics and the spans."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
-        self._seconds: dict[str, float] = {}
+        self._seconds: dict[Stage, float] = {}
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: Stage) -> Iterator[None]:
+        """Measure a stage, in a span of its name; errors as in `stage`."""
         started = time.perf_counter()
         try:
             with span(name), stage(name):
@@ -52,18 +53,19 @@ class Stopwatch:
             self._seconds[name] = time.perf_counter() - started
             STAGE_SECONDS.labels(name).observe(self._seconds[name])
 
-    def part(self, whole: str, name: str, seconds: float) -> None:
-        """Of the stage `whole`, so long was spent on `name`."""
+    def split_off(self, whole: Stage, part: Stage, seconds: float) -> None:
+        """Count `seconds` of the measured stage `whole` as the stage `part` instead."""
         self._seconds[whole] -= seconds
-        self._seconds[name] = seconds
-        STAGE_SECONDS.labels(name).observe(seconds)
+        self._seconds[part] = seconds
+        STAGE_SECONDS.labels(part).observe(seconds)
 
     def milliseconds(self) -> dict[str, float]:
-        return {name: round(seconds * 1000, 3) for name, seconds in self._seconds.items()}
+        """Return the milliseconds of each measured stage."""
+        return {str(name): round(seconds * 1000, 3) for name, seconds in self._seconds.items()}
 
 
 class TimedSource:
-    """A source that adds up how long its reads take."""
+    """A source that sums up the seconds of its reads."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

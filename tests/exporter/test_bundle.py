@@ -48,7 +48,7 @@ def test_a_network_that_only_hears_reads_no_lyrics(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint", synthetic=True, config=config)
     manifest = write_bundle(load_checkpoint(folder), tmp_path / "bundle", "tiny", "1")
     assert manifest.lyrics.languages == ()
-    assert Model(ModelSettings(bundle=tmp_path / "bundle")).read("love me tonight", None)[0] == ()
+    assert Model(ModelSettings(bundle=tmp_path / "bundle")).encode_lyrics("love me tonight", None)[0] == ()
 
 
 def test_every_file_is_in_the_manifest(bundle_folder: Path) -> None:

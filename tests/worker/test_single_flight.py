@@ -9,10 +9,10 @@ from worker.errors import TryLater
 from worker.single_flight import SingleFlight
 
 
-class Flight:
-    """A first thread that does `work` for the key `k`, and a second that wants the same meanwhile.
+class TwoThreads:
+    """A first thread that leads the key `k`, and a second one that joins while the first one computes.
 
-    `error` is the first one's.
+    `error`: raised by the first thread's computation.
     """
 
     def __init__(self, threads: ThreadPoolExecutor, error: Exception | None = None) -> None:
@@ -20,17 +20,21 @@ class Flight:
         self.gate = threading.Event()
         self.calls = 0
         self.error = error
-        self.first: Future[int] = threads.submit(self.once)
+        self.first: Future[int] = threads.submit(self.run)
         wait_until(lambda: self.calls == 1)
-        self.second: Future[int] = threads.submit(self.once)
-        shared = self.flights._flying[b"k"]
+        self.second: Future[int] = threads.submit(self.run)
+        shared = self.flights._flights[b"k"]
         wait_until(lambda: len(shared._condition._waiters) > 0)  # type: ignore[attr-defined]
 
-    def once(self) -> int:
-        with self.flights.shared(b"k", self.work) as result:
+    def run(self) -> int:
+        with self.flights.join(b"k") as flight:
+            result = None if flight.leads else flight.wait()
+            if result is None:
+                result = self.compute()
+            flight.share(result)
             return result
 
-    def work(self) -> int:
+    def compute(self) -> int:
         self.calls += 1
         first = self.calls == 1
         assert self.gate.wait(10)
@@ -39,56 +43,50 @@ class Flight:
         return 7
 
 
-def test_threads_that_want_the_same_share_one_call() -> None:
+def test_threads_that_need_the_same_result_compute_it_once() -> None:
     with ThreadPoolExecutor(2) as threads:
-        flight = Flight(threads)
-        with flight.flights.shared(b"another", lambda: 1) as result:
-            assert result == 1, "other keys do not wait"
-        flight.gate.set()
-        assert [flight.first.result(10), flight.second.result(10)] == [7, 7]
-    assert flight.calls == 1
-    with flight.flights.shared(b"k", lambda: 2) as result:
-        assert result == 2, "nothing is remembered"
+        both = TwoThreads(threads)
+        with both.flights.join(b"another") as flight:
+            assert flight.leads, "other keys do not wait"
+        both.gate.set()
+        assert [both.first.result(10), both.second.result(10)] == [7, 7]
+    assert both.calls == 1
+    with both.flights.join(b"k") as flight:
+        assert flight.leads, "no result is kept"
 
 
-def test_a_result_is_shared_until_who_made_it_is_done_with_it() -> None:
+def test_a_result_is_shared_until_the_leader_leaves() -> None:
     flights: SingleFlight[int] = SingleFlight()
-    with flights.shared(b"k", lambda: 7):
-        with flights.shared(b"k", lambda: 8) as result:
-            assert result == 7
-        with flights.shared(b"k", lambda: 9) as result:
-            assert result == 7, "one that shared it does not end it"
+    with flights.join(b"k") as leader:
+        assert leader.leads
+        leader.share(7)
+        for value in (8, 9):  # the first one that follows does not end the flight
+            with flights.join(b"k") as follower:
+                assert not follower.leads
+                assert follower.wait() == 7
+                follower.share(value)
 
 
-def test_an_error_is_its_threads_own() -> None:
+def test_an_error_of_the_leader_is_not_shared() -> None:
     with ThreadPoolExecutor(2) as threads:
-        flight = Flight(threads, error=ValueError("its own copy is gone"))
-        flight.gate.set()
+        both = TwoThreads(threads, error=ValueError("its own copy is gone"))
+        both.gate.set()
         with pytest.raises(ValueError, match="its own copy is gone"):
-            flight.first.result(10)
-        assert flight.second.result(10) == 7
-    assert flight.calls == 2
-    with flight.flights.shared(b"k", lambda: 2) as result:
-        assert result == 2, "nor is an error remembered"
+            both.first.result(10)
+        assert both.second.result(10) == 7
+    assert both.calls == 2
+    with both.flights.join(b"k") as flight:
+        assert flight.leads, "no error is kept"
 
 
-def test_waiting_for_another_thread_ends_in_time() -> None:
+def test_waiting_for_the_leader_ends_at_the_deadline() -> None:
     flights: SingleFlight[int] = SingleFlight()
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow() -> int:
-        begun.set()
-        assert go_on.wait(10)
-        return 7
-
-    def first() -> int:
-        with flights.shared(b"k", slow) as result:
-            return result
-
-    with ThreadPoolExecutor(1) as threads:
-        leader = threads.submit(first)
-        assert begun.wait(10)
-        with pytest.raises(TryLater), flights.shared(b"k", lambda: 8, time.monotonic() + 0.1):
-            pass
-        go_on.set()
-        assert leader.result(10) == 7
+    with flights.join(b"k") as leader:
+        with (
+            flights.join(b"k") as follower,
+            pytest.raises(TryLater, match="another track with the same input"),
+        ):
+            follower.wait(time.monotonic() + 0.1)
+        leader.share(7)
+        with flights.join(b"k") as follower:
+            assert follower.wait(time.monotonic()) == 7

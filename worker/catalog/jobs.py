@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, text
 
 from schemas.jobs import TrackJob
-from worker.errors import JobInvalid
+from worker.errors import JobInvalid, Stage
 
 EXPECTED_WITHIN = timedelta(hours=1)
 """A job that has not come to its end by then may have got lost."""
@@ -220,6 +220,6 @@ def _job_of(engine: Engine, track_id: str, kept: object) -> TrackJob | None:
     except ValidationError as error:
         reason = f"what the catalog keeps of it is no job: {JobInvalid.of(error)}"
         JobCatalog(engine).record_failure(
-            Failure(None, track_id, "reconcile", JobInvalid.__name__, reason, json.dumps(kept))
+            Failure(None, track_id, Stage.RECONCILE, JobInvalid.__name__, reason, json.dumps(kept))
         )
         return None

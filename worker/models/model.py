@@ -53,7 +53,7 @@ class Model:
                 "(check the bundle with `cogenre-export verify`, and the device's memory)"
             ) from error
 
-    def read(self, lyrics: str | None, language: str | None) -> tuple[tuple[int, ...], LyricsUse]:
+    def encode_lyrics(self, lyrics: str | None, language: str | None) -> tuple[tuple[int, ...], LyricsUse]:
         """Token ids of raw lyrics, none where they are not read, and what became of them."""
         if lyrics is None or not lyrics.strip():
             return (), "absent"
@@ -68,7 +68,7 @@ class Model:
     def classify(self, encoded: bytes, lyrics: str | None) -> TrackResult:
         """All in one, for a single track. Raises MediaError."""
         clip = decode_windows(encoded, self.manifest.audio)
-        ids, use = self.read(lyrics, language=None)
+        ids, use = self.encode_lyrics(lyrics, language=None)
         (prediction,) = self.predict([ModelInput(clip.windows, ids)])
         return TrackResult(prediction, use, clip.seconds, self.analysed_seconds(clip))
 

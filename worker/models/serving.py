@@ -136,7 +136,7 @@ class ServedModels:
         return self._serving
 
     @contextmanager
-    def taken(self) -> Iterator[tuple[ServedModel, ...]]:
+    def acquire(self) -> Iterator[tuple[ServedModel, ...]]:
         """The models of one job."""
         with self._changed:
             models = self._serving

@@ -2,9 +2,11 @@
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
+from worker.errors import Stage
+
 disable_created_metrics()  # one more series per counter and histogram, which nothing here uses
 
-STAGES = ("open", "fetch", "decode", "tokenise", "infer", "commit")
+TIMED_STAGES = (Stage.OPEN, Stage.FETCH, Stage.DECODE, Stage.TOKENISE, Stage.INFER, Stage.COMMIT)
 OUTCOMES = ("catalogued", "skipped", "failed", "postponed")
 
 WAITS = (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400)
@@ -106,7 +108,7 @@ HEARTBEAT_AGE_SECONDS = Gauge(
 )
 
 # A series that starts with its first event has no rate for that event, so these are created at 0.
-for _stage in STAGES:
+for _stage in TIMED_STAGES:
     STAGE_SECONDS.labels(_stage)
 for _outcome in OUTCOMES:
     TRACKS.labels(_outcome)

@@ -54,7 +54,7 @@ def test_probabilities_are_near_those_of_fp32(bundle_folder: Path) -> None:
 def test_the_worker_runs_it(bundle_folder: Path) -> None:
     model = Model(ModelSettings(bundle=bundle_folder, precision="int8"))
     windows = np.random.default_rng(0).normal(0, 0.1, (2, 8_000)).astype(np.float32)
-    track = ModelInput(windows, tuple(model.read("love me tonight", None)[0]))
+    track = ModelInput(windows, tuple(model.encode_lyrics("love me tonight", None)[0]))
     (small,) = model.predict([track])
     (whole,) = Model(ModelSettings(bundle=bundle_folder)).predict([track])
     assert model.precision == "int8"

@@ -88,7 +88,7 @@ def test_training_reads_the_same_lyrics_as_serving(tmp_path: Path) -> None:
     library = read_manifest(write_rows(tmp_path / "tracks.csv", rows))
     used = []
     for row, track in zip(rows, library.tracks, strict=True):
-        ids, use = model.read(row["lyrics"], row["language"])
+        ids, use = model.encode_lyrics(row["lyrics"], row["language"])
         assert bool(library.load_lyrics(track, model.manifest.lyrics)) == (use == "used") == bool(ids), row
         used.append(use)
     assert set(used) == {"used", "absent", "instrumental", "unsupported_language"}

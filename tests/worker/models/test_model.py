@@ -38,7 +38,9 @@ def test_tracks_in_a_batch_do_not_change_each_other(model: Model) -> None:
     rng = np.random.default_rng(0)
     samples = model.manifest.audio.window_samples
     inputs = [
-        ModelInput(rng.normal(0, 0.1, (windows, samples)).astype(np.float32), model.read(words, None)[0])
+        ModelInput(
+            rng.normal(0, 0.1, (windows, samples)).astype(np.float32), model.encode_lyrics(words, None)[0]
+        )
         for windows, words in [(1, SONG), (3, None), (2, SONG * 20), (1, None), (2, "la")]
     ]
     together = model.predict(inputs)
@@ -65,13 +67,13 @@ def test_tracks_in_a_batch_do_not_change_each_other(model: Model) -> None:
 def test_the_gates_say_why_lyrics_are_not_read(
     tmp_path: Path, lyrics: str | None, language: str | None, use: str
 ) -> None:
-    ids, said = gated(tmp_path, min_words=3, languages=["en"]).read(lyrics, language)
+    ids, said = gated(tmp_path, min_words=3, languages=["en"]).encode_lyrics(lyrics, language)
     assert said == use
     assert bool(ids) == (use == "used")
 
 
 def test_without_gates_everything_sung_is_read(model: Model) -> None:
-    assert model.read("la", "xx")[1] == "used"
+    assert model.encode_lyrics("la", "xx")[1] == "used"
 
 
 def test_windows_can_be_set(model: Model) -> None:

@@ -21,7 +21,7 @@ from tests.worker.jobs import count, job, push, put_audio
 from tests.worker.processes import running_worker, wait_until
 from worker.catalog.lifecycle import promote
 from worker.catalog.models import check_served
-from worker.errors import TryLater
+from worker.errors import Stage, TryLater
 from worker.local.stack import free_port
 from worker.models.bundle_cache import local_bundle
 from worker.models.rollout import BundleFolder, Follower, found_bundles
@@ -166,7 +166,7 @@ def test_tracks_are_not_to_blame_for_a_device_that_is_broken_but_the_worker_is_n
     refused = Clip(np.zeros((1, 7), np.float32), 1)  # which ONNX Runtime answers with an error of its own
 
     def run(clip: Clip) -> None:
-        with stage("infer"):
+        with stage(Stage.INFER):
             served.predict(clip, (), math.inf).result(30)
 
     def beats() -> bool:
