@@ -34,7 +34,7 @@ from worker.catalog.refresh import refresh
 from worker.catalog.similarity import probes
 from worker.catalog.tracks import Classified, TrackCatalog
 from worker.local.stack import local_stack
-from worker.models.serving import COMMIT_GROUP
+from worker.models.serving import MAX_COMMIT_TRACKS
 from worker.results import Prediction, TrackResult
 
 ROOT = Path(__file__).parents[1]
@@ -69,12 +69,12 @@ class Writes:
     @property
     def rate(self) -> float:
         """Tracks a second: all of them, by all the time that it took."""
-        return len(self.groups) * COMMIT_GROUP / sum(self.groups)
+        return len(self.groups) * MAX_COMMIT_TRACKS / sum(self.groups)
 
     @property
     def cpu_rate(self) -> float:
         """What a core of its own for each of client and server would at least allow."""
-        return len(self.groups) * COMMIT_GROUP / self.cpu
+        return len(self.groups) * MAX_COMMIT_TRACKS / self.cpu
 
 
 @dataclass
@@ -228,7 +228,7 @@ class Writer:
         self._results = self._endless(seed)
 
     def group(self) -> list[Classified]:
-        return [next(self._results) for _ in range(COMMIT_GROUP)]
+        return [next(self._results) for _ in range(MAX_COMMIT_TRACKS)]
 
     def _endless(self, seed: int) -> Iterator[Classified]:
         while True:
@@ -398,7 +398,7 @@ def report(small: Measured, large: Measured, writes: dict[str, Writes], together
         f"{large.refreshes[0]['similarity.track_vector']:.0f} s.",
         "",
         "## Writes, one process, one connection, groups of "
-        f"{COMMIT_GROUP}: bound {WRITE_BOUND:,} tracks/s, full over empty {RATIO_BOUND}",
+        f"{MAX_COMMIT_TRACKS}: bound {WRITE_BOUND:,} tracks/s, full over empty {RATIO_BOUND}",
         "",
         "All tracks by all the time that it took, turn by turn, with whatever else ran; `CPU` by the CPU "
         "time of worker and server.",

@@ -44,15 +44,15 @@ class _Part(BaseModel):
 
 
 class Genre(_Part):
-    """A genre that the model knows. A track that has it also has its parent."""
+    """A genre of the model. A track with this genre also has its parent."""
 
-    slug: Slug = Field(description="The stable key, in URLs and in SQL.")
-    name: str = Field(min_length=1, description="What people read.")
+    slug: Slug = Field(description="Stable key, for URLs and SQL.")
+    name: str = Field(min_length=1, description="Display name.")
     parent: Slug | None = Field(default=None, description="The slug of the parent genre.")
 
 
 class AudioInput(_Part):
-    """What the graph hears."""
+    """The audio input of the graph."""
 
     sample_rate: int = Field(gt=0, description="Hz.")
     window_seconds: float = Field(gt=0, description="Length of one window.")
@@ -65,11 +65,11 @@ class AudioInput(_Part):
 
 
 LyricsUse = Literal["used", "absent", "instrumental", "too_short", "unsupported_language"]
-"""What became of a track's lyrics: used, or the reason why the model got none."""
+"""Use of a track's lyrics: used, or the reason why the model did not read them."""
 
 
 class LyricsFilter(_Part):
-    """Which lyrics the model gets. Training and serving both apply it."""
+    """Which lyrics the model reads. Training and serving both apply it."""
 
     min_words: int = Field(default=1, gt=0, description="Lyrics of fewer words are not read.")
     languages: tuple[str, ...] | None = Field(
@@ -88,7 +88,7 @@ class LyricsFilter(_Part):
         return not language or language.lower().split("-")[0] in self.languages
 
     def lyrics_use(self, words: str, language: str | None) -> LyricsUse:
-        """Return what becomes of lyrics that were delivered.
+        """Return the use of the lyrics of a job.
 
         `words`: the lyrics cleaned by `media.lyrics`, empty if nothing is sung.
         `language`: BCP 47 tag; None if unknown.
@@ -103,7 +103,7 @@ class LyricsFilter(_Part):
 
 
 class LyricsInput(LyricsFilter):
-    """The lyrics that the graph takes."""
+    """The lyrics input of the graph."""
 
     tokenizer: str = Field(description="File in the bundle.")
     max_tokens: int = Field(gt=0, description="Longer lyrics are cut here.")
@@ -119,7 +119,7 @@ class LyricsInput(LyricsFilter):
 
 
 class Measurement(_Part):
-    """How good the model is, and on what."""
+    """Metrics of the model on a split of a data set."""
 
     data_set: str
     split: str
@@ -128,14 +128,14 @@ class Measurement(_Part):
 
 
 class Parity(_Part):
-    """How far the graph is from the checkpoint that it was made of."""
+    """Difference between the graph and the checkpoint that it was exported from."""
 
     max_probability_difference: float = Field(ge=0)
     cases: int = Field(gt=0, description="Batch and token sizes compared.")
 
 
 class ProductParity(_Part):
-    """How far `cogenre classify` is from the checkpoint, run on encoded files and raw lyrics."""
+    """Difference between `cogenre classify` and the checkpoint, on encoded files and raw lyrics."""
 
     max_probability_difference: float = Field(ge=0)
     files: int = Field(gt=0)
@@ -143,32 +143,39 @@ class ProductParity(_Part):
 
 
 class PrecisionCost(_Part):
-    """What the graph of another precision changes, beside the fp32 one."""
+    """Difference between the graph of a lower precision and the fp32 graph."""
 
-    data_set: str = Field(description="What was classified by both.")
+    data_set: str = Field(description="Data set that both graphs classified.")
     inputs: int = Field(gt=0, description="Tracks of the data set, or windows of noise.")
     changed_decisions: Probability = Field(description="Share of the label decisions that differ.")
-    map_loss: float | None = Field(description="fp32's mAP less this one's; none without labelled tracks.")
+    map_loss: float | None = Field(
+        description="mAP of the fp32 graph minus mAP of this one; null without labelled tracks."
+    )
 
 
 class Weights(_Part):
-    """Where the weights come from that somebody else has trained."""
+    """Origin of weights that were trained elsewhere."""
 
     source: str = Field(min_length=1, description="Hub name, or the name of a folder.")
-    licence: str | None = Field(description="As their publisher names it, such as cc-by-nc-4.0.")
+    licence: str | None = Field(
+        description="Licence name of the publisher, such as cc-by-nc-4.0; null = not known."
+    )
     commercial_use: bool | None = Field(description="Whether the licence allows it; null = not known.")
 
 
 class BundleManifest(_Part):
-    """`bundle.json`: all that the worker must know about a model."""
+    """`bundle.json`: everything that the worker needs to run a model."""
 
     manifest_version: Literal[1]
     name: Slug
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]*$", max_length=64)
     genres: tuple[Genre, ...] = Field(min_length=1, description="In the order of the graph's logits.")
-    thresholds: tuple[Probability, ...] = Field(description="A genre is accepted at or above its own.")
+    thresholds: tuple[Probability, ...] = Field(
+        description="Threshold of each genre: it is accepted if its score is at or above."
+    )
     correlations: tuple[tuple[float, ...], ...] = Field(
-        description="The genre graph's A = ½(A¹ + A²), G × G: row i, column j = how much i speaks for j."
+        description="The genre graph's A = ½(A¹ + A²), G × G: row i, column j = learned correlation of "
+        "genre j given genre i."
     )
     audio: AudioInput
     lyrics: LyricsInput
@@ -178,13 +185,15 @@ class BundleManifest(_Part):
     measurements: tuple[Measurement, ...]
     parity: Parity
     product_parity: dict[Precision, ProductParity] = Field(
-        default={}, description="From file to labels: precision to how far it is from the checkpoint."
+        default={},
+        description="Precision to the difference from the checkpoint, measured from encoded files.",
     )
     precision_cost: dict[Precision, PrecisionCost] = Field(
-        default={}, description="Of every graph but fp32: precision to what it changes."
+        default={}, description="Precision to the difference from the fp32 graph, for every other graph."
     )
     weights: Weights | None = Field(
-        default=None, description="Of a model that was adopted, not trained here."
+        default=None,
+        description="Origin of the weights of an adopted model; null = trained with cogenre-train.",
     )
     made_with: dict[str, str] = Field(description="Package to version.")
 
@@ -210,17 +219,18 @@ class BundleManifest(_Part):
 
     @property
     def label(self) -> str:
-        """`name:version`, as people write it."""
+        """The model's `name:version`, as in commands."""
         return f"{self.name}:{self.version}"
 
 
 def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_manifest(folder: Path) -> BundleManifest:
-    """The manifest alone. Raises BundleError, naming what is wrong with it."""
+    """Return the manifest of a bundle, without checking its files. Raises BundleError."""
     path = folder / MANIFEST_FILE
     try:
         text = path.read_text()
@@ -245,9 +255,9 @@ def read_manifest(folder: Path) -> BundleManifest:
 
 
 def read_bundle(folder: Path) -> BundleManifest:
-    """The manifest of a bundle whose every file is there and unchanged.
+    """Return the manifest of a bundle after checking the SHA-256 of every file.
 
-    Raises BundleError, naming the file and what is wrong with it.
+    Raises BundleError if a file is missing or changed, or if the manifest is invalid.
     """
     manifest = read_manifest(folder)
     for name, expected in manifest.files.items():
@@ -263,5 +273,5 @@ def read_bundle(folder: Path) -> BundleManifest:
 
 
 def artefact_sha256(folder: Path) -> str:
-    """The bundle's identity: its manifest names the SHA-256 of every other file."""
+    """Return the identity of a bundle: the SHA-256 of its manifest, which lists that of every other file."""
     return sha256_of(folder / MANIFEST_FILE)

@@ -1,7 +1,4 @@
-"""The worker's own memory: kept small, and bounded.
-
-Above the bound it drains and ends, and its supervisor starts a fresh one.
-"""
+"""Keeps the memory of the worker small, and stops the worker above a limit, so that it is restarted."""
 
 import ctypes
 import logging
@@ -16,40 +13,44 @@ from celery.signals import worker_ready
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 5.0
+POLL_SECONDS = 5.0
+"""Seconds between two measurements."""
 STATM = Path("/proc/self/statm")
 
-
 M_ARENA_MAX = -8
-"""glibc's mallopt(3)."""
-ARENAS = 2
+"""Parameter of glibc's mallopt(3): the maximum number of heaps."""
+MAX_HEAPS = 2
 
 
 def share_heaps() -> None:
-    """Threads started from now on share two heaps.
+    """Let all threads that start from now on share two heaps.
 
-    By default glibc gives each thread its own, up to eight a CPU, and each keeps what it once needed for a
-    track: a third of a worker's memory.
+    By default glibc gives each thread a heap, up to eight per CPU, and a heap never shrinks below what a
+    track once needed. That would be a third of a worker's memory.
     """
-    with suppress(AttributeError):  # no glibc
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
+    with suppress(AttributeError):  # not glibc
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, MAX_HEAPS)
 
 
-def bound_memory(max_bytes: int) -> None:
-    """From when the worker is ready, a thread looks; above the bound it does what SIGTERM does, once."""
+def limit_memory(max_bytes: int) -> None:
+    """Send SIGTERM to this worker once it uses more than `max_bytes`. Measured from when it is ready."""
 
-    def look() -> None:
+    def watch() -> None:
         while (used := resident_bytes()) <= max_bytes:
-            sleep(LOOK_SECONDS)
-        log.warning("%d bytes of memory, more than %d: draining", used, max_bytes)
+            sleep(POLL_SECONDS)
+        log.warning(
+            "%d bytes resident, more than COGENRE_MAX_MEMORY_BYTES (%d): it finishes its jobs and ends",
+            used,
+            max_bytes,
+        )
         os.kill(os.getpid(), signal.SIGTERM)
 
     def start(**_: object) -> None:
-        threading.Thread(target=look, name="memory", daemon=True).start()
+        threading.Thread(target=watch, name="memory", daemon=True).start()
 
     worker_ready.connect(start, weak=False)
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM."""
+    """Return the resident memory of this process."""
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""A production worker: Celery's threads pool around the models on one device."""
+"""The service: a Celery worker with a thread pool, around the models on one device."""
 
 import logging
 import os
@@ -24,8 +24,8 @@ from storage.objects import ObjectStore
 from worker.catalog.connect import connect_migrated
 from worker.catalog.jobs import JobCatalog
 from worker.errors import TryLater
-from worker.memory import bound_memory, share_heaps
-from worker.models.rollout import BundleFolder, Follower
+from worker.memory import limit_memory, share_heaps
+from worker.models.rollout import PollingThread, Rollout
 from worker.models.serving import ServedModels
 from worker.observe import endpoint, logs, tracing
 from worker.observe.health import Health
@@ -43,15 +43,15 @@ from worker.settings import BrokerSettings, WorkerSettings
 
 log = logging.getLogger(__name__)
 
-UNFORESEEN_SECONDS = 1.0
-"""Before a job is handed back for an error that nobody foresaw: it may come again at once."""
+UNEXPECTED_ERROR_SECONDS = 1.0
+"""Wait before a job is returned to the queue after an unexpected error: it may be delivered again at once."""
 
 
 def run_worker(settings: WorkerSettings) -> int:
-    """Label tracks until a signal ends it; returns the exit code.
+    """Process jobs until a signal stops the worker; return the exit code.
 
-    SIGTERM finishes the tracks under way and takes no more. Raises ConfigError, BundleError before the
-    first job is taken, where the settings cannot work.
+    On SIGTERM the worker finishes its jobs and takes no new ones. Raises ConfigError, BundleError before
+    the first job if the settings do not work.
     """
     share_heaps()
     logs.set_up(settings.log_format)
@@ -66,13 +66,13 @@ def run_worker(settings: WorkerSettings) -> int:
         open_leases(settings) as leases,
     ):
         health.set_warm()
-        bound_draining(settings.drain_seconds)
+        limit_draining(settings.drain_seconds)
         if settings.max_memory_bytes:
-            bound_memory(settings.max_memory_bytes)
+            limit_memory(settings.max_memory_bytes)
         _register_task(app, pipeline, leases)
         event_loop.attach_health(app, health)
         app.conf.worker_disable_prefetch = True
-        # Not by its command line, which says nothing of how the worker ended.
+        # Not through Celery's command line, which does not return how the worker ended.
         worker = app.Worker(
             pool="threads",
             concurrency=settings.concurrency,
@@ -83,7 +83,7 @@ def run_worker(settings: WorkerSettings) -> int:
             quiet=True,
         )
         worker.start()
-        if state.should_stop == EX_FAILURE:  # Ctrl-C, which Celery takes for a failure
+        if state.should_stop == EX_FAILURE:  # Ctrl-C, which Celery counts as a failure
             return 128 + signal.SIGINT
         return int(worker.exitcode or 0)
 
@@ -97,21 +97,30 @@ def _register_task(app: Celery, pipeline: TrackPipeline, leases: LeaseRenewer) -
             with observe_delivery(request, received), leases.hold(request.properties["delivery_tag"]):
                 pipeline.process(received, bool((request.delivery_info or {}).get("redelivered")))
         except TryLater as error:
-            log.warning("back to the queue: %s", error)
+            log.warning("returned to the queue: %s", error)
             RETURNED_TO_QUEUE.inc()
             raise Reject(error, requeue=True) from error
-        except Exception as error:  # Celery would acknowledge the job, and it would be gone
-            log.exception("back to the queue, for an error that nobody foresaw")
+        except Exception as error:  # otherwise Celery would acknowledge the job, which would then be lost
+            log.exception(
+                "returned to the queue in %g s, after an unexpected error", UNEXPECTED_ERROR_SECONDS
+            )
             RETURNED_TO_QUEUE.inc()
-            time.sleep(UNFORESEEN_SECONDS)
+            time.sleep(UNEXPECTED_ERROR_SECONDS)
             raise Reject(error, requeue=True) from error
 
 
-def bound_draining(seconds: float) -> None:
-    """Once told to end, the worker has so long. Jobs that it leaves come back at the visibility timeout."""
+def limit_draining(seconds: float) -> None:
+    """End the process `seconds` after its shutdown starts.
+
+    Unfinished jobs are delivered to other workers at the visibility timeout.
+    """
 
     def end() -> None:
-        log.warning("tracks under way took more than %g s to finish: left to others", seconds)
+        log.warning(
+            "jobs are unfinished after COGENRE_DRAIN_SECONDS (%g): the process ends, and other workers get "
+            "them at the visibility timeout",
+            seconds,
+        )
         os._exit(os.EX_TEMPFAIL)
 
     def start(**_: object) -> None:
@@ -124,7 +133,10 @@ def bound_draining(seconds: float) -> None:
 
 @contextmanager
 def open_pipeline(settings: WorkerSettings, health: Health) -> Iterator[TrackPipeline]:
-    """Warm models, connected to S3, the decoders and the catalog. Raises ConfigError, BundleError."""
+    """Yield a pipeline with warm models, connected to S3, the decoders and the catalog.
+
+    Raises ConfigError, BundleError.
+    """
     with ExitStack() as stack:
         engine = connect_migrated(settings, connections=settings.concurrency + 1, bounded=True)
         stack.callback(engine.dispose)
@@ -136,7 +148,7 @@ def open_pipeline(settings: WorkerSettings, health: Health) -> Iterator[TrackPip
                 memory_bytes=settings.decode_memory_bytes,
             )
         except DecoderUnavailable as error:
-            raise ConfigError(f"no decode process can be started: {error}") from error
+            raise ConfigError(f"no decode process starts: {error}") from error
         stack.callback(decoders.close)
         store = ObjectStore(
             settings, connections=settings.concurrency, retry_seconds=settings.transient_seconds
@@ -144,10 +156,10 @@ def open_pipeline(settings: WorkerSettings, health: Health) -> Iterator[TrackPip
         store.check()
         models = ServedModels()
         stack.callback(models.close)
-        bundles = BundleFolder(settings, engine, models, health)
-        bundles.load()
-        follower = Follower(bundles.load)
-        stack.callback(follower.close)
+        rollout = Rollout(settings, engine, models, health)
+        rollout.update()
+        polling = PollingThread(rollout.update)
+        stack.callback(polling.close)
         yield TrackPipeline(
             models,
             store,
@@ -163,7 +175,7 @@ def open_pipeline(settings: WorkerSettings, health: Health) -> Iterator[TrackPip
 
 @contextmanager
 def open_leases(settings: BrokerSettings) -> Iterator[LeaseRenewer]:
-    """Renewed as long as the context lasts."""
+    """Yield the renewer of leases. It stops when the context ends."""
     client = redis_client(settings, WORKER_TIMEOUT_SECONDS)
     leases = LeaseRenewer(
         client, unacked_index_key(settings.deployment), settings.visibility_timeout, LEASE_RENEWALS.inc

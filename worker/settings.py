@@ -1,4 +1,4 @@
-"""Settings of the service: `COGENRE_*` environment variables. docs/settings.md is made from this file."""
+"""Settings of the service: `COGENRE_*` environment variables. docs/settings.md is generated from them."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from schemas.settings import Settings
 from storage.settings import StorageSettings
 
 DEMO_DATA = Path(__file__).parents[1] / "deploy" / "demo"
-"""The demo's bundle and tracks: in a clone, not in an installed package."""
+"""The demo's bundle and tracks. They exist in a clone, not in an installed package."""
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 LogFormat = Literal["text", "json"]
@@ -19,7 +19,7 @@ S3Urls = Annotated[str, Field(pattern=r"^s3://[^,]+(, *s3://[^,]+)*$")]
 
 
 class CatalogSettings(Settings):
-    """Where the catalog is."""
+    """The catalog."""
 
     catalog_url: SecretStr = Field(
         description="PostgreSQL URL, `postgresql://user:password@host:5432/database`."
@@ -27,48 +27,52 @@ class CatalogSettings(Settings):
 
 
 class BrokerSettings(Settings):
-    """Where jobs are queued."""
+    """The queue of jobs."""
 
     broker_url: SecretStr = Field(description="Redis URL, `redis://:password@host:6379/0`.")
     deployment: str = Field(
         default="cogenre",
         pattern=r"^[A-Za-z0-9_-]+$",
-        description="Names the Redis keys of messages in flight: own ones for each application on a broker.",
+        description="Prefix of Redis keys. Deployments that share a broker need different ones.",
     )
     visibility_timeout: float = Field(
         default=120,
         ge=5,
-        description="Seconds after which the job of a worker that died is delivered again.",
+        description="Seconds after which the job of a worker that died is delivered to another worker.",
     )
 
 
 class ModelSettings(Settings):
-    """Which model runs, and on what."""
+    """The model and the device that it runs on."""
 
     bundle: Path | S3Urls = Field(
-        description="Folder of the model bundle, or of several: shadows run beside the current model. Or "
-        "`s3://bucket/prefix/name/version`, where `cogenre-export push` put one; several with commas between."
+        description="Folder of a model bundle, or of several: shadows run beside the current model. Or the "
+        "`s3://bucket/prefix/name/version` that `cogenre-export push` uploaded; several separated by commas."
     )
     bundle_cache: Path | None = Field(
-        default=None, description="Folder for bundles from S3; unset = `~/.cache/cogenre`."
+        default=None, description="Folder for downloaded bundles; unset = `~/.cache/cogenre`."
     )
     provider: Provider = Field(
-        default="cpu", description="ONNX Runtime's execution provider. Never replaced silently."
+        default="cpu", description="Execution provider of ONNX Runtime. It is never replaced silently."
     )
-    precision: Precision = Field(default="fp32", description="Which of the bundle's graphs.")
+    precision: Precision = Field(
+        default="fp32", description="Precision of the graph to load from the bundle."
+    )
     windows: int | None = Field(
-        default=None, gt=0, description="How many windows of a track are heard; unset = as the bundle says."
+        default=None, gt=0, description="Windows of a track that are classified; unset = as in the bundle."
     )
     threads: int | None = Field(
-        default=None, gt=0, description="CPU threads of the model; unset = those that the container may use."
+        default=None,
+        gt=0,
+        description="CPU threads of the model; unset = all CPUs that the container may use.",
     )
-    batch_rows: int = Field(default=16, gt=0, description="Windows that the model takes at once, at most.")
+    batch_rows: int = Field(default=16, gt=0, description="Maximum windows in a batch of the model.")
     cpu_fallback: bool = Field(
         default=False,
-        description="Whether the CPU stands in, with a warning, where the provider does not start.",
+        description="Whether the model runs on the CPU, with a warning, if the provider does not start.",
     )
     gpu_memory_bytes: int | None = Field(
-        default=None, gt=0, description="Memory that CUDA's arena may take; unset = all of the GPU's."
+        default=None, gt=0, description="Maximum bytes of CUDA's memory arena; unset = all memory of the GPU."
     )
     engine_cache: Path | None = Field(
         default=None, description="Folder of TensorRT engines; unset = `~/.cache/cogenre/engines`."
@@ -76,69 +80,71 @@ class ModelSettings(Settings):
     engine_seconds: float = Field(
         default=1800,
         gt=0,
-        description="How long building an engine may take, waiting for other processes that build included.",
+        description="Maximum seconds to build an engine, including the wait for builds of other processes.",
     )
     engine_context: bool = Field(
         default=False,
-        description="Whether engines are loaded by an EP-context model: faster starts, another engine.",
+        description="Whether engines load through an EP-context model: faster starts, separate engines.",
     )
 
 
 class ObserveSettings(Settings):
-    """How operators see a worker. Spans go where OpenTelemetry's own `OTEL_EXPORTER_OTLP_ENDPOINT` says."""
+    """Logs, metrics and probes. Spans are sent to OpenTelemetry's own `OTEL_EXPORTER_OTLP_ENDPOINT`."""
 
-    log_format: LogFormat = Field(default="text", description="Of the log on stderr, one line a record.")
+    log_format: LogFormat = Field(
+        default="text", description="Format of the log on stderr. Each record is one line."
+    )
     http_port: int | None = Field(
         default=None,
         ge=1,
         le=65535,
-        description="Port of `/metrics`, `/livez` and `/readyz`, on every address; unset = no server.",
+        description="Port of `/metrics`, `/livez` and `/readyz`, on all addresses; unset = no HTTP server.",
     )
 
 
 class WorkerSettings(CatalogSettings, BrokerSettings, StorageSettings, ModelSettings, ObserveSettings):
-    """All that `cogenre worker` needs."""
+    """All settings of `cogenre worker`."""
 
-    concurrency: int = Field(default=16, gt=0, description="Tracks on their way at once.")
+    concurrency: int = Field(default=16, gt=0, description="Jobs that are processed at the same time.")
     batch_tokens: int = Field(
-        default=8192, gt=0, description="Lyrics tokens that it takes at once, at most, padding included."
+        default=8192, gt=0, description="Maximum lyrics tokens in a batch of the model, padding included."
     )
     track_seconds: float = Field(
         default=900,
         gt=0,
-        description="A track that has not reached the model by then is tried again later.",
+        description="Seconds after which a track that no model has started on is postponed.",
     )
     transient_seconds: float = Field(
         default=60,
         gt=0,
-        description="How long S3 or the catalog may fail before a track is tried again later.",
+        description="Seconds to retry requests to S3 or the catalog before the track is postponed.",
     )
     max_attempts: int = Field(
         default=8,
         gt=0,
-        description="How often a track is tried whose worker dies, or for which S3 does not answer.",
+        description="Attempts of a track whose worker dies or for which S3 does not answer; then it fails.",
     )
     decoders: int | None = Field(
-        default=None, gt=0, description="Processes that decode; unset = as many as CPUs that may be used."
+        default=None, gt=0, description="Decode processes; unset = one per CPU that may be used."
     )
-    decode_seconds: float = Field(default=60, gt=0, description="How long decoding a track may take.")
+    decode_seconds: float = Field(default=60, gt=0, description="Maximum seconds to decode a track.")
     decode_memory_bytes: int = Field(
         default=2 * 2**30,
         gt=0,
-        description="Memory that decoding a track may take, beyond that of its process.",
+        description="Maximum bytes to decode a track, in addition to the memory of the idle decode process.",
     )
     max_memory_bytes: int | None = Field(
         default=None,
         gt=0,
-        description="Above so much memory the worker drains and ends, for its supervisor to restart.",
+        description="Resident bytes above which the worker finishes its jobs and ends; unset = no limit.",
     )
     drain_seconds: float = Field(
         default=300,
         gt=0,
-        description="How long after SIGTERM tracks under way may take; then others get their jobs.",
+        description="Maximum seconds to finish jobs after SIGTERM. Other workers get the unfinished ones.",
     )
 
 
 def bundle_or_demo(bundle: str | None) -> str:
-    """`bundle`, else the one that the settings name, else the demo's."""
+    """Return `bundle` if it is given, else COGENRE_BUNDLE, else the demo's bundle."""
     return bundle or os.environ.get("COGENRE_BUNDLE") or str(DEMO_DATA / "bundle")

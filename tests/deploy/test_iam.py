@@ -23,7 +23,7 @@ from storage.settings import StorageSettings
 from tests.conftest import DEMO_BUNDLE, ROOT
 from tests.worker.processes import wait_until
 from worker.local.stack import HOST, free_port
-from worker.models.bundle_cache import local_bundle
+from worker.models.bundle_cache import fetch_bundle
 from worker.queue.job_sources import DEFAULT_PATTERN, compile_pattern, jobs_from_prefix
 from worker.settings import ModelSettings
 
@@ -154,7 +154,7 @@ def use_s3_as_worker(
     assert job.track_id == "track"
     monkeypatch.setenv("COGENRE_BUNDLE", account.bundle)
     monkeypatch.setenv("COGENRE_BUNDLE_CACHE", str(folder))
-    assert (local_bundle(ModelSettings.load()) / "bundle.json").is_file()
+    assert (fetch_bundle(ModelSettings.load()) / "bundle.json").is_file()
 
 
 def test_the_policy_is_sufficient_for_a_worker(

@@ -19,19 +19,19 @@ def engine(
 ) -> None:
     """Build TensorRT engines ahead of time, with the settings of the worker. Run it on the GPU machine."""
     from schemas.bundle import read_bundle
-    from worker.models.bundle_cache import local_bundles
-    from worker.models.rollout import found_bundles
-    from worker.models.session import built_engine, checked_stack
+    from worker.models.bundle_cache import fetch_bundles
+    from worker.models.rollout import find_bundles
+    from worker.models.session import prepare_engine, require_gpu_stack
     from worker.settings import ModelSettings, bundle_or_demo
 
     settings = ModelSettings.load(bundle=bundle_or_demo(bundle), provider="tensorrt")
-    checked_stack("tensorrt")
+    require_gpu_stack("tensorrt")
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        for folder in found_bundles(*local_bundles(settings)):
+        for folder in find_bundles(*fetch_bundles(settings)):
             manifest = read_bundle(folder)
             name = f"{manifest.label} ({settings.precision})"
             progress.add_task(f"building the engine of {name}, which takes minutes", total=None)
-            _, options, built = built_engine(folder, manifest, settings)
+            _, options, built = prepare_engine(folder, manifest, settings)
             state = "built" if built else "there already"
             typer.echo(f"engine of {name} {state}: {options['trt_engine_cache_path']}")

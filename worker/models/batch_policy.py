@@ -1,4 +1,4 @@
-"""Which waiting tracks go into the model together. No threads here: `worker.models.batcher` runs it."""
+"""Which waiting tracks form the next batch. `worker.models.batcher` runs the policy in its thread."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,42 +9,43 @@ from worker.models.model import ModelInput
 
 @dataclass(frozen=True)
 class BatchPolicy:
-    """The oldest track goes first, and takes along those that are padded to the same length as it.
+    """Batches the oldest track with others whose lyrics are padded to the same length.
 
-    A batch of one length pads little; the oldest track leads, so that none starves.
+    Equal lengths need little padding. The oldest track is always included, so that no track starves.
     """
 
     max_rows: int
-    """Windows in one batch, at most."""
+    """Maximum windows in a batch."""
     max_tokens: int
-    """Lyrics tokens in one batch, at most, padding included."""
+    """Maximum lyrics tokens in a batch, padding included."""
     bucket: Callable[[int], int]
-    """The length to which lyrics of so many tokens are padded."""
+    """Returns the length to which lyrics of that many tokens are padded."""
 
-    def take(self, waiting: list[ModelInput]) -> list[int]:
-        """Positions of the tracks that go next."""
+    def select(self, waiting: list[ModelInput]) -> list[int]:
+        """Return the positions of the next batch's tracks in `waiting`, which is in order of arrival."""
         length = self.bucket(len(waiting[0].token_ids))
         max_rows = min(self.max_rows, self.max_tokens // length)
         rows = 0
-        taken = []
+        selected = []
         for at, track in enumerate(waiting):
             if self.bucket(len(track.token_ids)) != length:
                 continue
             if rows + len(track.windows) > max_rows:
                 break
             rows += len(track.windows)
-            taken.append(at)
-        return taken
+            selected.append(at)
+        return selected
 
-    def check(self, windows: int, longest: int) -> None:
-        """Raises ConfigError where a single track, of so many windows and so many tokens, would never fit."""
+    def validate(self, windows: int, max_tokens: int) -> None:
+        """Raise ConfigError if one track of `windows` windows and `max_tokens` tokens exceeds the limits."""
         if windows > self.max_rows:
             raise ConfigError(
-                f"the model hears {windows} windows a track, and a batch holds {self.max_rows}: "
+                f"a track has {windows} windows, and COGENRE_BATCH_ROWS allows {self.max_rows} in a batch: "
                 f"set COGENRE_BATCH_ROWS to {windows} or more"
             )
-        if windows * longest > self.max_tokens:
+        if windows * max_tokens > self.max_tokens:
             raise ConfigError(
-                f"a track takes {windows} × {longest} tokens, and a batch holds {self.max_tokens}: "
-                f"set COGENRE_BATCH_TOKENS to {windows * longest} or more"
+                f"a track has up to {windows} × {max_tokens} tokens, and COGENRE_BATCH_TOKENS allows "
+                f"{self.max_tokens} in a batch: "
+                f"set COGENRE_BATCH_TOKENS to {windows * max_tokens} or more"
             )

@@ -1,15 +1,14 @@
-"""Requests of many threads meet here, and one thread serves them in groups.
+"""One thread that runs the requests of many threads in groups.
 
 ```
 submit ──► waiting (bounded) ──► policy takes a group ──► run ──► futures resolve
-              │ past its deadline        ▲                 │ fails: halves, down to the one bad request;
-              │                          │                 │ TryLater: no request's fault, of all at once
-              ▼                          └── next group ◄──┘
-            dropped
+              │ past its deadline        ▲                 │ error: halved, until only the bad request fails
+              ▼                          │                 │ TryLater: the whole group fails
+        DeadlinePassed                   └── next group ◄──┘
 ```
 
-Groups form while the thread is busy: an idle thread takes whatever waits at once, so that a lone request
-never waits for company. The model and the catalog writer are both served so.
+Groups form while the thread is busy. An idle thread takes the waiting requests immediately, so that a single
+request does not wait for others. A model and its catalog writer each have a batcher.
 """
 
 import math
@@ -26,8 +25,8 @@ from worker.observe.metrics import BATCH_SECONDS, BATCH_WAIT_SECONDS
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
-BEAT_SECONDS = 5.0
-"""An idle thread shows this often that it is not stuck."""
+HEARTBEAT_SECONDS = 5.0
+"""Seconds between two heartbeats of an idle thread."""
 
 
 @dataclass(eq=False)
@@ -39,24 +38,24 @@ class _Waiting(Generic[Request, Result]):
 
 
 class Batcher(Generic[Request, Result]):
-    """One thread that runs groups of requests.
+    """A queue of requests and the thread that runs them in groups.
 
-    `take` chooses, of the waiting requests in order of arrival, how many and which go next: it returns
-    their positions, the first request always among them. `run` returns a result for each, in order.
-    `beat` is called before every group, and every few seconds while there is none.
+    `select` gets the waiting requests in order of arrival and returns the positions of the next group,
+    which always include the first. `run` returns one result per request, in order. `send_heartbeat` is
+    called before every group, and every `HEARTBEAT_SECONDS` while the thread is idle.
     """
 
     def __init__(
         self,
         name: str,
-        take: Callable[[list[Request]], list[int]],
+        select: Callable[[list[Request]], list[int]],
         run: Callable[[list[Request]], list[Result]],
         capacity: int,
-        beat: Callable[[], None] = lambda: None,
+        send_heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
-        self._beat = beat
-        self._take = take
+        self._send_heartbeat = send_heartbeat
+        self._select = select
         self._run = run
         self._capacity = capacity
         self._queue: list[_Waiting[Request, Result]] = []
@@ -66,26 +65,27 @@ class Batcher(Generic[Request, Result]):
         self._thread.start()
 
     def submit(self, request: Request, deadline: float = math.inf) -> Future[Result]:
-        """Blocks while the queue is full. Raises RuntimeError once closed.
+        """Queue a request and return its future result. Blocks while the queue is full.
 
-        A request that no group has taken by `deadline`, of time.monotonic(), is not run: DeadlinePassed.
+        The future raises DeadlinePassed if no group includes the request by `deadline`, of time.monotonic().
+        Raises RuntimeError if the batcher is closed.
         """
         waiting = _Waiting[Request, Result](request, deadline)
         with self._changed:
             self._changed.wait_for(lambda: len(self._queue) < self._capacity or self._closed)
             if self._closed:
-                raise RuntimeError("closed")
+                raise RuntimeError("the batcher is closed")
             self._queue.append(waiting)
             self._changed.notify_all()
         return waiting.future
 
     @property
     def waiting(self) -> int:
-        """Requests that no group has taken yet."""
+        """Number of requests in the queue."""
         return len(self._queue)
 
     def close(self) -> None:
-        """Serve what waits, then end the thread."""
+        """Run the requests in the queue, then stop the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -96,19 +96,19 @@ class Batcher(Generic[Request, Result]):
             self._resolve(group)
 
     def _next_group(self) -> list[_Waiting[Request, Result]] | None:
-        """None when there will be no more."""
+        """Wait for the next group and return it; None if the batcher is closed and the queue is empty."""
         with self._changed:
-            while not self._changed.wait_for(lambda: self._queue or self._closed, BEAT_SECONDS):
-                self._beat()
+            while not self._changed.wait_for(lambda: self._queue or self._closed, HEARTBEAT_SECONDS):
+                self._send_heartbeat()
             if not self._queue:
                 return None
             self._drop_late()
             if not self._queue:
                 self._changed.notify_all()
                 return []
-            taken = set(self._take([waiting.request for waiting in self._queue]))
-            group = [waiting for at, waiting in enumerate(self._queue) if at in taken]
-            self._queue = [waiting for at, waiting in enumerate(self._queue) if at not in taken]
+            selected = set(self._select([waiting.request for waiting in self._queue]))
+            group = [waiting for at, waiting in enumerate(self._queue) if at in selected]
+            self._queue = [waiting for at, waiting in enumerate(self._queue) if at not in selected]
             self._changed.notify_all()
         now = time.monotonic()
         for waiting in group:
@@ -116,24 +116,30 @@ class Batcher(Generic[Request, Result]):
         return group
 
     def _drop_late(self) -> None:
+        """Fail the requests whose deadline has passed."""
         now = time.monotonic()
         late = [waiting for waiting in self._queue if waiting.deadline < now]
         self._queue = [waiting for waiting in self._queue if waiting.deadline >= now]
         for waiting in late:
-            waiting.future.set_exception(DeadlinePassed(f"waited {now - waiting.since:.0f} s for its turn"))
+            waiting.future.set_exception(
+                DeadlinePassed(
+                    f"waited {now - waiting.since:.0f} s in the queue of the batcher {self._name!r}"
+                )
+            )
 
     def _resolve(self, group: list[_Waiting[Request, Result]]) -> None:
-        self._beat()
+        """Run a group and resolve its futures."""
+        self._send_heartbeat()
         if not group:
             return
         try:
             with BATCH_SECONDS.labels(self._name).time():
                 results = self._run([waiting.request for waiting in group])
-        except TryLater as error:  # halves would wait for the same, each as long
+        except TryLater as error:  # both halves would fail for the same reason
             for waiting in group:
                 waiting.future.set_exception(error)
             return
-        except Exception as error:  # whatever it is, it belongs to a request
+        except Exception as error:  # caused by one of the requests
             if len(group) == 1:
                 group[0].future.set_exception(error)
                 return

@@ -1,4 +1,4 @@
-"""The bundles that the settings name, on disk: one in S3 is pulled once."""
+"""The bundles that `COGENRE_BUNDLE` names, as folders on disk. A bundle in S3 is downloaded once."""
 
 from pathlib import Path
 
@@ -10,29 +10,35 @@ from worker.settings import ModelSettings
 DEFAULT_CACHE = Path("~/.cache/cogenre")
 
 
-def local_bundles(settings: ModelSettings) -> list[Path]:
-    """Raises BundleError where one cannot be pulled."""
+def fetch_bundles(settings: ModelSettings) -> list[Path]:
+    """Return the folder of every configured bundle. Raises BundleError if a download fails."""
     if isinstance(settings.bundle, Path):
         return [settings.bundle]
-    return [_pulled(url.strip(), settings.bundle_cache) for url in settings.bundle.split(",")]
+    return [_download(url.strip(), settings.bundle_cache) for url in settings.bundle.split(",")]
 
 
-def local_bundle(settings: ModelSettings) -> Path:
-    """Raises BundleError where it cannot be pulled, or where there are several."""
-    folder, *others = local_bundles(settings)
+def fetch_bundle(settings: ModelSettings) -> Path:
+    """Return the folder of the configured bundle.
+
+    Raises BundleError if the download fails, or if several bundles are configured.
+    """
+    folder, *others = fetch_bundles(settings)
     if others:
-        raise BundleError(f"one bundle is wanted here, and there are several: name one of {settings.bundle}")
+        raise BundleError(
+            f"this command takes one bundle, and several are set: name one of {settings.bundle}"
+        )
     return folder
 
 
-def _pulled(url: str, cache: Path | None) -> Path:
-    bucket, place = split_url(url)
-    folder = (cache or DEFAULT_CACHE.expanduser()) / bucket / place
+def _download(url: str, cache: Path | None) -> Path:
+    """Return the folder of a bundle in S3, in the cache."""
+    bucket, prefix = split_url(url)
+    folder = (cache or DEFAULT_CACHE.expanduser()) / bucket / prefix
     if not folder.is_dir():
         try:
             pull(s3_client(), url, folder)
         except BundleError:
-            # Another worker of this machine may have been faster.
+            # Another worker on this machine may have downloaded it meanwhile.
             if not folder.is_dir():
                 raise
     return folder

@@ -1,6 +1,6 @@
-"""The NVIDIA libraries that are here, and those that ONNX Runtime was built for.
+"""The installed NVIDIA libraries, compared with the versions that ONNX Runtime needs.
 
-ONNX Runtime falls back to the CPU where one of them is of another version, and says so in a log line at most.
+If a version differs, ONNX Runtime falls back to the CPU, with a log line at most.
 """
 
 import contextlib
@@ -17,10 +17,10 @@ import onnxruntime
 from worker.settings import Provider
 
 OLDEST_RUNTIME = (1, 27)
-"""The first onnxruntime-gpu for CUDA 13. Older ones are for CUDA 12."""
+"""The first onnxruntime-gpu release for CUDA 13. Older ones need CUDA 12."""
 
 CUDA, CUDNN, TENSORRT = 13, 9, 10
-"""What it loads: `libcudart.so.13`, `libcudnn.so.9`, `libnvinfer.so.10`."""
+"""Major versions that ONNX Runtime loads: `libcudart.so.13`, `libcudnn.so.9`, `libnvinfer.so.10`."""
 
 DRIVER = "580"
 """The first NVIDIA driver for CUDA 13."""
@@ -30,7 +30,8 @@ CUDNN_HINT = "pip install nvidia-cudnn-cu13"
 TENSORRT_HINT = 'pip install "tensorrt-cu13<11"'
 
 TF32_OFF = {"NVIDIA_TF32_OVERRIDE": "0"}
-"""NVIDIA's libraries read it when they load. fp32 is fp32: a bundle promises it to four digits."""
+"""NVIDIA's libraries read it when they load. With TF32, fp32 products would be rounded to ten bits, and the
+scores would differ from those of the checkpoint by more than a bundle allows."""
 
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 """CUdevice_attribute of the driver's API."""
@@ -38,50 +39,55 @@ CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 
 @dataclass(frozen=True)
 class GpuStack:
-    """Versions that are found. What is not there is None or empty."""
+    """Installed versions. Missing ones are None or empty."""
 
     onnxruntime: str
     driver_cuda: tuple[int, int] | None
-    """The newest CUDA that the driver speaks."""
+    """Newest CUDA version that the driver supports."""
     cuda: frozenset[int]
-    """Major versions of its runtime: the needed one, or others where it is missing. So with the next two."""
+    """Major versions of the runtime: the needed one, or others if it is missing. The next two likewise."""
     cudnn: frozenset[int]
     tensorrt: frozenset[int]
     tensorrt_version: str | None = None
-    """In full, such as 10.13.3."""
+    """Full version, such as 10.13.3."""
     capability: str | None = None
     """Compute capability of the first GPU, such as 9.0."""
 
 
-def complaint(found: GpuStack, provider: Provider) -> str | None:
-    """What is wrong for a provider, and what to install; None where nothing is."""
+def find_problem(stack: GpuStack, provider: Provider) -> str | None:
+    """Return what prevents a provider from running, and what to install; None if nothing does."""
     if provider == "cpu":
         return None
-    if _release(found.onnxruntime) < OLDEST_RUNTIME:
-        wanted = ".".join(map(str, OLDEST_RUNTIME))
+    if _release(stack.onnxruntime) < OLDEST_RUNTIME:
+        oldest = ".".join(map(str, OLDEST_RUNTIME))
         return (
-            f"ONNX Runtime {found.onnxruntime} is for an older CUDA: {wanted} or newer is needed, "
+            f"ONNX Runtime {stack.onnxruntime} is for an older CUDA: {oldest} or newer is needed, "
             "install cogenre's extra `gpu`"
         )
-    if found.driver_cuda is None:
-        return f"no NVIDIA driver answers: install {DRIVER} or newer, or give the container a GPU"
-    if found.driver_cuda[0] < CUDA:
-        speaks = ".".join(map(str, found.driver_cuda))
-        return f"the NVIDIA driver speaks CUDA {speaks}, {CUDA} is needed: install driver {DRIVER} or newer"
-    libraries = [("CUDA", CUDA, found.cuda, CUDA_HINT), ("cuDNN", CUDNN, found.cudnn, CUDNN_HINT)]
+    if stack.driver_cuda is None:
+        return f"no NVIDIA driver was found: install {DRIVER} or newer, or give the container a GPU"
+    if stack.driver_cuda[0] < CUDA:
+        supported = ".".join(map(str, stack.driver_cuda))
+        return (
+            f"the NVIDIA driver supports CUDA {supported}, {CUDA} is needed: install driver {DRIVER} or newer"
+        )
+    libraries = [("CUDA", CUDA, stack.cuda, CUDA_HINT), ("cuDNN", CUDNN, stack.cudnn, CUDNN_HINT)]
     if provider == "tensorrt":
-        libraries.append(("TensorRT", TENSORRT, found.tensorrt, TENSORRT_HINT))
+        libraries.append(("TensorRT", TENSORRT, stack.tensorrt, TENSORRT_HINT))
     for name, needed, majors, hint in libraries:
         if needed not in majors:
-            there = f"{name} {max(majors)} is installed" if majors else f"{name} is not found"
-            return f"{there}, ONNX Runtime {found.onnxruntime} loads {name} {needed}: {hint}"
+            state = f"{name} {max(majors)} is installed" if majors else f"{name} is not installed"
+            return f"{state}, ONNX Runtime {stack.onnxruntime} loads {name} {needed}: {hint}"
     return None
 
 
-def gpu_stack() -> GpuStack:
-    """What this process can load. Libraries out of wheels are then loaded, so that ONNX Runtime has them."""
+def load_gpu_stack() -> GpuStack:
+    """Return the versions that this process can load.
+
+    Loads the libraries of wheels, so that ONNX Runtime finds them.
+    """
     os.environ.update(TF32_OFF)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints the libraries that are missing
         onnxruntime.preload_dlls()
     driver_cuda, capability = _driver()
     tensorrt = _majors("libnvinfer.so", TENSORRT, range(TENSORRT + 1, TENSORRT + 3), _wheel("tensorrt_libs"))
@@ -103,12 +109,13 @@ def _release(version: str) -> tuple[int, ...]:
 
 
 def _wheel(module: str) -> Path | None:
-    """Folder of a wheel that holds libraries."""
+    """Return the folder of a wheel that contains libraries; None if it is not installed."""
     spec = find_spec(module)
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def _load(name: str, folder: Path | None = None) -> ctypes.CDLL | None:
+    """Load a library from `folder`, else from the system's paths; None if it is in neither."""
     for path in ([str(folder / name)] if folder else []) + [name]:
         with contextlib.suppress(OSError):
             return ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
@@ -116,14 +123,17 @@ def _load(name: str, folder: Path | None = None) -> ctypes.CDLL | None:
 
 
 def _majors(library: str, needed: int, others: Iterable[int], folder: Path | None = None) -> frozenset[int]:
-    """Others are looked for only where the needed one is missing: once loaded, they hide its functions."""
+    """Return the installed major versions of a library.
+
+    The others are loaded only if the needed one is missing: once loaded, they would hide its functions.
+    """
     if _load(f"{library}.{needed}", folder):
         return frozenset({needed})
     return frozenset(major for major in others if _load(f"{library}.{major}", folder))
 
 
 def _driver() -> tuple[tuple[int, int] | None, str | None]:
-    """The newest CUDA that the driver speaks, and the first GPU's compute capability."""
+    """Return the newest CUDA version of the driver and the compute capability of the first GPU."""
     driver = _load("libcuda.so.1")
     if driver is None or driver.cuInit(0) != 0:
         return None, None
@@ -135,10 +145,11 @@ def _driver() -> tuple[tuple[int, int] | None, str | None]:
 
 
 def _tensorrt_version() -> str | None:
+    """Return the full version of TensorRT; None if it is not installed."""
     library = _load(f"libnvinfer.so.{TENSORRT}", _wheel("tensorrt_libs"))
     try:
         number = int(library.getInferLibVersion()) if library else None
-    except AttributeError:  # something else of that name
+    except AttributeError:  # another library of that name
         return None
     # major · 10000 + minor · 100 + patch since TensorRT 10
     return None if number is None else f"{number // 10_000}.{number // 100 % 100}.{number % 100}"

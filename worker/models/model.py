@@ -1,4 +1,4 @@
-"""A bundle at work: encoded audio and raw lyrics in, genres out. No server needed."""
+"""A loaded bundle: predictions from audio windows and lyrics. Needs no server."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from schemas.bundle import INPUTS, OUTPUTS, BundleManifest, LyricsUse, read_bund
 from schemas.errors import ConfigError
 from schemas.labels import LabelRule, sigmoid
 from worker.errors import InferenceFailed
-from worker.models.bundle_cache import local_bundle
+from worker.models.bundle_cache import fetch_bundle
 from worker.models.session import open_session
 from worker.results import Prediction, TrackResult
 from worker.settings import ModelSettings
@@ -21,20 +21,20 @@ from worker.settings import ModelSettings
 
 @dataclass(frozen=True)
 class ModelInput:
-    """A track as the model takes it."""
+    """Input of the model for one track."""
 
     windows: Waveform
-    """(windows, samples)"""
+    """(windows, samples) float32, mono."""
     token_ids: tuple[int, ...]
-    """Empty = no lyrics."""
+    """Token ids of the lyrics; empty if there are none."""
 
 
 class Model:
-    """A loaded and warmed bundle. One thread at a time may `predict`; the rest is free."""
+    """A bundle that is loaded and warmed up. `predict` must not run in two threads at once."""
 
     def __init__(self, settings: ModelSettings) -> None:
-        """Raises BundleError, ConfigError."""
-        folder = local_bundle(settings)
+        """Load the configured bundle and warm it up. Raises BundleError, ConfigError."""
+        folder = fetch_bundle(settings)
         self.manifest = _with_windows(read_bundle(folder), settings.windows)
         self.precision = settings.precision
         lyrics = self.manifest.lyrics
@@ -42,19 +42,19 @@ class Model:
         opened = open_session(folder, self.manifest, settings)
         self._session = opened.session
         self.provider = opened.provider
-        """What it runs on: not always what was asked for."""
+        """Execution provider in use: cpu instead of the requested one after a permitted fallback."""
         self.rule = LabelRule(self.manifest.genres, self.manifest.thresholds)
-        # A GPU takes its memory, and chooses its kernels, for each size of batch anew.
+        # A GPU allocates memory and selects kernels separately for every batch size.
         try:
             self._warm_up((1,) if self.provider == "cpu" else (1, settings.batch_rows))
         except InferenceFailed as error:
             raise ConfigError(
                 f"bundle {self.manifest.label} loads but does not run on {self.provider}: {error} "
-                "(check the bundle with `cogenre-export verify`, and the device's memory)"
+                "(check the bundle with `cogenre-export verify`, and the memory of the device)"
             ) from error
 
     def encode_lyrics(self, lyrics: str | None, language: str | None) -> tuple[tuple[int, ...], LyricsUse]:
-        """Token ids of raw lyrics, none where they are not read, and what became of them."""
+        """Return the token ids of raw lyrics, and their use. The ids are empty unless the lyrics are used."""
         if lyrics is None or not lyrics.strip():
             return (), "absent"
         words = clean_lyrics(lyrics)
@@ -62,24 +62,24 @@ class Model:
         return (tuple(self._tokenizer.encode(words)) if use == "used" else ()), use
 
     def analysed_seconds(self, clip: Clip) -> float:
-        """How much of a track its windows are."""
+        """Return the seconds of a track that its windows cover."""
         return min(clip.seconds, len(clip.windows) * self.manifest.audio.window_seconds)
 
     def classify(self, encoded: bytes, lyrics: str | None) -> TrackResult:
-        """All in one, for a single track. Raises MediaError."""
+        """Return the result for one encoded audio file and its raw lyrics. Raises MediaError."""
         clip = decode_windows(encoded, self.manifest.audio)
         ids, use = self.encode_lyrics(lyrics, language=None)
         (prediction,) = self.predict([ModelInput(clip.windows, ids)])
         return TrackResult(prediction, use, clip.seconds, self.analysed_seconds(clip))
 
     def bucket(self, tokens: int) -> int:
-        """The length to which lyrics of so many tokens are padded."""
+        """Return the length to which lyrics of that many tokens are padded."""
         return next(length for length in self.manifest.lyrics.buckets if tokens <= length)
 
     def predict(self, inputs: Sequence[ModelInput]) -> list[Prediction]:
-        """One run of the graph for all windows of all inputs, padded to the longest lyrics' bucket.
+        """Run the graph once for all windows of all tracks, and return one prediction per track.
 
-        Raises InferenceFailed.
+        Lyrics are padded to the bucket of the longest. Raises InferenceFailed.
         """
         length = self.bucket(max(len(track.token_ids) for track in inputs))
         counts = [len(track.windows) for track in inputs]
@@ -91,7 +91,7 @@ class Model:
         )
         try:
             logits, embedding = self._session.run(OUTPUTS, dict(zip(INPUTS, feeds, strict=True)))
-        except Exception as error:  # ONNX Runtime's own classes have no common base but this
+        except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
             raise InferenceFailed(" ".join(str(error).split())) from error
         ends = np.cumsum(counts)[:-1]
         return [
@@ -100,7 +100,7 @@ class Model:
         ]
 
     def _warm_up(self, batches: Sequence[int]) -> None:
-        """Every bucket once, so that the first track is not the slow one."""
+        """Run every bucket once with every batch size in `batches`, so that the first track is not slower."""
         for rows in batches:
             silence = np.zeros((rows, self.manifest.audio.window_samples), dtype=np.float32)
             for length in self.manifest.lyrics.buckets:
@@ -108,6 +108,7 @@ class Model:
 
 
 def _with_windows(manifest: BundleManifest, windows: int | None) -> BundleManifest:
+    """Return the manifest with another number of windows per track; None = as the bundle says."""
     if windows is None:
         return manifest
     audio = manifest.audio.model_copy(update={"windows": windows})
@@ -115,5 +116,5 @@ def _with_windows(manifest: BundleManifest, windows: int | None) -> BundleManife
 
 
 def open_bundle(bundle: Path | str) -> Model:
-    """A bundle, of a folder or in S3, on the CPU, with everything else as it is by default."""
+    """Return the model of a bundle, a folder or an s3:// URL, with the other settings as configured."""
     return Model(ModelSettings.load(bundle=bundle))

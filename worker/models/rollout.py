@@ -1,7 +1,7 @@
-"""Which bundles a worker serves: those that it finds, less those that the catalog has retired.
+"""Which bundles a worker serves: all that it finds, except those whose models are retired in the catalog.
 
-The folder is a bundle, or holds bundles; in S3 each bundle is named. One that is put in the folder later, or
-whose model is retired or promoted later, is noticed: models change without a restart.
+`COGENRE_BUNDLE` is a bundle, a folder of bundles, or a list of s3:// URLs. A thread polls it and the catalog:
+a bundle that is added, and a model that is promoted or retired, takes effect without a restart.
 """
 
 import logging
@@ -17,7 +17,7 @@ from schemas.bundle import MANIFEST_FILE, artefact_sha256, read_bundle
 from schemas.errors import BundleError, ConfigError
 from worker.catalog.models import RegisteredModel, note_served, register_model
 from worker.catalog.tracks import TrackCatalog
-from worker.models.bundle_cache import local_bundles
+from worker.models.bundle_cache import fetch_bundles
 from worker.models.model import Model
 from worker.models.serving import ServedModel, ServedModels, ServingLimits
 from worker.observe.health import Health
@@ -26,15 +26,15 @@ from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 10.0
-"""Between looks at the folder and the catalog."""
+POLL_SECONDS = 10.0
+"""Seconds between two polls of the folder and the catalog."""
 
 CURRENT = "current"
 RETIRED = "retired"
 
 
-class BundleFolder:
-    """Keeps the served models as the folder and the catalog want them."""
+class Rollout:
+    """Loads and closes models, so that the served ones match the folder and the catalog."""
 
     def __init__(
         self, settings: WorkerSettings, engine: Engine, models: ServedModels, health: Health
@@ -47,24 +47,25 @@ class BundleFolder:
             settings.batch_rows, settings.batch_tokens, settings.concurrency, settings.transient_seconds
         )
         self._loaded: dict[str, ServedModel] = {}
-        """By the bundle's SHA-256. One that is loaded when another fails to is there for the next look."""
+        """Loaded models by bundle SHA-256. Kept if another bundle fails to load, so that the next poll does
+        not load them again."""
 
-    def load(self) -> None:
-        """Serve what is wanted, and let the catalog know.
+    def update(self) -> None:
+        """Load new bundles, close retired models, and record the served ones in the catalog.
 
-        Raises ConfigError, BundleError, where nothing can be served.
+        Raises ConfigError, BundleError if a bundle cannot be loaded or every model is retired.
         """
         try:
-            self._load()
+            self._update()
         finally:
-            # Also where another bundle cannot be loaded: these serve on.
+            # Also if another bundle cannot be loaded: the models that serve go on.
             if self._models.serving:
                 note_served(self._engine, self._loaded)
 
-    def _load(self) -> None:
+    def _update(self) -> None:
         wanted: dict[str, ServedModel] = {}
         statuses = set[str]()
-        for folder in found_bundles(*local_bundles(self._settings)):
+        for folder in find_bundles(*fetch_bundles(self._settings)):
             sha256 = artefact_sha256(folder)
             manifest = (
                 read_bundle(folder) if sha256 not in self._loaded else self._loaded[sha256].model.manifest
@@ -73,33 +74,34 @@ class BundleFolder:
             statuses.add(registered.status)
             if registered.status != RETIRED:
                 if sha256 not in self._loaded:
-                    self._loaded[sha256] = self._served(folder, registered)
+                    self._loaded[sha256] = self._load(folder, registered)
                 wanted[sha256] = self._loaded[sha256]
         CURRENT_MODEL_SERVED.set(CURRENT in statuses)
         if not wanted:
             raise ConfigError(
-                f"every model of {self._settings.bundle} is retired: promote one, or set COGENRE_BUNDLE"
+                f"every model of {self._settings.bundle} is retired: promote one with `cogenre models "
+                "promote`, or set COGENRE_BUNDLE to another bundle"
             )
         if tuple(wanted.values()) != self._models.serving:
-            gone = [self._loaded[sha256] for sha256 in self._loaded.keys() - wanted.keys()]
+            retired = [self._loaded[sha256] for sha256 in self._loaded.keys() - wanted.keys()]
             self._loaded = wanted
-            self._show()
+            self._update_metrics()
             self._models.replace(wanted.values())
-            for served in gone:
+            for served in retired:
                 for thread in _threads(served.label):
                     self._health.heartbeats.forget(thread)
-                log.info("model %s is retired", served.label)
+                log.info("model %s is retired: closed", served.label)
 
-    def _served(self, folder: Path, registered: RegisteredModel) -> ServedModel:
+    def _load(self, folder: Path, registered: RegisteredModel) -> ServedModel:
         model = Model(self._settings.model_copy(update={"bundle": folder}))
         catalog = TrackCatalog(self._engine, registered, model.provider, model.precision)
         send = self._health.heartbeats.send_heartbeat
         heartbeats = (partial(send, thread) for thread in _threads(model.manifest.label))
         served = ServedModel(model, catalog, self._limits, *heartbeats)
-        log.info("model %s on %s is warm", served.label, model.provider)
+        log.info("model %s is loaded and warm on %s", served.label, model.provider)
         return served
 
-    def _show(self) -> None:
+    def _update_metrics(self) -> None:
         MODEL_INFO.clear()
         for served in self._loaded.values():
             MODEL_INFO.labels(
@@ -115,12 +117,15 @@ def _threads(label: str) -> tuple[str, str]:
     return f"inference {label}", f"writer {label}"
 
 
-def found_bundles(*folders: Path) -> list[Path]:
-    """Each folder, if it is a bundle, else the bundles in it. Raises BundleError where there is none."""
-    return [bundle for folder in folders for bundle in _found_at(folder)]
+def find_bundles(*folders: Path) -> list[Path]:
+    """Return each folder that is a bundle, and the bundles in each that is not.
+
+    Raises BundleError if a folder neither is nor contains a bundle.
+    """
+    return [bundle for folder in folders for bundle in _bundles_at(folder)]
 
 
-def _found_at(folder: Path) -> list[Path]:
+def _bundles_at(folder: Path) -> list[Path]:
     if (folder / MANIFEST_FILE).is_file():
         return [folder]
     inside = sorted(path.parent for path in folder.glob(f"*/{MANIFEST_FILE}"))
@@ -129,25 +134,26 @@ def _found_at(folder: Path) -> list[Path]:
     return inside
 
 
-class Follower:
-    """Looks again and again, from a thread of its own. What goes wrong is logged: what serves goes on."""
+class PollingThread:
+    """A thread that calls `poll` every `seconds`. Errors are logged, and the models stay as they are."""
 
-    def __init__(self, look: Callable[[], None], seconds: float = LOOK_SECONDS) -> None:
-        self._look = look
+    def __init__(self, poll: Callable[[], None], seconds: float = POLL_SECONDS) -> None:
+        self._poll = poll
         self._seconds = seconds
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="models", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="models", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
+        """Stop the thread, after the poll that is running."""
         self._closed.set()
         self._thread.join()
 
-    def _follow(self) -> None:
+    def _run(self) -> None:
         while not self._closed.wait(self._seconds):
             try:
-                self._look()
+                self._poll()
             except (ConfigError, BundleError, SQLAlchemyError, OSError) as error:
-                log.warning("models stay as they are: %s", error)
-            except Exception:  # this thread's end would go unseen, and no model would change any more
-                log.exception("models stay as they are")
+                log.warning("the models are not updated: %s; next attempt in %g s", error, self._seconds)
+            except Exception:  # if this thread ended, no model would change until the next restart
+                log.exception("the models are not updated; next attempt in %g s", self._seconds)

@@ -1,10 +1,10 @@
-"""Models at work: the current one and its shadows, which change while jobs are under way.
+"""The models that a worker serves: the current one and shadows. They change while jobs are processed.
 
 ```
-loaded ──► serving ──► replaced: finishes the jobs that have it ──► closed
+loaded ──► serving ──► replaced: jobs that acquired it finish ──► closed
 ```
 
-A job takes the models that serve when it begins, and keeps them to its end.
+A job acquires the models that serve when it starts, and keeps them until it ends.
 """
 
 import threading
@@ -24,60 +24,60 @@ from worker.models.model import Model, ModelInput
 from worker.observe.metrics import BATCH_ROWS
 from worker.results import Prediction
 
-COMMIT_GROUP = 64
-"""Tracks in one transaction, at most."""
+MAX_COMMIT_TRACKS = 64
+"""Maximum tracks in one transaction."""
 
-BROKEN_AFTER = 20
-"""Runs that fail one after the other. One bad track among 64 fails 7, then others succeed: that many are the
-device's fault."""
+MAX_FAILED_RUNS = 20
+"""Consecutive failed runs after which the device counts as broken. One bad track among 64 causes 7 failed
+runs by bisection, and then others succeed."""
 
 
 @dataclass(frozen=True)
 class ServingLimits:
-    """How much goes together."""
+    """Limits of batches and queues."""
 
     max_rows: int
-    """Windows in one run of the model, at most."""
+    """Maximum windows in one run of the model."""
     max_tokens: int
-    """Lyrics tokens in one run, at most, padding included."""
+    """Maximum lyrics tokens in one run, padding included."""
     capacity: int
-    """Tracks that may wait for the model, or for the catalog."""
+    """Maximum tracks in the queue of the model, and in that of the catalog writer."""
     retry_seconds: float
-    """Seconds for which the catalog may fail to answer."""
+    """Seconds for which a failing commit is retried."""
 
 
 class ServedModel:
-    """A model with the one thread that runs it, and the one that commits what it said."""
+    """A model with two threads: one runs it, the other commits its results."""
 
     def __init__(
         self,
         model: Model,
         catalog: TrackCatalog,
         limits: ServingLimits,
-        beat: Callable[[], None] = lambda: None,
-        writer_beat: Callable[[], None] = lambda: None,
+        inference_heartbeat: Callable[[], None] = lambda: None,
+        writer_heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`beat` and `writer_beat` are called as long as the two threads are not stuck, and the device runs.
+        """The heartbeats are called while the two threads are not stuck and the device works.
 
-        Raises ConfigError where a batch cannot hold a single track.
+        Raises ConfigError if one track exceeds the limits of a batch.
         """
         self.model = model
         self.catalog = catalog
         self._retry_seconds = limits.retry_seconds
-        self._beat = beat
-        self._writer_beat = writer_beat
+        self._inference_heartbeat = inference_heartbeat
+        self._writer_heartbeat = writer_heartbeat
         self._failed_runs = 0
         policy = BatchPolicy(limits.max_rows, limits.max_tokens, model.bucket)
-        policy.check(model.manifest.audio.windows, model.manifest.lyrics.max_tokens)
+        policy.validate(model.manifest.audio.windows, model.manifest.lyrics.max_tokens)
         self._inference: Batcher[ModelInput, Prediction] = Batcher(
-            "inference", policy.take, self._predict, limits.capacity, self._beat_unless_broken
+            "inference", policy.select, self._predict, limits.capacity, self._heartbeat_unless_broken
         )
         self._writer: Batcher[Classified, None] = Batcher(
             "writer",
-            lambda waiting: list(range(min(len(waiting), COMMIT_GROUP))),
+            lambda waiting: list(range(min(len(waiting), MAX_COMMIT_TRACKS))),
             self._write,
             limits.capacity,
-            writer_beat,
+            writer_heartbeat,
         )
 
     @property
@@ -89,14 +89,15 @@ class ServedModel:
         return self.model.manifest.audio
 
     def predict(self, clip: Clip, token_ids: tuple[int, ...], deadline: float) -> Future[Prediction]:
-        """`deadline`, of time.monotonic(): after it the model does not begin."""
+        """Queue a track for the model. It fails if it is still queued at `deadline`, of time.monotonic()."""
         return self._inference.submit(ModelInput(clip.windows, token_ids), deadline)
 
     def commit(self, track: Classified) -> Future[None]:
+        """Queue a result for the catalog."""
         return self._writer.submit(track)
 
     def close(self) -> None:
-        """Finish what is under way."""
+        """Finish the queued requests, then stop the threads."""
         self._inference.close()
         self._writer.close()
 
@@ -110,21 +111,21 @@ class ServedModel:
         self._failed_runs = 0
         return predictions
 
-    def _beat_unless_broken(self) -> None:
-        """A worker whose device is lost would take job after job in vain: not live, it is restarted."""
-        if self._failed_runs < BROKEN_AFTER:
-            self._beat()
+    def _heartbeat_unless_broken(self) -> None:
+        """Send a heartbeat unless the device is broken. Without it the worker is restarted."""
+        if self._failed_runs < MAX_FAILED_RUNS:
+            self._inference_heartbeat()
 
     def _write(self, group: Sequence[Classified]) -> list[None]:
         def attempt() -> list[None]:
-            self._writer_beat()  # a thread that waits for the catalog is not stuck
+            self._writer_heartbeat()  # a thread that waits for the catalog is not stuck
             return self.catalog.write(group)
 
         return with_retries(attempt, self._retry_seconds)
 
 
 class ServedModels:
-    """The models that serve now. Safe to share between threads."""
+    """The models that serve. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._serving: tuple[ServedModel, ...] = ()
@@ -137,7 +138,7 @@ class ServedModels:
 
     @contextmanager
     def acquire(self) -> Iterator[tuple[ServedModel, ...]]:
-        """The models of one job."""
+        """Yield the models that serve. They are not closed before the context ends."""
         with self._changed:
             models = self._serving
             for model in models:
@@ -151,16 +152,16 @@ class ServedModels:
                 self._changed.notify_all()
 
     def replace(self, models: Iterable[ServedModel]) -> None:
-        """Jobs that begin from now on take these. Waits for those that have others; closes these."""
+        """Serve these models to new jobs. Waits for the jobs of removed models, then closes those models."""
         with self._changed:
             before, self._serving = self._serving, tuple(models)
-            gone = [model for model in before if model not in self._serving]
-            self._changed.wait_for(lambda: not any(self._jobs.get(model, 0) for model in gone))
-            for model in gone:
+            removed = [model for model in before if model not in self._serving]
+            self._changed.wait_for(lambda: not any(self._jobs.get(model, 0) for model in removed))
+            for model in removed:
                 self._jobs.pop(model, None)
-        for model in gone:
+        for model in removed:
             model.close()
 
     def close(self) -> None:
-        """Finish what is under way."""
+        """Serve no model. Waits for the jobs under way, then closes their models."""
         self.replace(())

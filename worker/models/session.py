@@ -1,4 +1,4 @@
-"""An ONNX Runtime session on exactly the provider that was asked for."""
+"""An ONNX Runtime session on exactly the requested execution provider."""
 
 import logging
 from dataclasses import dataclass
@@ -11,8 +11,14 @@ from media.cpus import available_cpus
 from schemas.bundle import BundleManifest
 from schemas.errors import ConfigError
 from worker.errors import ProviderUnavailable
-from worker.models.gpu import GpuStack, complaint, gpu_stack
-from worker.models.tensorrt import CONTEXT_FILE, engine_of, plan_of, refuse_without_engine, tensorrt_options
+from worker.models.gpu import GpuStack, find_problem, load_gpu_stack
+from worker.models.tensorrt import (
+    CONTEXT_FILE,
+    make_plan,
+    provide_engine,
+    reject_unsupported_graph,
+    tensorrt_options,
+)
 from worker.settings import ModelSettings, Provider
 
 log = logging.getLogger(__name__)
@@ -23,65 +29,66 @@ PROVIDERS: dict[Provider, str] = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 SLOWER_ON_CPUS = ["SkipLayerNormFusion"]
-"""Its operator takes longer than the two it stands for: 5 % of BERT's time (ONNX Runtime 1.32)."""
+"""The fused operator takes longer than the two that it replaces: 5 % of BERT's time (ONNX Runtime 1.32)."""
 DEFAULT_CACHE = Path("~/.cache/cogenre/engines")
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A session, and what it runs on."""
+class OpenedSession:
+    """A session and the provider that it runs on."""
 
     session: onnxruntime.InferenceSession
     provider: Provider
 
 
-def open_session(bundle: Path, manifest: BundleManifest, settings: ModelSettings) -> Opened:
-    """Raises ConfigError where the provider is not installed, does not start or the graph does not load.
+def open_session(bundle: Path, manifest: BundleManifest, settings: ModelSettings) -> OpenedSession:
+    """Return a session for the bundle's graph on the configured provider.
 
-    ONNX Runtime itself would fall back to the CPU without a word; this does so where the settings allow it.
+    ONNX Runtime itself falls back to the CPU silently. This does so only if COGENRE_CPU_FALLBACK is set,
+    with a warning. Raises ConfigError if the provider is not installed or does not start, or if the graph
+    does not load.
     """
     try:
-        return Opened(_on(settings.provider, bundle, manifest, settings), settings.provider)
+        return OpenedSession(_open_on(settings.provider, bundle, manifest, settings), settings.provider)
     except ConfigError as error:
         if settings.provider == "cpu" or not settings.cpu_fallback:
             raise
-        log.warning("on the CPU, as COGENRE_CPU_FALLBACK allows: %s", error)
-        return Opened(_on("cpu", bundle, manifest, settings), "cpu")
+        log.warning("the model runs on the CPU, as COGENRE_CPU_FALLBACK allows: %s", error)
+        return OpenedSession(_open_on("cpu", bundle, manifest, settings), "cpu")
 
 
-def checked_stack(provider: Provider) -> GpuStack:
-    """What a GPU needs, found and right. Raises ConfigError, naming what to install."""
+def require_gpu_stack(provider: Provider) -> GpuStack:
+    """Return the installed GPU libraries. Raises ConfigError if the provider cannot run with them."""
     if PROVIDERS[provider] not in onnxruntime.get_available_providers():
         raise ProviderUnavailable(
             f"provider {provider} is not in the installed ONNX Runtime: install cogenre's extra `gpu`, "
             "or set COGENRE_PROVIDER=cpu"
         )
-    found = gpu_stack()
-    wrong = complaint(found, provider)
-    if wrong:
-        raise ProviderUnavailable(f"provider {provider} cannot run: {wrong}")
-    return found
+    stack = load_gpu_stack()
+    if problem := find_problem(stack, provider):
+        raise ProviderUnavailable(f"provider {provider} cannot run: {problem}")
+    return stack
 
 
-def built_engine(
+def prepare_engine(
     bundle: Path, manifest: BundleManifest, settings: ModelSettings
 ) -> tuple[Path, dict[str, str], bool]:
-    """The graph to load, the options to load it with, and whether its engine was built just now.
+    """Return the graph to load, TensorRT's options, and whether the engine was built by this call.
 
     Raises ConfigError.
     """
-    graph = bundle / graph_file("tensorrt", manifest, settings)
-    found = checked_stack("tensorrt")
-    refuse_without_engine(graph)
-    plan = plan_of(manifest, settings.precision, settings.batch_rows, settings.engine_context, found)
+    graph = bundle / find_graph("tensorrt", manifest, settings)
+    stack = require_gpu_stack("tensorrt")
+    reject_unsupported_graph(graph)
+    plan = make_plan(manifest, settings.precision, settings.batch_rows, settings.engine_context, stack)
     cache = settings.engine_cache or DEFAULT_CACHE.expanduser()
-    engine = engine_of(plan, graph, cache, settings.engine_seconds)
+    engine = provide_engine(plan, graph, cache, settings.engine_seconds)
     loaded = engine.folder / CONTEXT_FILE if plan.context else graph
     return loaded, tensorrt_options(plan, engine.folder), engine.built
 
 
-def graph_file(provider: Provider, manifest: BundleManifest, settings: ModelSettings) -> str:
-    """In the bundle, of the precision that is set. Raises ConfigError."""
+def find_graph(provider: Provider, manifest: BundleManifest, settings: ModelSettings) -> str:
+    """Return the file name of the graph with the configured precision. Raises ConfigError."""
     if provider != "cpu" and settings.precision == "int8":
         raise ConfigError("int8 graphs have no GPU kernels: set COGENRE_PRECISION to fp32 or fp16")
     graph = manifest.graphs.get(settings.precision)
@@ -94,14 +101,14 @@ def graph_file(provider: Provider, manifest: BundleManifest, settings: ModelSett
 
 
 def provider_options(provider: Provider, settings: ModelSettings) -> dict[str, str]:
-    """Of CUDA's provider; the CPU's has none."""
+    """Return the options of CUDA's provider; the CPU's has none."""
     if provider == "cpu":
         return {}
-    # The arena never shrinks (onnxruntime #22297), and an exhaustive search would run for every new shape.
+    # The arena never shrinks (onnxruntime #22297). An exhaustive search would run again for every new shape.
     options = {
         "arena_extend_strategy": "kSameAsRequested",
         "cudnn_conv_algo_search": "HEURISTIC",
-        # By default fp32 products are rounded to ten bits.
+        # TF32 would round fp32 products to ten bits.
         "use_tf32": "0",
     }
     if settings.gpu_memory_bytes:
@@ -109,28 +116,28 @@ def provider_options(provider: Provider, settings: ModelSettings) -> dict[str, s
     return options
 
 
-def _on(
+def _open_on(
     provider: Provider, bundle: Path, manifest: BundleManifest, settings: ModelSettings
 ) -> onnxruntime.InferenceSession:
-    graph = bundle / graph_file(provider, manifest, settings)
+    graph = bundle / find_graph(provider, manifest, settings)
     providers: list[Any] = [PROVIDERS["cpu"]]
     if provider != "cpu":
         providers.insert(0, (PROVIDERS["cuda"], provider_options("cuda", settings)))
         if provider == "cuda":
-            checked_stack("cuda")
+            require_gpu_stack("cuda")
         else:
-            graph, options, _ = built_engine(bundle, manifest, settings)
+            graph, options, _ = prepare_engine(bundle, manifest, settings)
             providers.insert(0, (PROVIDERS["tensorrt"], options))
     session = new_session(graph, providers, settings.threads, provider)
     require_provider(session.get_providers(), provider)
     return session
 
 
-def require_provider(got: list[str], wanted: Provider) -> None:
-    """Raises ConfigError where a session runs on another provider first."""
-    if got[0] != PROVIDERS[wanted]:
+def require_provider(actual: list[str], requested: Provider) -> None:
+    """Raise ConfigError if another provider than the requested one comes first in a session's providers."""
+    if actual[0] != PROVIDERS[requested]:
         raise ConfigError(
-            f"provider {wanted} did not start (ONNX Runtime fell back to {got[0]}): "
+            f"provider {requested} did not start (ONNX Runtime fell back to {actual[0]}): "
             "check the driver, CUDA and cuDNN, or set COGENRE_PROVIDER=cpu"
         )
 
@@ -138,14 +145,15 @@ def require_provider(got: list[str], wanted: Provider) -> None:
 def new_session(
     graph: Path, providers: list[Any], threads: int | None, provider: Provider
 ) -> onnxruntime.InferenceSession:
-    """A graph on what is first of `providers`, ONNX Runtime's own; `provider` is what messages call it.
+    """Return a session for a graph, with `providers` in ONNX Runtime's own format.
 
-    Raises ConfigError where it does not load.
+    `provider`: the name of the first provider in the settings, for messages.
+    Raises ConfigError if the graph does not load.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or available_cpus()
     options.inter_op_num_threads = 1
-    # Its threads would spin while they wait, on CPUs that decoding needs: a tenth of a worker's throughput.
+    # Spinning threads would use CPUs that decoding needs, which costs a tenth of a worker's throughput.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
@@ -155,8 +163,8 @@ def new_session(
             providers=providers,
             disabled_optimizers=SLOWER_ON_CPUS if provider == "cpu" else None,
         )
-    except Exception as error:  # ONNX Runtime's own classes have no common base but this
+    except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
         raise ConfigError(f"{graph.name} does not load with provider {provider}: {error}") from error
-    # A provider that fails in the middle of a run would be replaced by the CPU without a word.
+    # Otherwise a provider that fails during a run is silently replaced by the CPU.
     session.disable_fallback()
     return session

@@ -1,14 +1,14 @@
-"""TensorRT engines, built ahead of time and kept by all that they depend on.
+"""TensorRT engines, built ahead of time and cached under a key of everything that they depend on.
 
 ```
-absent ──lock──► built in a temporary folder ──rename──► there, never changed
-                      │ fails, or takes too long
+absent ──lock──► built in a temporary folder ──rename──► cached, never changed
+                      │ error or timeout
                       └──► removed
 ```
 
-A build takes minutes and cannot be interrupted from within, so a process of its own does it. ONNX Runtime
-does not notice that a kept engine is of another model, TensorRT or GPU (onnxruntime #22244): hence the
-folder's name.
+A build takes minutes and cannot be interrupted, so it runs in a separate process. ONNX Runtime does not
+detect that a cached engine was built for another model, TensorRT or GPU (onnxruntime #22244), so the folder's
+name is the key.
 """
 
 import contextlib
@@ -36,68 +36,68 @@ from worker.parent_death import bind_to_this_process
 log = logging.getLogger(__name__)
 
 TIMING_FOLDER = "timing"
-"""TensorRT's measurements of single kernels. They make the next build shorter."""
+"""Folder of TensorRT's kernel timings. They shorten the next build."""
 
 CONTEXT_FILE = "model_ctx.onnx"
-"""A graph of one node, which holds the place of an engine: starts need not parse the whole graph."""
+"""A graph of one node that refers to the engine, so that a start need not parse the whole graph."""
 
-NO_ENGINE = "NonZero"
-"""How many it finds depends on the data, and an engine is of the shapes of inputs."""
+UNSUPPORTED_OPERATOR = "NonZero"
+"""Its output shape depends on the data, and an engine needs shapes that depend on the input shapes only."""
 
 BUILDER = (sys.executable, "-m", "worker.models.tensorrt_build")
 
 Shapes = dict[str, tuple[int, ...]]
-"""Of the graph's inputs, by name."""
+"""Shapes of the graph's inputs, by name."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The shapes that an engine runs. Another one would be built anew, for minutes, at the first track."""
+    """The range of shapes of an engine. Another shape would cause a build of minutes at the first track."""
 
-    least: Shapes
-    usual: Shapes
-    """What TensorRT chooses its kernels for."""
-    most: Shapes
+    min_shape: Shapes
+    opt_shape: Shapes
+    """The shape that TensorRT selects kernels for."""
+    max_shape: Shapes
 
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """All that an engine depends on."""
+    """Everything that an engine depends on."""
 
     graph_sha256: str
     precision: Precision
     profile: Profile
     context: bool
-    """Whether an EP-context model is written beside the engine."""
+    """Whether an EP-context model is written next to the engine."""
     onnxruntime: str
     tensorrt: str
     capability: str
-    """The GPU's compute capability."""
+    """Compute capability of the GPU."""
     tf32: bool = False
-    """Whether fp32 products are rounded to ten bits; `worker.models.gpu` turns it off."""
+    """Whether fp32 products are rounded to ten bits. `worker.models.gpu` turns that off."""
 
     @property
     def key(self) -> str:
-        """Names the engine's folder."""
+        """Name of the engine's folder."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
 
     @property
     def timing(self) -> str:
-        """Names the folder of measurements that may be used again."""
+        """Name of the folder of timings that other builds may use."""
         return f"{TIMING_FOLDER}-{self.onnxruntime}-{self.tensorrt}-{self.capability}"
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine in the cache."""
+    """A cached engine."""
 
     folder: Path
     built: bool
-    """Whether it has just been built."""
+    """Whether this call built it."""
 
 
-def profile_of(manifest: BundleManifest, rows: int) -> Profile:
-    """One window and the shortest bucket, to `rows` windows and the longest."""
+def make_profile(manifest: BundleManifest, rows: int) -> Profile:
+    """Return the shapes from one window and the shortest bucket to `rows` windows and the longest."""
     buckets = manifest.lyrics.buckets
 
     def shapes(batch: int, tokens: int) -> Shapes:
@@ -106,42 +106,45 @@ def profile_of(manifest: BundleManifest, rows: int) -> Profile:
         )
 
     return Profile(
-        least=shapes(1, buckets[0]),
-        usual=shapes(rows, buckets[len(buckets) // 2]),
-        most=shapes(rows, buckets[-1]),
+        min_shape=shapes(1, buckets[0]),
+        opt_shape=shapes(rows, buckets[len(buckets) // 2]),
+        max_shape=shapes(rows, buckets[-1]),
     )
 
 
-def plan_of(
-    manifest: BundleManifest, precision: Precision, rows: int, context: bool, found: GpuStack
+def make_plan(
+    manifest: BundleManifest, precision: Precision, rows: int, context: bool, stack: GpuStack
 ) -> EnginePlan:
-    """For this bundle's graph on this machine."""
+    """Return the plan of a bundle's graph on this machine."""
     return EnginePlan(
         graph_sha256=manifest.files[manifest.graphs[precision]],
         precision=precision,
-        profile=profile_of(manifest, rows),
+        profile=make_profile(manifest, rows),
         context=context,
-        onnxruntime=found.onnxruntime,
-        tensorrt=found.tensorrt_version or "unknown",
-        capability=found.capability or "unknown",
+        onnxruntime=stack.onnxruntime,
+        tensorrt=stack.tensorrt_version or "unknown",
+        capability=stack.capability or "unknown",
     )
 
 
 def tensorrt_options(plan: EnginePlan, folder: Path, timing: Path | None = None) -> dict[str, str]:
-    """Options of TensorRT's provider, to use the engine in `folder` or, with `timing`, to build it there."""
+    """Return the options of TensorRT's provider to use the engine in `folder`.
+
+    `timing`: the folder of timings; if given, the options build the engine instead.
+    """
     options = {
-        "trt_profile_min_shapes": _written(plan.profile.least),
-        "trt_profile_opt_shapes": _written(plan.profile.usual),
-        "trt_profile_max_shapes": _written(plan.profile.most),
+        "trt_profile_min_shapes": _format_shapes(plan.profile.min_shape),
+        "trt_profile_opt_shapes": _format_shapes(plan.profile.opt_shape),
+        "trt_profile_max_shapes": _format_shapes(plan.profile.max_shape),
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(folder),
-        # A captured graph returned the first input's result for ever (onnxruntime #20050).
+        # A captured graph returned the first input's result for every later one (onnxruntime #20050).
         "trt_cuda_graph_enable": "0",
     }
     if timing:
         options |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": str(timing)}
         if plan.context:
-            # The engine lies beside the context model, which names it: an absolute path would be refused.
+            # The context model refers to the engine by a relative path; an absolute one is rejected.
             del options["trt_engine_cache_path"]
             options |= {
                 "trt_dump_ep_context_model": "1",
@@ -151,24 +154,24 @@ def tensorrt_options(plan: EnginePlan, folder: Path, timing: Path | None = None)
     return options
 
 
-def refuse_without_engine(graph: Path) -> None:
-    """Raise ProviderUnavailable for a graph with an operator that TensorRT has no engine of."""
-    # A node's operator as the format writes it: the worker need not understand graphs.
-    node = b"\x22" + bytes([len(NO_ENGINE)]) + NO_ENGINE.encode()
+def reject_unsupported_graph(graph: Path) -> None:
+    """Raise ProviderUnavailable if TensorRT would split the graph at an unsupported operator, and then fail."""
+    # The encoding of the operator's name in the ONNX format, so that the worker needs no ONNX parser.
+    node = b"\x22" + bytes([len(UNSUPPORTED_OPERATOR)]) + UNSUPPORTED_OPERATOR.encode()
     with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(node) >= 0:
             raise ProviderUnavailable(
-                f"TensorRT has no engine of {graph.name}, because of its operator {NO_ENGINE}: "
+                f"TensorRT has no engine of {graph.name}, because of its operator {UNSUPPORTED_OPERATOR}: "
                 "set COGENRE_PRECISION=fp16, or COGENRE_PROVIDER=cuda"
             )
 
 
-def engine_of(
+def provide_engine(
     plan: EnginePlan, graph: Path, cache: Path, seconds: float, builder: Sequence[str] = BUILDER
 ) -> Engine:
-    """The engine of a plan, built if it is not there, in at most `seconds`; waiting for others is included.
+    """Return the cached engine of a plan; build it if it is missing.
 
-    Raises ConfigError.
+    `seconds`: time limit, waiting for builds of other processes included. Raises ConfigError.
     """
     folder = cache / plan.key
     if folder.is_dir():
@@ -178,7 +181,7 @@ def engine_of(
         cache.mkdir(parents=True, exist_ok=True)
         # One lock for all engines: creating two sessions at the same time crashes (onnxruntime #20089).
         with _locked(cache, deadline, seconds):
-            if folder.is_dir():  # while we waited
+            if folder.is_dir():  # built by another process meanwhile
                 return Engine(folder, built=False)
             log.info("building a TensorRT engine in %s, which takes minutes", cache)
             _remove_leftovers(cache)
@@ -186,7 +189,7 @@ def engine_of(
                 _build(plan, graph, cache, Path(temporary), builder, deadline, seconds)
     except OSError as error:
         raise ConfigError(
-            f"cannot keep engines in {cache} ({error.strerror or error}): set COGENRE_ENGINE_CACHE"
+            f"cannot write engines to {cache} ({error.strerror or error}): set COGENRE_ENGINE_CACHE"
         ) from error
     return Engine(folder, built=True)
 
@@ -200,20 +203,21 @@ def _build(
     deadline: float,
     seconds: float,
 ) -> None:
-    # A build that is killed may leave half a file of measurements: it works on a copy.
+    """Build an engine in `temporary` and move it, with the timings, to the cache."""
+    # A build that is killed may leave an incomplete file of timings, so it works on a copy.
     timing, kept = temporary / TIMING_FOLDER, cache / plan.timing
     shutil.copytree(kept, timing) if kept.is_dir() else timing.mkdir()
-    made = temporary / plan.key
-    made.mkdir()
-    order = {
+    built_folder = temporary / plan.key
+    built_folder.mkdir()
+    request = {
         "graph": str(graph),
-        "options": tensorrt_options(plan, made, timing),
-        "shapes": [plan.profile.least, plan.profile.most],
+        "options": tensorrt_options(plan, built_folder, timing),
+        "shapes": [plan.profile.min_shape, plan.profile.max_shape],
     }
     try:
         done = subprocess.run(  # noqa: S603 - the command is ours
             bind_to_this_process(builder),
-            input=json.dumps(order),
+            input=json.dumps(request),
             capture_output=True,
             text=True,
             timeout=max(0.0, deadline - time.monotonic()),
@@ -221,24 +225,24 @@ def _build(
         )
     except subprocess.TimeoutExpired:
         raise ConfigError(
-            f"the TensorRT engine was not built in {seconds:g} s: give it more with COGENRE_ENGINE_SECONDS"
+            f"the TensorRT engine was not built in {seconds:g} s: allow more time with COGENRE_ENGINE_SECONDS"
         ) from None
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise ConfigError(f"the TensorRT engine cannot be built: {said[-1]}")
-    if not ((made / CONTEXT_FILE).exists() if plan.context else any(made.iterdir())):
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise ConfigError(f"the TensorRT engine cannot be built: {lines[-1]}")
+    if not ((built_folder / CONTEXT_FILE).exists() if plan.context else any(built_folder.iterdir())):
         raise ConfigError(
             "TensorRT built no engine of this graph: check its operators, or set COGENRE_PROVIDER=cuda"
         )
     kept.mkdir(exist_ok=True)
     for file in timing.iterdir():
         file.replace(kept / file.name)
-    made.rename(cache / plan.key)
+    built_folder.rename(cache / plan.key)
 
 
 @contextlib.contextmanager
 def _locked(cache: Path, deadline: float, seconds: float) -> Iterator[None]:
-    """Hold the cache's lock. Raises ConfigError at the deadline, and where the cache cannot be locked."""
+    """Hold the cache's lock. Raises ConfigError at the deadline, or if the cache cannot be locked."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock_folder(cache, max(0.0, deadline - time.monotonic())))
@@ -253,11 +257,11 @@ def _locked(cache: Path, deadline: float, seconds: float) -> Iterator[None]:
 
 
 def _remove_leftovers(cache: Path) -> None:
-    """Of builds that were killed: we hold the lock, so nobody is building."""
+    """Remove the folders of killed builds. The lock is held, so no build is running."""
     for leftover in cache.glob(".building-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _written(shapes: Shapes) -> str:
-    """As TensorRT's provider reads them: `name:1x80,other:1x16`."""
+def _format_shapes(shapes: Shapes) -> str:
+    """Return shapes in the format of TensorRT's provider: `name:1x80,other:1x16`."""
     return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())

@@ -1,6 +1,6 @@
-"""`python -m worker.models.tensorrt_build` builds one TensorRT engine; the request is JSON on standard input.
+"""`python -m worker.models.tensorrt_build` builds one TensorRT engine, as a JSON request on stdin describes.
 
-A separate process, because a build cannot be stopped otherwise. `worker.models.tensorrt` starts it.
+`worker.models.tensorrt` starts it. It is a separate process, because a build cannot be stopped otherwise.
 """
 
 import json
@@ -10,29 +10,30 @@ import sys
 import numpy as np
 import onnxruntime
 
-from worker.models.gpu import gpu_stack
+from worker.models.gpu import load_gpu_stack
 from worker.models.session import PROVIDERS
 
 
 def main() -> None:
-    # Python's own handler waits until a build has ended.
+    """Build the engine and run it once with its smallest and its largest shapes."""
+    # Python's own handler would run only after the build.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    order = json.load(sys.stdin)
-    gpu_stack()  # loads the libraries
+    request = json.load(sys.stdin)
+    load_gpu_stack()  # loads the libraries
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    providers = [(PROVIDERS["tensorrt"], order["options"]), PROVIDERS["cuda"], PROVIDERS["cpu"]]
+    providers = [(PROVIDERS["tensorrt"], request["options"]), PROVIDERS["cuda"], PROVIDERS["cpu"]]
     try:
-        session = onnxruntime.InferenceSession(order["graph"], options, providers=providers)
+        session = onnxruntime.InferenceSession(request["graph"], options, providers=providers)
         if session.get_providers()[0] != PROVIDERS["tensorrt"]:
             sys.exit("TensorRT's provider did not start")
         types = {
             given.name: np.float32 if "float" in given.type else np.int64 for given in session.get_inputs()
         }
-        # The ends of the profile: an engine that cannot run them fails now, not at the first track.
-        for shapes in order["shapes"]:
+        # An engine that cannot run its smallest or largest shapes fails now, not at the first track.
+        for shapes in request["shapes"]:
             session.run(None, {name: np.zeros(shape, types[name]) for name, shape in shapes.items()})
-    except Exception as error:  # ONNX Runtime's own classes have no common base but this
+    except Exception as error:  # ONNX Runtime's exceptions have no narrower common base class
         sys.exit(str(error).splitlines()[0])
 
 

@@ -13,22 +13,22 @@ def track(tokens: int, windows: int = 1) -> ModelInput:
 
 
 def test_only_tracks_of_one_padded_length_go_together_and_the_oldest_leads() -> None:
-    assert POLICY.take([track(3), track(60), track(16), track(17), track(0)]) == [0, 2, 4]
-    assert POLICY.take([track(60), track(3), track(17)]) == [0, 2]
+    assert POLICY.select([track(3), track(60), track(16), track(17), track(0)]) == [0, 2, 4]
+    assert POLICY.select([track(60), track(3), track(17)]) == [0, 2]
 
 
 def test_a_batch_holds_no_more_rows_than_it_may() -> None:
-    assert POLICY.take([track(1)] * 6) == [0, 1, 2, 3]
-    assert POLICY.take([track(1, windows=3), track(1, windows=2), track(1)]) == [0]
+    assert POLICY.select([track(1)] * 6) == [0, 1, 2, 3]
+    assert POLICY.select([track(1, windows=3), track(1, windows=2), track(1)]) == [0]
 
 
 def test_a_track_that_would_never_fit_is_refused_at_start() -> None:
-    POLICY.check(windows=4, longest=48)
+    POLICY.validate(windows=4, max_tokens=48)
     with pytest.raises(ConfigError, match="COGENRE_BATCH_ROWS to 5"):
-        POLICY.check(windows=5, longest=16)
+        POLICY.validate(windows=5, max_tokens=16)
     with pytest.raises(ConfigError, match="COGENRE_BATCH_TOKENS to 256"):
-        POLICY.check(windows=4, longest=64)
+        POLICY.validate(windows=4, max_tokens=64)
 
 
 def test_long_lyrics_make_batches_small() -> None:
-    assert POLICY.take([track(60)] * 6) == [0, 1, 2]
+    assert POLICY.select([track(60)] * 6) == [0, 1, 2]

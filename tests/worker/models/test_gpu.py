@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from worker.models.gpu import GpuStack, complaint
+from worker.models.gpu import GpuStack, find_problem
 
 RIGHT = GpuStack(
     onnxruntime="1.27.0",
@@ -24,29 +24,29 @@ RIGHT = GpuStack(
 
 
 def test_nothing_is_wrong() -> None:
-    assert complaint(RIGHT, "cuda") is None
-    assert complaint(RIGHT, "tensorrt") is None
+    assert find_problem(RIGHT, "cuda") is None
+    assert find_problem(RIGHT, "tensorrt") is None
 
 
 @pytest.mark.parametrize(
     ("change", "named", "install"),
     [
         ({"onnxruntime": "1.26.1"}, "ONNX Runtime 1.26.1 is for an older CUDA", "extra `gpu`"),
-        ({"driver_cuda": None}, "no NVIDIA driver answers", "install 580 or newer"),
-        ({"driver_cuda": (12, 8)}, "driver speaks CUDA 12.8, 13 is needed", "install driver 580"),
+        ({"driver_cuda": None}, "no NVIDIA driver was found", "install 580 or newer"),
+        ({"driver_cuda": (12, 8)}, "driver supports CUDA 12.8, 13 is needed", "install driver 580"),
         (
             {"cuda": frozenset({12})},
             "CUDA 12 is installed, ONNX Runtime 1.27.0 loads CUDA 13",
             "nvidia-cublas",
         ),
-        ({"cuda": frozenset()}, "CUDA is not found", "nvidia-cuda-runtime"),
+        ({"cuda": frozenset()}, "CUDA is not installed", "nvidia-cuda-runtime"),
         ({"cudnn": frozenset({8})}, "cuDNN 8 is installed", "nvidia-cudnn-cu13"),
-        ({"cudnn": frozenset()}, "cuDNN is not found", "nvidia-cudnn-cu13"),
+        ({"cudnn": frozenset()}, "cuDNN is not installed", "nvidia-cudnn-cu13"),
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, Any], named: str, install: str) -> None:
     for provider in ("cuda", "tensorrt"):
-        said = complaint(dataclasses.replace(RIGHT, **change), provider)
+        said = find_problem(dataclasses.replace(RIGHT, **change), provider)
         assert said is not None
         assert named in said
         assert install in said
@@ -54,28 +54,28 @@ def test_what_is_wrong_is_named(change: dict[str, Any], named: str, install: str
 
 def test_tensorrt_11_is_not_10() -> None:
     newer = dataclasses.replace(RIGHT, tensorrt=frozenset({11}))
-    said = complaint(newer, "tensorrt")
+    said = find_problem(newer, "tensorrt")
     assert said is not None
     assert "TensorRT 11 is installed, ONNX Runtime 1.27.0 loads TensorRT 10" in said
     assert '"tensorrt-cu13<11"' in said
-    assert complaint(newer, "cuda") is None
+    assert find_problem(newer, "cuda") is None
 
 
 def test_a_cpu_needs_none_of_it() -> None:
     nothing = GpuStack("1.20.0", None, frozenset(), frozenset(), frozenset())
-    assert complaint(nothing, "cpu") is None
+    assert find_problem(nothing, "cpu") is None
 
 
 def test_newer_releases_are_not_older() -> None:
-    assert complaint(dataclasses.replace(RIGHT, onnxruntime="1.100.0"), "cuda") is None
-    assert complaint(dataclasses.replace(RIGHT, onnxruntime="2.0.0"), "cuda") is None
+    assert find_problem(dataclasses.replace(RIGHT, onnxruntime="1.100.0"), "cuda") is None
+    assert find_problem(dataclasses.replace(RIGHT, onnxruntime="2.0.0"), "cuda") is None
 
 
 FOUND = """
 import onnxruntime
-from worker.models.gpu import gpu_stack
+from worker.models.gpu import load_gpu_stack
 onnxruntime.preload_dlls = lambda: None  # torch brings some of these libraries
-found = gpu_stack()
+found = load_gpu_stack()
 print(*found.cudnn, *found.tensorrt)
 """
 
@@ -115,7 +115,7 @@ def test_another_version_is_not_loaded_beside_the_right_one(tmp_path: Path) -> N
 
 def test_fp32_products_are_not_rounded(tmp_path: Path) -> None:
     code = (
-        "import os; from worker.models.gpu import gpu_stack; gpu_stack(); "
+        "import os; from worker.models.gpu import load_gpu_stack; load_gpu_stack(); "
         "print(os.environ['NVIDIA_TF32_OVERRIDE'])"
     )
     assert found(code, tmp_path) == "0\n"

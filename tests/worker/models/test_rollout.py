@@ -23,9 +23,9 @@ from worker.catalog.lifecycle import promote
 from worker.catalog.models import check_served
 from worker.errors import Stage, TryLater
 from worker.local.stack import free_port
-from worker.models.bundle_cache import local_bundle
-from worker.models.rollout import BundleFolder, Follower, found_bundles
-from worker.models.serving import BROKEN_AFTER, ServedModels
+from worker.models.bundle_cache import fetch_bundle
+from worker.models.rollout import PollingThread, Rollout, find_bundles
+from worker.models.serving import MAX_FAILED_RUNS, ServedModels
 from worker.observe.health import Health
 from worker.settings import WorkerSettings
 from worker.stages import stage
@@ -88,18 +88,18 @@ def test_a_worker_without_a_model_to_serve_says_so(
 ) -> None:
     monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
     models, health = ServedModels(), Health()
-    BundleFolder(WorkerSettings.load(), catalog, models, health).load()
+    Rollout(WorkerSettings.load(), catalog, models, health).update()
     assert [served.label for served in models.serving] == ["demo:1"]
     check_served(catalog, "demo:1")
     wait_until(lambda: set(health.heartbeats.threads()) == {"inference demo:1", "writer demo:1"})
     models.close()
     (bundles.parent / "kept-back" / "demo-2").rename(bundles / "demo-2")
-    BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+    Rollout(WorkerSettings.load(), catalog, models, Health()).update()
     models.close()
     promote(catalog, "demo:2", least_coverage=0)  # which retires the other
     shutil.rmtree(bundles / "demo-2")
-    with pytest.raises(ConfigError, match="is retired: promote one"):
-        BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+    with pytest.raises(ConfigError, match="is retired: promote one with"):
+        Rollout(WorkerSettings.load(), catalog, models, Health()).update()
 
 
 def test_a_worker_says_whether_it_serves_the_current_model(
@@ -110,7 +110,7 @@ def test_a_worker_says_whether_it_serves_the_current_model(
     def says(folder: Path) -> float | None:
         monkeypatch.setenv("COGENRE_BUNDLE", str(folder))
         with suppress(ConfigError):  # where it serves on with what is retired
-            BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+            Rollout(WorkerSettings.load(), catalog, models, Health()).update()
         return REGISTRY.get_sample_value("cogenre_current_model_served")
 
     newer = bundles.parent / "kept-back"
@@ -127,8 +127,8 @@ def test_a_worker_that_cannot_load_a_bundle_is_heard_of_for_those_that_it_serves
 ) -> None:
     monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
     models = ServedModels()
-    folder = BundleFolder(WorkerSettings.load(), catalog, models, Health())
-    folder.load()
+    rollout = Rollout(WorkerSettings.load(), catalog, models, Health())
+    rollout.update()
     with catalog.begin() as connection:
         connection.execute(text("update model set served_at = null"))
     with pytest.raises(ConfigError, match="no worker serves demo:1"):
@@ -137,22 +137,22 @@ def test_a_worker_that_cannot_load_a_bundle_is_heard_of_for_those_that_it_serves
     (bundles.parent / "kept-back" / "demo-2").rename(broken)
     next(broken.glob("*.onnx")).write_bytes(b"")
     with pytest.raises(BundleError):
-        folder.load()
+        rollout.update()
     check_served(catalog, "demo:1")
     models.close()
 
 
-def test_no_error_ends_the_looking_for_models(caplog: pytest.LogCaptureFixture) -> None:
-    looks: list[int] = []
+def test_no_error_stops_the_polling_thread(caplog: pytest.LogCaptureFixture) -> None:
+    polls: list[int] = []
 
-    def look() -> None:
-        looks.append(1)
-        raise RuntimeError("of a kind that nobody thought of")
+    def poll() -> None:
+        polls.append(1)
+        raise RuntimeError("unexpected")
 
-    follower = Follower(look, seconds=0.01)
-    wait_until(lambda: len(looks) > 2)
-    follower.close()
-    assert "of a kind that nobody thought of" in caplog.text
+    polling = PollingThread(poll, seconds=0.01)
+    wait_until(lambda: len(polls) > 2)
+    polling.close()
+    assert "unexpected" in caplog.text
 
 
 def test_tracks_are_not_to_blame_for_a_device_that_is_broken_but_the_worker_is_not_live(
@@ -160,7 +160,7 @@ def test_tracks_are_not_to_blame_for_a_device_that_is_broken_but_the_worker_is_n
 ) -> None:
     monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
     models, health = ServedModels(), Health()
-    BundleFolder(WorkerSettings.load(), catalog, models, health).load()
+    Rollout(WorkerSettings.load(), catalog, models, health).update()
     (served,) = models.serving
     good = Clip(np.zeros((1, served.audio.window_samples), np.float32), 1)
     refused = Clip(np.zeros((1, 7), np.float32), 1)  # which ONNX Runtime answers with an error of its own
@@ -175,7 +175,7 @@ def test_tracks_are_not_to_blame_for_a_device_that_is_broken_but_the_worker_is_n
             run(refused)
         return "inference demo:1" in health.heartbeats.threads()
 
-    for _ in range(BROKEN_AFTER - 1):
+    for _ in range(MAX_FAILED_RUNS - 1):
         with pytest.raises(TryLater):
             run(refused)
     assert beats()
@@ -199,18 +199,18 @@ def test_several_bundles_in_s3_are_served_the_first_of_them_current(
     monkeypatch.setenv("COGENRE_BUNDLE", ", ".join(urls))
     monkeypatch.setenv("COGENRE_BUNDLE_CACHE", str(tmp_path / "cache"))
     models = ServedModels()
-    BundleFolder(WorkerSettings.load(), catalog, models, Health()).load()
+    Rollout(WorkerSettings.load(), catalog, models, Health()).update()
     assert [served.label for served in models.serving] == ["demo:1", "demo:2"]
     with catalog.connect() as connection:
         statuses = connection.execute(text("select version, status from model order by version")).all()
     assert [tuple(row) for row in statuses] == [("1", "current"), ("2", "shadow")]
     models.close()
-    with pytest.raises(BundleError, match="one bundle is wanted here, and there are several"):
-        local_bundle(WorkerSettings.load())
+    with pytest.raises(BundleError, match="this command takes one bundle, and several are set"):
+        fetch_bundle(WorkerSettings.load())
 
 
 def test_a_folder_without_bundles_is_named(tmp_path: Path, bundles: Path) -> None:
-    assert found_bundles(bundles) == [bundles / "demo-1"]
-    assert found_bundles(bundles / "demo-1") == [bundles / "demo-1"]
+    assert find_bundles(bundles) == [bundles / "demo-1"]
+    assert find_bundles(bundles / "demo-1") == [bundles / "demo-1"]
     with pytest.raises(BundleError, match="no bundle at"):
-        found_bundles(tmp_path / "nowhere")
+        find_bundles(tmp_path / "nowhere")

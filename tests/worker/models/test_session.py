@@ -1,4 +1,4 @@
-"""The session: on the provider that was asked for, or not at all."""
+"""A session runs on the requested provider, or is not opened."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from schemas.errors import ConfigError
 from tests.conftest import DEMO_BUNDLE
 from tests.worker.models.test_gpu import RIGHT
 from worker.models.model import Model
-from worker.models.session import PROVIDERS, built_engine, open_session, provider_options, require_provider
+from worker.models.session import PROVIDERS, open_session, prepare_engine, provider_options, require_provider
 from worker.settings import ModelSettings, Provider
 
 MANIFEST = read_manifest(DEMO_BUNDLE)
@@ -26,7 +26,7 @@ without_gpu_runtime = pytest.mark.skipif(
 )
 
 
-def test_the_cpu_is_had_by_asking_for_it() -> None:
+def test_the_cpu_is_used_if_requested() -> None:
     opened = open_session(DEMO_BUNDLE, MANIFEST, ModelSettings(bundle=DEMO_BUNDLE))
     assert opened.provider == "cpu"
     assert opened.session.get_providers() == ["CPUExecutionProvider"]
@@ -34,21 +34,21 @@ def test_the_cpu_is_had_by_asking_for_it() -> None:
 
 @without_gpu_runtime
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-def test_a_provider_that_is_not_there_is_refused(provider: Provider) -> None:
+def test_a_provider_that_is_not_installed_raises(provider: Provider) -> None:
     with pytest.raises(ConfigError, match=f"provider {provider} is not in the installed ONNX Runtime"):
         open_session(DEMO_BUNDLE, MANIFEST, ModelSettings(bundle=DEMO_BUNDLE, provider=provider))
 
 
 @without_gpu_runtime
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-def test_the_cpu_stands_in_where_allowed_and_says_so(
+def test_the_fallback_to_the_cpu_is_logged_if_allowed(
     provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = ModelSettings(bundle=DEMO_BUNDLE, provider=provider, cpu_fallback=True)
     with caplog.at_level(logging.WARNING):
         model = Model(settings)
     assert model.provider == "cpu"
-    assert "on the CPU, as COGENRE_CPU_FALLBACK allows: provider" in caplog.text
+    assert "the model runs on the CPU, as COGENRE_CPU_FALLBACK allows: provider" in caplog.text
 
 
 def test_a_silent_fallback_is_noticed() -> None:
@@ -68,26 +68,26 @@ def test_int8_is_for_cpus() -> None:
     with pytest.raises(ConfigError, match="int8 graphs have no GPU kernels"):
         open_session(DEMO_BUNDLE, manifest, settings)
     with pytest.raises(ConfigError, match="int8 graphs have no GPU kernels"):
-        built_engine(DEMO_BUNDLE, manifest, settings)
+        prepare_engine(DEMO_BUNDLE, manifest, settings)
     assert open_session(DEMO_BUNDLE, manifest, settings.model_copy(update={"provider": "cpu"}))
 
 
 def test_a_graph_that_tensorrt_would_cut_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.models.session.checked_stack", lambda _: RIGHT)
+    monkeypatch.setattr("worker.models.session.require_gpu_stack", lambda _: RIGHT)
     settings = ModelSettings(bundle=tmp_path, provider="tensorrt", engine_cache=tmp_path / "engines")
 
     class Reached(Exception):
         pass
 
-    def engine_of(*_: object) -> None:
+    def provide_engine(*_: object) -> None:
         raise Reached
 
-    monkeypatch.setattr("worker.models.session.engine_of", engine_of)
+    monkeypatch.setattr("worker.models.session.provide_engine", provide_engine)
     for operator, expected in (("NonZero", ConfigError), ("Relu", Reached)):
         graph = parser.parse_graph(f"g (float[n] x) => (float[m, k] y) {{ y = {operator} (x) }}")
         onnx.save(onnx.helper.make_model(graph), tmp_path / MANIFEST.graphs["fp32"])
         with pytest.raises(expected) as raised:
-            built_engine(tmp_path, MANIFEST, settings)
+            prepare_engine(tmp_path, MANIFEST, settings)
         assert expected is Reached or "set COGENRE_PRECISION=fp16" in str(raised.value)
 
 
@@ -106,7 +106,7 @@ def test_fp32_products_are_not_rounded() -> None:
     assert provider_options("cuda", ModelSettings(bundle=DEMO_BUNDLE))["use_tf32"] == "0"
 
 
-def test_the_arena_is_bounded_as_told() -> None:
+def test_the_arena_is_limited_by_the_setting() -> None:
     settings = ModelSettings(bundle=DEMO_BUNDLE, gpu_memory_bytes=2**30)
     assert provider_options("cuda", settings)["gpu_mem_limit"] == str(2**30)
     assert "gpu_mem_limit" not in provider_options("cuda", ModelSettings(bundle=DEMO_BUNDLE))

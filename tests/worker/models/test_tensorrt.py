@@ -18,22 +18,22 @@ from worker.models.gpu import GpuStack
 from worker.models.tensorrt import (
     CONTEXT_FILE,
     EnginePlan,
-    engine_of,
-    plan_of,
-    profile_of,
+    make_plan,
+    make_profile,
+    provide_engine,
     tensorrt_options,
 )
 
 FOUND = GpuStack("1.27.0", (13, 0), frozenset({13}), frozenset({9}), frozenset({10}), "10.13.3", "9.0")
 MANIFEST = read_manifest(DEMO_BUNDLE)
-PLAN = plan_of(MANIFEST, "fp32", 16, context=False, found=FOUND)
+PLAN = make_plan(MANIFEST, "fp32", 16, context=False, stack=FOUND)
 GRAPH = DEMO_BUNDLE / "model.fp32.onnx"
 
 WRITES = """
 import json, pathlib, sys
-order = json.load(sys.stdin)
-folder, timing = (pathlib.Path(order["options"][f"trt_{name}_cache_path"]) for name in ("engine", "timing"))
-(folder / "graph.engine").write_text(json.dumps(order))
+request = json.load(sys.stdin)
+folder, timing = (pathlib.Path(request["options"][f"trt_{name}_cache_path"]) for name in ("engine", "timing"))
+(folder / "graph.engine").write_text(json.dumps(request))
 count = timing / "sm90.timing"
 count.write_text(str(int(count.read_text()) + 1 if count.exists() else 1))
 """
@@ -49,11 +49,11 @@ def left(cache: Path) -> set[str]:
 
 def test_the_profile_covers_what_the_worker_runs() -> None:
     samples = MANIFEST.audio.window_samples
-    profile = profile_of(MANIFEST, 16)
-    assert profile.least == {"waveform": (1, samples), "lyrics_ids": (1, 16), "lyrics_mask": (1, 16)}
-    assert profile.most == {"waveform": (16, samples), "lyrics_ids": (16, 64), "lyrics_mask": (16, 64)}
-    for name, usual in profile.usual.items():
-        pairs = zip(profile.least[name], usual, profile.most[name], strict=True)
+    profile = make_profile(MANIFEST, 16)
+    assert profile.min_shape == {"waveform": (1, samples), "lyrics_ids": (1, 16), "lyrics_mask": (1, 16)}
+    assert profile.max_shape == {"waveform": (16, samples), "lyrics_ids": (16, 64), "lyrics_mask": (16, 64)}
+    for name, opt in profile.opt_shape.items():
+        pairs = zip(profile.min_shape[name], opt, profile.max_shape[name], strict=True)
         assert all(least <= middle <= most for least, middle, most in pairs)
 
 
@@ -81,7 +81,7 @@ def test_a_context_model_lies_beside_its_engine(tmp_path: Path) -> None:
     [
         {"graph_sha256": "0" * 64},
         {"precision": "fp16"},
-        {"profile": profile_of(MANIFEST, 8)},
+        {"profile": make_profile(MANIFEST, 8)},
         {"context": True},
         {"onnxruntime": "1.28.0"},
         {"tensorrt": "10.14.0"},
@@ -102,20 +102,20 @@ def test_every_field_of_a_plan_is_tried_above() -> None:
 
 
 def test_the_same_plan_has_the_same_folder() -> None:
-    assert plan_of(MANIFEST, "fp32", 16, context=False, found=FOUND).key == PLAN.key
+    assert make_plan(MANIFEST, "fp32", 16, context=False, stack=FOUND).key == PLAN.key
 
 
 def test_an_engine_is_built_once(tmp_path: Path) -> None:
     cache = tmp_path / "engines"
-    built = engine_of(PLAN, GRAPH, cache, 60, script(WRITES))
+    built = provide_engine(PLAN, GRAPH, cache, 60, script(WRITES))
     assert built.built
     assert built.folder == cache / PLAN.key
-    order = json.loads((built.folder / "graph.engine").read_text())
-    assert order["graph"] == str(GRAPH)
-    assert order["shapes"] == json.loads(json.dumps([PLAN.profile.least, PLAN.profile.most]))
+    request = json.loads((built.folder / "graph.engine").read_text())
+    assert request["graph"] == str(GRAPH)
+    assert request["shapes"] == json.loads(json.dumps([PLAN.profile.min_shape, PLAN.profile.max_shape]))
     # Built elsewhere, and moved there whole.
-    assert order["options"]["trt_engine_cache_path"] != str(built.folder)
-    again = engine_of(PLAN, GRAPH, cache, 60, script("raise SystemExit('built again')"))
+    assert request["options"]["trt_engine_cache_path"] != str(built.folder)
+    again = provide_engine(PLAN, GRAPH, cache, 60, script("raise SystemExit('built again')"))
     assert again == dataclasses.replace(built, built=False)
     assert left(cache) == {PLAN.key, PLAN.timing}
 
@@ -123,7 +123,7 @@ def test_an_engine_is_built_once(tmp_path: Path) -> None:
 def test_measurements_serve_the_next_build(tmp_path: Path) -> None:
     other = dataclasses.replace(PLAN, precision="fp16")
     for plan in (PLAN, other):
-        engine_of(plan, GRAPH, tmp_path, 60, script(WRITES))
+        provide_engine(plan, GRAPH, tmp_path, 60, script(WRITES))
     assert (tmp_path / PLAN.timing / "sm90.timing").read_text() == "2"
     assert dataclasses.replace(PLAN, tensorrt="10.14.0").timing != PLAN.timing
 
@@ -143,9 +143,9 @@ def test_measurements_serve_the_next_build(tmp_path: Path) -> None:
 )
 def test_nothing_is_left_of_a_failed_build(tmp_path: Path, code: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        engine_of(PLAN, GRAPH, tmp_path, 60, script(code))
+        provide_engine(PLAN, GRAPH, tmp_path, 60, script(code))
     assert not left(tmp_path)
-    assert engine_of(PLAN, GRAPH, tmp_path, 60, script(WRITES)).built
+    assert provide_engine(PLAN, GRAPH, tmp_path, 60, script(WRITES)).built
 
 
 def test_an_engine_that_lacks_its_context_model_is_not_kept(tmp_path: Path) -> None:
@@ -156,15 +156,15 @@ context = pathlib.Path(json.load(sys.stdin)["options"]["trt_ep_context_file_path
 (context.parent / "graph.engine").touch()
 """
     with pytest.raises(ConfigError, match="built no engine of this graph"):
-        engine_of(plan, GRAPH, tmp_path, 60, script(writes))
+        provide_engine(plan, GRAPH, tmp_path, 60, script(writes))
     assert not left(tmp_path)
-    assert engine_of(plan, GRAPH, tmp_path, 60, script(writes + "context.touch()")).built
+    assert provide_engine(plan, GRAPH, tmp_path, 60, script(writes + "context.touch()")).built
 
 
 @pytest.mark.skipif("TensorrtExecutionProvider" in available(), reason="onnxruntime-gpu is installed")
 def test_the_real_builder_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be built: TensorRT's provider did not start"):
-        engine_of(PLAN, GRAPH, tmp_path, 60)
+        provide_engine(PLAN, GRAPH, tmp_path, 60)
     assert not left(tmp_path)
 
 
@@ -172,8 +172,8 @@ def test_a_build_is_bounded_in_time_and_ends(tmp_path: Path) -> None:
     hanging = "import os, pathlib, time; pathlib.Path(r'{}').write_text(str(os.getpid())); time.sleep(600)"
     note = tmp_path / "pid"
     cache = tmp_path / "engines"
-    with pytest.raises(ConfigError, match="not built in 3 s: give it more with COGENRE_ENGINE_SECONDS"):
-        engine_of(PLAN, GRAPH, cache, 3, script(hanging.format(note)))
+    with pytest.raises(ConfigError, match="not built in 3 s: allow more time with COGENRE_ENGINE_SECONDS"):
+        provide_engine(PLAN, GRAPH, cache, 3, script(hanging.format(note)))
     assert not Path(f"/proc/{note.read_text()}").exists()
     assert not left(cache)
 
@@ -183,9 +183,9 @@ def test_one_build_at_a_time(tmp_path: Path) -> None:
         # Shared: two that only shared the lock would not keep each other out.
         fcntl.flock(held, fcntl.LOCK_SH)
         with pytest.raises(ConfigError, match="another process was building"):
-            engine_of(PLAN, GRAPH, tmp_path, 0.5, script(WRITES))
+            provide_engine(PLAN, GRAPH, tmp_path, 0.5, script(WRITES))
         assert not left(tmp_path)
-    assert engine_of(PLAN, GRAPH, tmp_path, 60, script(WRITES)).built
+    assert provide_engine(PLAN, GRAPH, tmp_path, 60, script(WRITES)).built
 
 
 def test_an_engine_that_another_has_built_meanwhile_is_taken(
@@ -199,16 +199,16 @@ def test_an_engine_that_another_has_built_meanwhile_is_taken(
             fcntl.flock(held, fcntl.LOCK_UN)
 
         monkeypatch.setattr("time.sleep", the_other_ends)
-        assert not engine_of(PLAN, GRAPH, tmp_path, 60, script("raise SystemExit('built again')")).built
+        assert not provide_engine(PLAN, GRAPH, tmp_path, 60, script("raise SystemExit('built again')")).built
 
 
 def test_leftovers_of_a_killed_build_go(tmp_path: Path) -> None:
     (tmp_path / ".building-old").mkdir()
-    engine_of(PLAN, GRAPH, tmp_path, 60, script(WRITES))
+    provide_engine(PLAN, GRAPH, tmp_path, 60, script(WRITES))
     assert left(tmp_path) == {PLAN.key, PLAN.timing}
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(ConfigError, match=r"cannot keep engines in .* set COGENRE_ENGINE_CACHE"):
-        engine_of(PLAN, GRAPH, tmp_path / "file" / "cache", 60, script(WRITES))
+    with pytest.raises(ConfigError, match=r"cannot write engines to .* set COGENRE_ENGINE_CACHE"):
+        provide_engine(PLAN, GRAPH, tmp_path / "file" / "cache", 60, script(WRITES))

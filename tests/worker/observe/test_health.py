@@ -104,10 +104,14 @@ def test_without_a_port_there_is_no_server(health: Health) -> None:
 
 
 def test_a_batcher_sends_heartbeats_while_idle_and_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.models.batcher.BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("worker.models.batcher.HEARTBEAT_SECONDS", 0.01)
     heartbeats: list[None] = []
     batcher = Batcher[int, int](
-        "beating", lambda waiting: [0], lambda group: group, capacity=1, beat=lambda: heartbeats.append(None)
+        "beating",
+        lambda waiting: [0],
+        lambda group: group,
+        capacity=1,
+        send_heartbeat=lambda: heartbeats.append(None),
     )
     wait_until(lambda: len(heartbeats) > 2, seconds=5)
     assert batcher.submit(1).result(5) == 1
