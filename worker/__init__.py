@@ -2,5 +2,5 @@
 
 import os
 
-# ONNX Runtime 1.29 and newer tell Microsoft what is run, unless they are told not to before they are loaded.
+# ONNX Runtime 1.29 and newer send telemetry to Microsoft unless it is disabled before they are loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

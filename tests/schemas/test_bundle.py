@@ -13,7 +13,7 @@ Change = Callable[[dict[str, Any]], None]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A bundle that is whole, around files that are not looked into."""
+    """A complete bundle, whose graph and tokenizer are text files."""
     for name in ("model.fp32.onnx", "tokenizer.json"):
         (tmp_path / name).write_text(name)
     manifest = BundleManifest.model_validate(
@@ -49,7 +49,7 @@ def edit(folder: Path, change: Change) -> None:
     (folder / "bundle.json").write_text(json.dumps(manifest))
 
 
-def test_a_whole_bundle_reads(folder: Path) -> None:
+def test_a_complete_bundle_is_read(folder: Path) -> None:
     manifest = read_bundle(folder)
     assert manifest.label == "small:1.0"
     assert manifest.audio.window_samples == 220_500
@@ -57,7 +57,7 @@ def test_a_whole_bundle_reads(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda m: m.update(manifest_version=2), "manifest version 2; this release reads 1"),
         (lambda m: m.update(thresholds=[0.5]), "1 thresholds for 2 genres"),
@@ -70,9 +70,9 @@ def test_a_whole_bundle_reads(folder: Path) -> None:
         (lambda m: m.pop("name"), "name"),
     ],
 )
-def test_a_manifest_that_contradicts_itself_is_refused(folder: Path, change: Change, said: str) -> None:
+def test_an_inconsistent_manifest_raises(folder: Path, change: Change, message: str) -> None:
     edit(folder, change)
-    with pytest.raises(BundleError, match=said):
+    with pytest.raises(BundleError, match=message):
         read_bundle(folder)
 
 
@@ -86,13 +86,13 @@ def test_a_missing_and_a_changed_file_are_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null"])
-def test_a_manifest_that_is_none_is_refused(folder: Path, content: str) -> None:
+def test_a_file_that_is_not_a_manifest_raises(folder: Path, content: str) -> None:
     (folder / "bundle.json").write_text(content)
     with pytest.raises(BundleError):
         read_bundle(folder)
 
 
-def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_raises(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no bundle at"):
         read_bundle(tmp_path / "nowhere")
 

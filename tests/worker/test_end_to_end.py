@@ -43,7 +43,7 @@ def demo_jobs(s3: Any) -> dict[str, tuple[dict[str, Any], set[str]]]:
     return jobs
 
 
-def test_tracks_are_labelled_and_an_analyst_finds_them(
+def test_tracks_are_labelled_and_an_analyst_queries_them(
     environment: dict[str, str], catalog: Engine, s3: Any
 ) -> None:
     jobs = demo_jobs(s3)
@@ -67,10 +67,10 @@ def test_tracks_are_labelled_and_an_analyst_finds_them(
     assert {row.lyrics for row in rows} == {"used", "absent"}
 
 
-def test_a_python_producers_times_and_ids_are_understood(
+def test_a_python_producers_times_and_ids_are_accepted(
     environment: dict[str, str], catalog: Engine, s3: Any
 ) -> None:
-    """Celery sends them as objects of its own kind."""
+    """Celery serialises datetimes and UUIDs as typed objects."""
     track_id, audio = uuid.uuid4(), put_audio(s3, "typed.flac")
     with running_worker():
         push(
@@ -87,7 +87,7 @@ def test_a_python_producers_times_and_ids_are_understood(
     assert payload["title"] == "2026-01-31 00:00:00+00:00"
 
 
-def test_what_cannot_be_labelled_is_recorded_and_holds_nobody_up(
+def test_failed_tracks_are_recorded_and_do_not_delay_others(
     environment: dict[str, str], catalog: Engine, s3: Any, bucket: str
 ) -> None:
     good = [job(f"good-{at}", put_audio(s3, f"good-{at}.flac", hertz=200 + 50 * at)) for at in range(4)]
@@ -129,7 +129,7 @@ def test_what_cannot_be_labelled_is_recorded_and_holds_nobody_up(
     assert {row.track_id: json.loads(row.payload) for row in failures} == sent
 
 
-def test_the_same_job_twice_leaves_one_classification_and_force_renews_it(
+def test_the_same_job_twice_is_classified_once_and_force_classifies_it_again(
     environment: dict[str, str], catalog: Engine, s3: Any
 ) -> None:
     once = job("twice", put_audio(s3, "twice.flac"))
@@ -153,7 +153,9 @@ def test_the_same_job_twice_leaves_one_classification_and_force_renews_it(
     assert count(catalog, "classification") == 2
 
 
-def test_audio_that_is_put_back_is_shown_again(environment: dict[str, str], catalog: Engine, s3: Any) -> None:
+def test_a_restored_audio_version_becomes_current_again(
+    environment: dict[str, str], catalog: Engine, s3: Any
+) -> None:
     masters = [encode(tone(3, hertz=hertz), 22_050) for hertz in (300, 900)]
 
     def is_labelled(track_id: str) -> bool:
@@ -169,7 +171,7 @@ def test_audio_that_is_put_back_is_shown_again(environment: dict[str, str], cata
     assert count(catalog, f"track_current where track_id = 'back' and classification_id = {first}") == 1
 
 
-def test_a_mended_track_closes_its_failure(
+def test_a_labelled_track_resolves_its_failure(
     environment: dict[str, str], catalog: Engine, s3: Any, bucket: str
 ) -> None:
     message = job("late", {"bucket": bucket, "key": "late.flac"})
@@ -183,7 +185,7 @@ def test_a_mended_track_closes_its_failure(
     assert count(catalog, "ingest_failure") == 1
 
 
-def test_new_tracks_do_not_wait_behind_old_ones(
+def test_new_tracks_do_not_wait_for_the_backfill(
     environment: dict[str, str], catalog: Engine, s3: Any
 ) -> None:
     app = celery_app(BrokerSettings.load())
@@ -200,9 +202,7 @@ def test_new_tracks_do_not_wait_behind_old_ones(
 
 
 @pytest.mark.parametrize("round_", range(2))
-def test_sigterm_in_the_middle_loses_nothing(
-    environment: dict[str, str], catalog: Engine, s3: Any, round_: int
-) -> None:
+def test_sigterm_loses_no_job(environment: dict[str, str], catalog: Engine, s3: Any, round_: int) -> None:
     jobs = [job(f"track-{at}", put_audio(s3, f"t{at}.flac", hertz=200 + 9 * at)) for at in range(60)]
     push(*jobs)
     with running_worker() as worker:
@@ -219,12 +219,14 @@ def test_sigterm_in_the_middle_loses_nothing(
     assert count(catalog, "ingest_failure") == 0
 
 
-S3_AWAY = {"COGENRE_S3_ENDPOINT_URL": "http://127.0.0.1:9", "COGENRE_TRANSIENT_SECONDS": "0.5"}
+S3_UNAVAILABLE = {"COGENRE_S3_ENDPOINT_URL": "http://127.0.0.1:9", "COGENRE_TRANSIENT_SECONDS": "0.5"}
 
 
-def test_jobs_wait_while_s3_is_away(environment: dict[str, str], catalog: Engine, s3: Any) -> None:
+def test_jobs_are_postponed_while_s3_does_not_answer(
+    environment: dict[str, str], catalog: Engine, s3: Any
+) -> None:
     push(job("waiting", put_audio(s3, "waiting.flac")))
-    with running_worker(**S3_AWAY):
+    with running_worker(**S3_UNAVAILABLE):
         wait_until(lambda: count(catalog, "track where attempts = 1 and due_at > now()") == 1)
     assert count(catalog, "ingest_failure") == 0
     with catalog.begin() as connection:
@@ -236,7 +238,7 @@ def test_jobs_wait_while_s3_is_away(environment: dict[str, str], catalog: Engine
     assert count(catalog, "track where attempts = 0 and due_at is null") == 1
 
 
-def test_a_worker_that_grows_too_large_finishes_what_it_has_and_ends(
+def test_a_worker_above_its_memory_limit_finishes_its_jobs_and_ends(
     environment: dict[str, str], catalog: Engine, s3: Any
 ) -> None:
     push(*(job(f"track-{at}", put_audio(s3, f"{at}.flac", hertz=200 + 9 * at)) for at in range(4)))
@@ -252,9 +254,11 @@ def test_a_worker_that_grows_too_large_finishes_what_it_has_and_ends(
     assert left + done == 4
 
 
-def test_a_track_is_not_tried_for_ever(environment: dict[str, str], catalog: Engine, s3: Any) -> None:
-    push(job("hopeless", put_audio(s3, "hopeless.flac")))
-    with running_worker(**S3_AWAY, COGENRE_MAX_ATTEMPTS="1"):
+def test_a_track_fails_after_its_maximum_attempts(
+    environment: dict[str, str], catalog: Engine, s3: Any
+) -> None:
+    push(job("unavailable", put_audio(s3, "unavailable.flac")))
+    with running_worker(**S3_UNAVAILABLE, COGENRE_MAX_ATTEMPTS="1"):
         wait_until(lambda: count(catalog, "ingest_failure") == 1)
     with catalog.connect() as connection:
         failure = connection.execute(text("select stage, error_class from ingest_failure")).one()
@@ -274,6 +278,6 @@ def test_the_same_content_is_classified_once_and_catalogued_for_each_track(
         wait_until(lambda: count(catalog, "track_current") == 7)
         push(job("forced", copies[0], force=True))
         wait_until(lambda: count(catalog, "track_current") == 8)
-    # a stage that was not passed has no time
+    # a stage that was not run has no time
     assert count(catalog, "classification where timings ? 'infer'") == 3
     assert count(catalog, "(select distinct scores from classification where lyrics = 'absent') s") == 1

@@ -1,4 +1,4 @@
-"""The worker's own memory."""
+"""The heaps of the worker's threads."""
 
 import re
 import subprocess

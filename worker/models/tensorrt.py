@@ -155,7 +155,7 @@ def tensorrt_options(plan: EnginePlan, folder: Path, timing: Path | None = None)
 
 
 def reject_unsupported_graph(graph: Path) -> None:
-    """Raise ProviderUnavailable if TensorRT would split the graph at an unsupported operator, and then fail."""
+    """Raise ProviderUnavailable if the graph has an operator at which TensorRT would split it, and fail."""
     # The encoding of the operator's name in the ONNX format, so that the worker needs no ONNX parser.
     node = b"\x22" + bytes([len(UNSUPPORTED_OPERATOR)]) + UNSUPPORTED_OPERATOR.encode()
     with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

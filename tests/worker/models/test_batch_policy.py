@@ -12,17 +12,17 @@ def track(tokens: int, windows: int = 1) -> ModelInput:
     return ModelInput(np.zeros((windows, 8), np.float32), (1,) * tokens)
 
 
-def test_only_tracks_of_one_padded_length_go_together_and_the_oldest_leads() -> None:
+def test_a_batch_has_the_oldest_track_and_others_of_the_same_padded_length() -> None:
     assert POLICY.select([track(3), track(60), track(16), track(17), track(0)]) == [0, 2, 4]
     assert POLICY.select([track(60), track(3), track(17)]) == [0, 2]
 
 
-def test_a_batch_holds_no_more_rows_than_it_may() -> None:
+def test_a_batch_does_not_exceed_the_maximum_rows() -> None:
     assert POLICY.select([track(1)] * 6) == [0, 1, 2, 3]
     assert POLICY.select([track(1, windows=3), track(1, windows=2), track(1)]) == [0]
 
 
-def test_a_track_that_would_never_fit_is_refused_at_start() -> None:
+def test_a_track_that_exceeds_a_batch_raises_at_the_start() -> None:
     POLICY.validate(windows=4, max_tokens=48)
     with pytest.raises(ConfigError, match="COGENRE_BATCH_ROWS to 5"):
         POLICY.validate(windows=5, max_tokens=16)

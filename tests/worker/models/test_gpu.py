@@ -1,4 +1,4 @@
-"""The version matrix: what is wrong is named, with what to install."""
+"""The version matrix: the error names the wrong version and what to install."""
 
 import dataclasses
 import os
@@ -23,7 +23,7 @@ RIGHT = GpuStack(
 )
 
 
-def test_nothing_is_wrong() -> None:
+def test_the_right_versions_have_no_problem() -> None:
     assert find_problem(RIGHT, "cuda") is None
     assert find_problem(RIGHT, "tensorrt") is None
 
@@ -44,24 +44,24 @@ def test_nothing_is_wrong() -> None:
         ({"cudnn": frozenset()}, "cuDNN is not installed", "nvidia-cudnn-cu13"),
     ],
 )
-def test_what_is_wrong_is_named(change: dict[str, Any], named: str, install: str) -> None:
+def test_a_wrong_version_is_named(change: dict[str, Any], named: str, install: str) -> None:
     for provider in ("cuda", "tensorrt"):
-        said = find_problem(dataclasses.replace(RIGHT, **change), provider)
-        assert said is not None
-        assert named in said
-        assert install in said
+        problem = find_problem(dataclasses.replace(RIGHT, **change), provider)
+        assert problem is not None
+        assert named in problem
+        assert install in problem
 
 
 def test_tensorrt_11_is_not_10() -> None:
     newer = dataclasses.replace(RIGHT, tensorrt=frozenset({11}))
-    said = find_problem(newer, "tensorrt")
-    assert said is not None
-    assert "TensorRT 11 is installed, ONNX Runtime 1.27.0 loads TensorRT 10" in said
-    assert '"tensorrt-cu13<11"' in said
+    problem = find_problem(newer, "tensorrt")
+    assert problem is not None
+    assert "TensorRT 11 is installed, ONNX Runtime 1.27.0 loads TensorRT 10" in problem
+    assert '"tensorrt-cu13<11"' in problem
     assert find_problem(newer, "cuda") is None
 
 
-def test_a_cpu_needs_none_of_it() -> None:
+def test_the_cpu_needs_no_gpu_library() -> None:
     nothing = GpuStack("1.20.0", None, frozenset(), frozenset(), frozenset())
     assert find_problem(nothing, "cpu") is None
 
@@ -74,7 +74,7 @@ def test_newer_releases_are_not_older() -> None:
 FOUND = """
 import onnxruntime
 from worker.models.gpu import load_gpu_stack
-onnxruntime.preload_dlls = lambda: None  # torch brings some of these libraries
+onnxruntime.preload_dlls = lambda: None  # torch installs some of these libraries
 found = load_gpu_stack()
 print(*found.cudnn, *found.tensorrt)
 """
@@ -86,26 +86,26 @@ def found(code: str, libraries: Path) -> str:
 
 
 def put(folder: Path, *names: str) -> None:
-    # Any library will do: its name is what is looked for.
+    # Any library: only its name matters.
     loaded = Path("/proc/self/maps").read_text().split()
     library = next(path for path in loaded if Path(path).name.startswith("libm"))
     for name in names:
         shutil.copy(library, folder / name)
 
 
-def skip_beside_others(empty: Path) -> None:
+def skip_if_installed(empty: Path) -> None:
     if found(FOUND, empty) != "\n":
         pytest.skip("cuDNN or TensorRT is installed")
 
 
 def test_libraries_are_found_by_their_names(tmp_path: Path) -> None:
-    skip_beside_others(tmp_path)
+    skip_if_installed(tmp_path)
     put(tmp_path, "libcudnn.so.8", "libnvinfer.so.12")
     assert found(FOUND, tmp_path) == "8 12\n"
 
 
 def test_another_version_is_not_loaded_beside_the_right_one(tmp_path: Path) -> None:
-    skip_beside_others(tmp_path)
+    skip_if_installed(tmp_path)
     put(tmp_path, "libcudnn.so.8", "libcudnn.so.9")
     loaded = found(FOUND + "print(open('/proc/self/maps').read())", tmp_path)
     assert loaded.startswith("9\n")

@@ -1,4 +1,4 @@
-"""A bundle at work, without any server."""
+"""A loaded bundle, without any server."""
 
 import json
 import shutil
@@ -24,12 +24,12 @@ def model() -> Model:
     return open_bundle(DEMO_BUNDLE)
 
 
-def gated(tmp_path: Path, **gates: Any) -> Model:
-    """The demo's bundle, that reads no lyrics but some."""
+def model_with_filter(tmp_path: Path, **lyrics: Any) -> Model:
+    """Return the demo's model with other fields in the manifest's lyrics section."""
     folder = tmp_path / "gated"
     shutil.copytree(DEMO_BUNDLE, folder)
     manifest = json.loads((folder / "bundle.json").read_text())
-    manifest["lyrics"] |= gates
+    manifest["lyrics"] |= lyrics
     (folder / "bundle.json").write_text(json.dumps(manifest))
     return open_bundle(folder)
 
@@ -44,10 +44,10 @@ def test_tracks_in_a_batch_do_not_change_each_other(model: Model) -> None:
         for windows, words in [(1, SONG), (3, None), (2, SONG * 20), (1, None), (2, "la")]
     ]
     together = model.predict(inputs)
-    for track, said in zip(inputs, together, strict=True):
+    for track, result in zip(inputs, together, strict=True):
         (alone,) = model.predict([track])
-        np.testing.assert_allclose(said.scores, alone.scores, atol=1e-5)
-        np.testing.assert_allclose(said.embedding, alone.embedding, atol=1e-4)
+        np.testing.assert_allclose(result.scores, alone.scores, atol=1e-5)
+        np.testing.assert_allclose(result.embedding, alone.embedding, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -64,19 +64,19 @@ def test_tracks_in_a_batch_do_not_change_each_other(model: Model) -> None:
         (SONG, None, "used"),
     ],
 )
-def test_the_gates_say_why_lyrics_are_not_read(
+def test_the_result_tells_why_lyrics_are_not_used(
     tmp_path: Path, lyrics: str | None, language: str | None, use: str
 ) -> None:
-    ids, said = gated(tmp_path, min_words=3, languages=["en"]).encode_lyrics(lyrics, language)
-    assert said == use
+    ids, actual = model_with_filter(tmp_path, min_words=3, languages=["en"]).encode_lyrics(lyrics, language)
+    assert actual == use
     assert bool(ids) == (use == "used")
 
 
-def test_without_gates_everything_sung_is_read(model: Model) -> None:
+def test_by_default_lyrics_of_any_length_and_language_are_used(model: Model) -> None:
     assert model.encode_lyrics("la", "xx")[1] == "used"
 
 
-def test_windows_can_be_set(model: Model) -> None:
+def test_the_number_of_windows_can_be_set(model: Model) -> None:
     encoded = encode(tone(60), 22_050)
     fewer = Model(ModelSettings(bundle=DEMO_BUNDLE, windows=1))
     assert model.classify(encoded, None).analysed_seconds == pytest.approx(30)
@@ -100,7 +100,7 @@ def edited(folder: Path, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "complaint"),
+    ("damage", "message"),
     [
         (truncated, "model.fp32.onnx is not the file that was exported"),
         (changed_byte, "model.fp32.onnx is not the file that was exported"),
@@ -109,16 +109,16 @@ def edited(folder: Path, **changes: Any) -> None:
         (lambda folder: edited(folder, thresholds=[0.5]), "1 thresholds for 16 genres"),
     ],
 )
-def test_a_bundle_that_is_not_whole_is_refused_at_load(
-    tmp_path: Path, spoil: Callable[[Path], None], complaint: str
+def test_an_incomplete_bundle_raises_at_load(
+    tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     folder = Path(shutil.copytree(DEMO_BUNDLE, tmp_path / "bundle"))
-    spoil(folder)
-    with pytest.raises(BundleError, match=complaint):
+    damage(folder)
+    with pytest.raises(BundleError, match=message):
         open_bundle(folder)
 
 
-def test_a_graph_that_was_exported_truncated_is_refused_at_load(tmp_path: Path) -> None:
+def test_a_graph_that_was_exported_truncated_raises_at_load(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(DEMO_BUNDLE, tmp_path / "bundle"))
     truncated(folder)
     files = json.loads((folder / "bundle.json").read_text())["files"]
@@ -127,6 +127,8 @@ def test_a_graph_that_was_exported_truncated_is_refused_at_load(tmp_path: Path) 
         open_bundle(folder)
 
 
-def test_a_bundle_that_loads_and_does_not_run_is_refused(tmp_path: Path) -> None:
+def test_a_bundle_that_loads_and_does_not_run_raises(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"bundle demo:1\.0\.0 loads but does not run on cpu: .*Expand"):
-        gated(tmp_path, max_tokens=5000, buckets=[5000])  # more tokens than the graph has positions
+        model_with_filter(
+            tmp_path, max_tokens=5000, buckets=[5000]
+        )  # more tokens than the graph has positions

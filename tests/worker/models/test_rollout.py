@@ -1,4 +1,4 @@
-"""Several models at once, and models that change while a worker runs."""
+"""Several models in one worker, and models that change while it runs."""
 
 import json
 import math
@@ -33,7 +33,7 @@ from worker.stages import stage
 
 @pytest.fixture
 def bundles(tmp_path: Path) -> Path:
-    """A folder with the demo's bundle as versions 1 and, kept back, 2."""
+    """A folder with version 1 of the demo's bundle. Version 2 is in the folder `kept-back` beside it."""
     for version in ("1", "2"):
         folder = tmp_path / ("serving" if version == "1" else "kept-back") / f"demo-{version}"
         shutil.copytree(DEMO_BUNDLE, folder)
@@ -42,7 +42,8 @@ def bundles(tmp_path: Path) -> Path:
     return tmp_path / "serving"
 
 
-def shown(catalog: Engine) -> dict[str, str]:
+def current_versions(catalog: Engine) -> dict[str, str]:
+    """Return the version of the model whose result is current, by track."""
     with catalog.connect() as connection:
         rows = connection.execute(
             text(
@@ -53,7 +54,7 @@ def shown(catalog: Engine) -> dict[str, str]:
         return {row.track_id: row.version for row in rows}
 
 
-def test_a_shadow_joins_is_promoted_and_the_old_model_leaves_without_a_restart(
+def test_a_shadow_is_loaded_and_promoted_and_the_old_model_is_closed_without_a_restart(
     environment: dict[str, str], catalog: Engine, s3: Any, bundles: Path
 ) -> None:
     jobs = [job(f"track-{at}", put_audio(s3, f"{at}.flac", hertz=100 + 50 * at)) for at in range(12)]
@@ -66,24 +67,24 @@ def test_a_shadow_joins_is_promoted_and_the_old_model_leaves_without_a_restart(
 
     with running_worker(COGENRE_BUNDLE=str(bundles), COGENRE_HTTP_PORT=str(port)) as worker:
         push(*jobs[:4])
-        wait_until(lambda: len(shown(catalog)) == 4)
+        wait_until(lambda: len(current_versions(catalog)) == 4)
         (bundles.parent / "kept-back" / "demo-2").rename(bundles / "demo-2")
         wait_until(lambda: loaded() == {"1", "2"})
-        push(*jobs[:8])  # the first four again: the shadow has not seen them
+        push(*jobs[:8])  # the first four again: the shadow has not classified them
         wait_until(lambda: count(catalog, "classification") == 16)
-        assert shown(catalog) == {f"track-{at}": "1" for at in range(8)}
+        assert current_versions(catalog) == {f"track-{at}": "1" for at in range(8)}
         promote(catalog, "demo:2", least_coverage=1)
         push(*jobs)
         wait_until(lambda: loaded() == {"2"})
-        wait_until(lambda: len(shown(catalog)) == 12)
+        wait_until(lambda: len(current_versions(catalog)) == 12)
         assert worker.poll() is None
-    assert shown(catalog) == {f"track-{at}": "2" for at in range(12)}
+    assert current_versions(catalog) == {f"track-{at}": "2" for at in range(12)}
     assert count(catalog, "ingest_failure") == 0
     # one decode for both models: the shadow's rows of the new tracks have the same times
     assert count(catalog, "(select distinct timings->>'decode' from classification) d") <= 16
 
 
-def test_a_worker_without_a_model_to_serve_says_so(
+def test_a_worker_whose_models_are_all_retired_raises(
     environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
@@ -96,33 +97,33 @@ def test_a_worker_without_a_model_to_serve_says_so(
     (bundles.parent / "kept-back" / "demo-2").rename(bundles / "demo-2")
     Rollout(WorkerSettings.load(), catalog, models, Health()).update()
     models.close()
-    promote(catalog, "demo:2", least_coverage=0)  # which retires the other
+    promote(catalog, "demo:2", least_coverage=0)  # this retires the other one
     shutil.rmtree(bundles / "demo-2")
     with pytest.raises(ConfigError, match="is retired: promote one with"):
         Rollout(WorkerSettings.load(), catalog, models, Health()).update()
 
 
-def test_a_worker_says_whether_it_serves_the_current_model(
+def test_a_metric_shows_whether_the_worker_serves_the_current_model(
     environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = ServedModels()
 
-    def says(folder: Path) -> float | None:
+    def current_model_served(folder: Path) -> float | None:
         monkeypatch.setenv("COGENRE_BUNDLE", str(folder))
-        with suppress(ConfigError):  # where it serves on with what is retired
+        with suppress(ConfigError):  # raised if every model is retired; the models that serve go on
             Rollout(WorkerSettings.load(), catalog, models, Health()).update()
         return REGISTRY.get_sample_value("cogenre_current_model_served")
 
     newer = bundles.parent / "kept-back"
-    assert says(bundles) == 1
-    assert says(newer) == 0
+    assert current_model_served(bundles) == 1
+    assert current_model_served(newer) == 0
     promote(catalog, "demo:2", least_coverage=0)
-    assert says(newer) == 1
-    assert says(bundles) == 0
+    assert current_model_served(newer) == 1
+    assert current_model_served(bundles) == 0
     models.close()
 
 
-def test_a_worker_that_cannot_load_a_bundle_is_heard_of_for_those_that_it_serves(
+def test_a_bundle_that_cannot_be_loaded_does_not_hide_the_models_that_serve(
     environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
@@ -155,7 +156,7 @@ def test_no_error_stops_the_polling_thread(caplog: pytest.LogCaptureFixture) -> 
     assert "unexpected" in caplog.text
 
 
-def test_tracks_are_not_to_blame_for_a_device_that_is_broken_but_the_worker_is_not_live(
+def test_a_broken_device_fails_no_track_and_ends_the_heartbeats(
     environment: dict[str, str], catalog: Engine, bundles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COGENRE_BUNDLE", str(bundles))
@@ -163,13 +164,13 @@ def test_tracks_are_not_to_blame_for_a_device_that_is_broken_but_the_worker_is_n
     Rollout(WorkerSettings.load(), catalog, models, health).update()
     (served,) = models.serving
     good = Clip(np.zeros((1, served.audio.window_samples), np.float32), 1)
-    refused = Clip(np.zeros((1, 7), np.float32), 1)  # which ONNX Runtime answers with an error of its own
+    refused = Clip(np.zeros((1, 7), np.float32), 1)  # a shape for which ONNX Runtime raises
 
     def run(clip: Clip) -> None:
         with stage(Stage.INFER):
             served.predict(clip, (), math.inf).result(30)
 
-    def beats() -> bool:
+    def sends_heartbeats() -> bool:
         health.heartbeats.forget("inference demo:1")
         with suppress(TryLater):
             run(refused)
@@ -178,14 +179,14 @@ def test_tracks_are_not_to_blame_for_a_device_that_is_broken_but_the_worker_is_n
     for _ in range(MAX_FAILED_RUNS - 1):
         with pytest.raises(TryLater):
             run(refused)
-    assert beats()
-    assert not beats()
+    assert sends_heartbeats()
+    assert not sends_heartbeats()
     run(good)
-    assert beats(), "it runs again"
+    assert sends_heartbeats(), "the device works again"
     models.close()
 
 
-def test_several_bundles_in_s3_are_served_the_first_of_them_current(
+def test_several_bundles_in_s3_are_served_and_the_first_is_current(
     environment: dict[str, str],
     catalog: Engine,
     s3: Any,
@@ -209,7 +210,7 @@ def test_several_bundles_in_s3_are_served_the_first_of_them_current(
         fetch_bundle(WorkerSettings.load())
 
 
-def test_a_folder_without_bundles_is_named(tmp_path: Path, bundles: Path) -> None:
+def test_a_folder_without_bundles_raises(tmp_path: Path, bundles: Path) -> None:
     assert find_bundles(bundles) == [bundles / "demo-1"]
     assert find_bundles(bundles / "demo-1") == [bundles / "demo-1"]
     with pytest.raises(BundleError, match="no bundle at"):

@@ -1,4 +1,4 @@
-"""TensorRT engines up to the build itself, for which a GPU is needed: a script stands in for it."""
+"""TensorRT engines. The build itself needs a GPU; a script replaces it here."""
 
 import dataclasses
 import fcntl
@@ -90,13 +90,13 @@ def test_a_context_model_lies_beside_its_engine(tmp_path: Path) -> None:
     ],
     ids=lambda other: next(iter(other)),
 )
-def test_the_folder_changes_with_all_that_matters(other: dict[str, object]) -> None:
+def test_the_key_changes_with_every_field_of_the_plan(other: dict[str, object]) -> None:
     changed: EnginePlan = dataclasses.replace(PLAN, **other)  # type: ignore[arg-type]
     assert changed.key != PLAN.key
 
 
-def test_every_field_of_a_plan_is_tried_above() -> None:
-    (mark,) = test_the_folder_changes_with_all_that_matters.pytestmark  # type: ignore[attr-defined]
+def test_every_field_of_a_plan_is_tested_above() -> None:
+    (mark,) = test_the_key_changes_with_every_field_of_the_plan.pytestmark  # type: ignore[attr-defined]
     tried = {name for other in mark.args[1] for name in other}
     assert tried == {field.name for field in dataclasses.fields(EnginePlan)}
 
@@ -120,7 +120,7 @@ def test_an_engine_is_built_once(tmp_path: Path) -> None:
     assert left(cache) == {PLAN.key, PLAN.timing}
 
 
-def test_measurements_serve_the_next_build(tmp_path: Path) -> None:
+def test_the_next_build_uses_the_timings(tmp_path: Path) -> None:
     other = dataclasses.replace(PLAN, precision="fp16")
     for plan in (PLAN, other):
         provide_engine(plan, GRAPH, tmp_path, 60, script(WRITES))
@@ -129,7 +129,7 @@ def test_measurements_serve_the_next_build(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         ("import sys; sys.exit('out of memory')", "cannot be built: out of memory"),
         (
@@ -141,14 +141,14 @@ def test_measurements_serve_the_next_build(tmp_path: Path) -> None:
     ],
     ids=["fails", "fails late", "dies", "builds nothing"],
 )
-def test_nothing_is_left_of_a_failed_build(tmp_path: Path, code: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_nothing_is_left_of_a_failed_build(tmp_path: Path, code: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         provide_engine(PLAN, GRAPH, tmp_path, 60, script(code))
     assert not left(tmp_path)
     assert provide_engine(PLAN, GRAPH, tmp_path, 60, script(WRITES)).built
 
 
-def test_an_engine_that_lacks_its_context_model_is_not_kept(tmp_path: Path) -> None:
+def test_an_engine_without_its_context_model_is_not_cached(tmp_path: Path) -> None:
     plan = dataclasses.replace(PLAN, context=True)
     writes = """
 import json, pathlib, sys
@@ -162,13 +162,13 @@ context = pathlib.Path(json.load(sys.stdin)["options"]["trt_ep_context_file_path
 
 
 @pytest.mark.skipif("TensorrtExecutionProvider" in available(), reason="onnxruntime-gpu is installed")
-def test_the_real_builder_says_what_is_missing(tmp_path: Path) -> None:
+def test_the_real_builder_reports_the_missing_provider(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be built: TensorRT's provider did not start"):
         provide_engine(PLAN, GRAPH, tmp_path, 60)
     assert not left(tmp_path)
 
 
-def test_a_build_is_bounded_in_time_and_ends(tmp_path: Path) -> None:
+def test_a_build_is_killed_at_its_time_limit(tmp_path: Path) -> None:
     hanging = "import os, pathlib, time; pathlib.Path(r'{}').write_text(str(os.getpid())); time.sleep(600)"
     note = tmp_path / "pid"
     cache = tmp_path / "engines"
@@ -188,7 +188,7 @@ def test_one_build_at_a_time(tmp_path: Path) -> None:
     assert provide_engine(PLAN, GRAPH, tmp_path, 60, script(WRITES)).built
 
 
-def test_an_engine_that_another_has_built_meanwhile_is_taken(
+def test_an_engine_that_another_process_built_meanwhile_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (tmp_path / LOCK_FILE).open("a") as held:
@@ -202,7 +202,7 @@ def test_an_engine_that_another_has_built_meanwhile_is_taken(
         assert not provide_engine(PLAN, GRAPH, tmp_path, 60, script("raise SystemExit('built again')")).built
 
 
-def test_leftovers_of_a_killed_build_go(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_build_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".building-old").mkdir()
     provide_engine(PLAN, GRAPH, tmp_path, 60, script(WRITES))
     assert left(tmp_path) == {PLAN.key, PLAN.timing}
