@@ -1,14 +1,14 @@
 """The pipeline of one track, from the message to the catalog.
 
 ```
-             ┌────────── look up ──────────┐   ┌───────── classify ─────────┐   ┌─ commit ─┐
-message ─► validate ─► open ─► result known? ─► decode ─► tokenise ─► infer ─► commit ─► catalogued
-              │          │      │ │                │          │         │        ▲ │
-              │          │      │ └ yes, of another track with the same input ───┘ │
-              │          │      └─► skipped: yes, of this track                    │
-              ▼          ▼                         ▼          ▼         ▼          ▼
-            failed ◄─────┴─────────────────────────┴──────────┴─────────┴──────────┘   permanent errors
-          postponed ◄──── temporary errors; failed after `max_attempts`
+                              look up    ┌──────── classify ────────┐
+message ─► validate ─► open ─► known? ─► decode ─► tokenise ─► infer ─► commit ─► catalogued
+              │          │      │  │        │          │         │        ▲ │
+              │          │      │  └─ yes, of another track ──────────────┘ │
+              │          │      └► skipped: yes, of this track              │
+              ▼          ▼                  ▼          ▼         ▼          ▼
+            failed ◄─────┴──────────────────┴──────────┴─────────┴──────────┘   permanent errors
+          postponed ◄─────── temporary errors; after `max_attempts`, failed
 ```
 
 A job ends as exactly one of: catalogued, skipped, failed, postponed. A postponed job is due again later
@@ -23,7 +23,7 @@ looks up, so that no result is missed in between.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -161,12 +161,12 @@ class TrackPipeline:
         with self._same_input.join(track.input_hash + repr(labels).encode()) as flight:
             known = self._look_up(track, models)
             if not flight.leads:
-                known |= self._wait_for_same_input(track, flight, [one for one in models if one not in known])
-            results = {model: one.result for model, one in known.items()}
-            results |= self._classify(track, [model for model in models if model not in known])
+                known |= self._wait_for_same_input(track, flight, _without(models, known))
+            results = {model: entry.result for model, entry in known.items()}
+            results |= self._classify(track, _without(models, known))
             flight.share(results)
-            own = {model for model, one in known.items() if one.own}
-            return self._commit(track, {model: one for model, one in results.items() if model not in own})
+            stored = [model for model, entry in known.items() if entry.own]
+            return self._commit(track, {model: results[model] for model in _without(results, stored)})
 
     def _open(self, job: TrackJob) -> _OpenedTrack:
         """Return the job with the current versions of its audio and lyrics."""
@@ -191,8 +191,8 @@ class TrackPipeline:
             find = partial(model.catalog.known, track.job.track_id, track.input_hash)
             if found := self._with_retries(find):
                 known[model] = found
-        for model, one in known.items():
-            if one.own:
+        for model, entry in known.items():
+            if entry.own:
                 self._with_retries(partial(model.catalog.confirm, track.job, track.input_hash))
         return known
 
@@ -281,6 +281,10 @@ class TrackPipeline:
 
     def _with_retries(self, call: Callable[[], Result]) -> Result:
         return with_retries(call, self._retry_seconds)
+
+
+def _without(models: Iterable[ServedModel], excluded: Collection[ServedModel]) -> list[ServedModel]:
+    return [model for model in models if model not in excluded]
 
 
 def _labels(model: ServedModel, result: TrackResult) -> list[Label]:
