@@ -1,16 +1,16 @@
-"""Errors that a person can fix. Each command prints them in one line and exits with code 2."""
+"""Base classes of errors. A command prints such an error in one line and exits with code 2."""
 
 
 class CogenreError(Exception):
-    """The message is one line: what is wrong, and what to do."""
+    """An error that a person can fix. The message is one line: the problem and the remedy."""
 
 
 class ConfigError(CogenreError):
-    """A setting or an argument is wrong, or a service that it names does not work."""
+    """A setting or an argument is not valid, or the service that it names does not work."""
 
 
 class ContractError(CogenreError, ValueError):
-    """Data that crosses a process boundary does not follow its contract."""
+    """Data from another process does not follow its contract."""
 
 
 class BundleError(ContractError):

@@ -1,4 +1,4 @@
-"""Settings are `COGENRE_*` environment variables, read through one base class."""
+"""The base class of settings, which are read from `COGENRE_*` environment variables."""
 
 from typing import Any, Self
 
@@ -13,9 +13,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **given: Any) -> Self:
-        """What is `given`, and the rest from the environment.
+        """Return the settings: the values in `given`, and the others from the environment.
 
-        Raises ConfigError, naming each variable that is missing or wrong.
+        Raises ConfigError, naming each variable that is missing or not valid.
         """
         try:
             return cls(**given)

@@ -110,7 +110,7 @@ def test_a_damaged_file_gives_windows_or_a_media_error(container: str, codec: st
         assert np.isfinite(clip.windows).all()
 
 
-def test_a_header_that_lies_about_the_length_is_not_believed() -> None:
+def test_a_wrong_length_in_a_header_is_ignored() -> None:
     encoded = bytearray(encode(tone(3), RATE, "wav", "pcm_s16le"))
     size = encoded.index(b"data") + 4
     encoded[size : size + 4] = (2**31 - 1).to_bytes(4, "little")
@@ -138,7 +138,7 @@ def test_a_tag_that_is_longer_than_the_file_is_a_corrupt_file() -> None:
         decode_windows(with_id3_picture(b"", 300_000)[:1000], audio())
 
 
-def test_memory_that_ffmpeg_does_not_get_is_not_the_files_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_allocation_of_ffmpeg_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = encode(tone(3), RATE)
 
     def refuse(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Real processes. Faults are made from outside: by signals, by limits, by what the source does."""
+"""The pool with real processes. Faults are injected by signals, by limits and by the source."""
 
 import os
 import signal
@@ -115,7 +115,7 @@ def test_decodes_what_is_decoded_without_a_pool(pool: DecoderPool, source: Bytes
     assert clip.seconds == expected.seconds
 
 
-def test_what_is_wrong_with_a_file_arrives_as_it_was_raised(pool: DecoderPool) -> None:
+def test_media_errors_are_passed_on_unchanged(pool: DecoderPool) -> None:
     pid = the_decoder()
     with pytest.raises(SilentAudio, match="is silent in every window"):
         pool.decode(BytesSource(encode(0 * tone(3), RATE)), AUDIO)
@@ -128,7 +128,7 @@ def test_what_is_wrong_with_a_file_arrives_as_it_was_raised(pool: DecoderPool) -
 
 
 @pytest.mark.parametrize("fault", [signal.SIGSEGV, signal.SIGABRT])
-def test_a_crash_costs_its_track_alone(pools: Pools, fault: signal.Signals) -> None:
+def test_a_crash_affects_only_its_track(pools: Pools, fault: signal.Signals) -> None:
     pool = pools(2)
     bystander = the_decoder()
     waiting, go_on = threading.Event(), threading.Event()
@@ -151,14 +151,14 @@ def test_a_crash_costs_its_track_alone(pools: Pools, fault: signal.Signals) -> N
     assert bystander in decoders_of(os.getpid())
 
 
-def test_a_track_is_not_to_blame_for_a_process_that_is_killed_from_outside(pool: DecoderPool) -> None:
+def test_a_killed_process_is_not_an_error_of_the_track(pool: DecoderPool) -> None:
     with pytest.raises(DecoderUnavailable, match="was killed, probably for lack of memory: add memory"):
         pool.decode(Disturbed(lambda: os.kill(the_decoder(), signal.SIGKILL)), AUDIO)
     pool.decode(TONE, AUDIO)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_a_track_is_finished_though_the_whole_group_is_told_to_end(
+def test_a_signal_to_the_process_group_does_not_interrupt_a_track(
     pool: DecoderPool, end: signal.Signals
 ) -> None:
     assert pool.decode(Disturbed(lambda: os.kill(the_decoder(), end)), AUDIO).seconds == LARGE_SECONDS
@@ -201,7 +201,7 @@ def test_a_slow_source_is_not_a_hang(pools: Pools) -> None:
     assert pools(seconds=0.5).decode(Disturbed(lambda: time.sleep(0.6)), AUDIO).seconds == LARGE_SECONDS
 
 
-def test_too_much_memory_costs_its_track_alone(pools: Pools) -> None:
+def test_too_much_memory_affects_only_its_track(pools: Pools) -> None:
     pool = pools(memory=32 << 20)
     long = BytesSource(encode(tone(240, 48_000), 48_000))
     whole = AudioInput(sample_rate=48_000, window_seconds=240, windows=1, picking="spread")

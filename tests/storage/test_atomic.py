@@ -13,7 +13,7 @@ from storage.atomic import lock_folder, new_folder
 from storage.errors import OutputError
 
 
-def test_appears_when_done(tmp_path: Path) -> None:
+def test_the_folder_appears_at_the_end(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     with new_folder(out) as folder:
         (folder / "file").write_text("text")
@@ -22,13 +22,13 @@ def test_appears_when_done(tmp_path: Path) -> None:
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_leaves_nothing_after_an_exception(tmp_path: Path) -> None:
+def test_nothing_remains_after_an_exception(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "out") as folder:
         (folder / "file").write_text(str(1 / 0))
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_stays(tmp_path: Path) -> None:
+def test_an_existing_path_is_not_replaced(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.write_text("mine")
     with pytest.raises(OutputError, match="exists"), new_folder(out):
@@ -38,7 +38,7 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     assert out.read_text() == "mine"
 
 
-def test_below_a_file(tmp_path: Path) -> None:
+def test_a_parent_that_is_a_file_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(OutputError, match=r"cannot write .*: choose another folder"),
@@ -47,7 +47,7 @@ def test_below_a_file(tmp_path: Path) -> None:
         pass
 
 
-def test_a_full_disk_is_no_stack_trace(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
     with (
         pytest.raises(OutputError, match=r"cannot write .*out \(No space left on device\): free some space"),
         new_folder(tmp_path / "out"),

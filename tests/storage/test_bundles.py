@@ -1,4 +1,4 @@
-"""Bundles in S3: each version once, whole or not there."""
+"""Push and pull of bundles: each version is written once, and appears complete or not at all."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from worker.settings import ModelSettings
 
 @pytest.fixture
 def prefix(bucket: str, tmp_path: Path) -> str:
-    """A place that no other test writes to."""
+    """An S3 URL that no other test writes to."""
     return f"s3://{bucket}/{tmp_path.name}"
 
 
@@ -29,7 +29,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 class Recorder:
-    """A client that notes the files it copies, and fails at one of them."""
+    """A client that records the files that it copies, and fails at the file number `fails_at`."""
 
     def __init__(self, client: Any, fails_at: int | None = None) -> None:
         self._client = client
@@ -52,7 +52,7 @@ class Recorder:
 
     def _fail(self, done: list[str]) -> None:
         if len(done) == self._fails_at:
-            raise ConnectionResetError("the line is dead")
+            raise ConnectionResetError("connection lost")
 
 
 def objects(s3: Any, url: str) -> set[str]:
@@ -63,7 +63,7 @@ def objects(s3: Any, url: str) -> set[str]:
     }
 
 
-def test_what_is_pulled_is_what_was_pushed(s3: Any, prefix: str, tmp_path: Path) -> None:
+def test_pull_returns_what_push_uploaded(s3: Any, prefix: str, tmp_path: Path) -> None:
     url = push(s3, DEMO_BUNDLE, prefix)
     manifest = read_bundle(DEMO_BUNDLE)
     assert url == f"{prefix}/{manifest.name}/{manifest.version}"
@@ -72,10 +72,10 @@ def test_what_is_pulled_is_what_was_pushed(s3: Any, prefix: str, tmp_path: Path)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["down"]
 
 
-def test_a_push_goes_on_where_it_stopped(s3: Any, prefix: str) -> None:
+def test_an_interrupted_push_continues(s3: Any, prefix: str) -> None:
     files = set(read_bundle(DEMO_BUNDLE).files)
     first = Recorder(s3, fails_at=1)
-    with pytest.raises(BundleError, match="the line is dead"):
+    with pytest.raises(BundleError, match="connection lost"):
         push(first, DEMO_BUNDLE, prefix)
     assert "bundle.json" not in objects(s3, prefix)
     second = Recorder(s3)
@@ -87,11 +87,11 @@ def test_a_push_goes_on_where_it_stopped(s3: Any, prefix: str) -> None:
     assert not third.uploads
 
 
-def test_a_pull_goes_on_where_it_stopped(s3: Any, prefix: str, tmp_path: Path) -> None:
+def test_an_interrupted_pull_continues(s3: Any, prefix: str, tmp_path: Path) -> None:
     url = push(s3, DEMO_BUNDLE, prefix)
     target, partial = tmp_path / "out", tmp_path / ".out.partial"
     first = Recorder(s3, fails_at=3)
-    with pytest.raises(BundleError, match="the line is dead"):
+    with pytest.raises(BundleError, match="connection lost"):
         pull(first, url, target)
     assert not target.exists()
     (partial / first.downloads[-1]).write_bytes(b"damaged since")
@@ -105,7 +105,7 @@ def test_a_pull_goes_on_where_it_stopped(s3: Any, prefix: str, tmp_path: Path) -
     assert not (target / "model.onnx.e7B1").exists()
 
 
-def test_of_two_that_pull_at_once_one_waits(s3: Any, prefix: str, tmp_path: Path) -> None:
+def test_concurrent_pulls_wait_for_each_other(s3: Any, prefix: str, tmp_path: Path) -> None:
     url = push(s3, DEMO_BUNDLE, prefix)
     begun, go_on = Event(), Event()
 
@@ -144,7 +144,7 @@ def test_a_version_is_written_once(s3: Any, prefix: str, copy: Path) -> None:
     assert kept == (DEMO_BUNDLE / "bundle.json").read_bytes()
 
 
-def test_of_two_at_once_one_wins(s3: Any, prefix: str, copy: Path) -> None:
+def test_of_two_concurrent_pushes_one_succeeds(s3: Any, prefix: str, copy: Path) -> None:
     class Late(Recorder):
         def put_object(self, **request: Any) -> None:
             push(s3, DEMO_BUNDLE, prefix)
@@ -174,19 +174,19 @@ def test_a_damaged_bundle_is_neither_pushed_nor_pulled(
         push(s3, copy, f"{prefix}/elsewhere")
 
 
-def test_what_lies_there_is_not_touched(s3: Any, prefix: str, tmp_path: Path) -> None:
+def test_pull_refuses_an_existing_folder(s3: Any, prefix: str, tmp_path: Path) -> None:
     url = push(s3, DEMO_BUNDLE, prefix)
     with pytest.raises(BundleError, match="exists"):
         pull(s3, url, tmp_path)
 
 
 @pytest.mark.parametrize("url", ["", "bundle", "s3://", "s3:///x", "s3://b/../x", "s3://b/x//y"])
-def test_no_places(url: str) -> None:
+def test_urls_that_are_not_of_bundles(url: str) -> None:
     with pytest.raises(BundleError, match="write s3://bucket/prefix"):
         split_url(url)
 
 
-def test_places() -> None:
+def test_bucket_and_prefix_of_a_url() -> None:
     assert split_url("s3://models") == ("models", "")
     assert split_url("s3://models/genres/1.0/") == ("models", "genres/1.0")
 
@@ -201,6 +201,6 @@ def test_the_worker_pulls_a_bundle_once(
     assert Model(settings).manifest == read_bundle(DEMO_BUNDLE)
 
 
-def test_the_worker_says_which_bundle_it_cannot_pull(s3: Any, prefix: str, tmp_path: Path) -> None:
+def test_the_worker_names_the_bundle_that_it_cannot_pull(s3: Any, prefix: str, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=f"{prefix}/none/1"):
         Model(ModelSettings(bundle=f"{prefix}/none/1", bundle_cache=tmp_path / "cache"))

@@ -29,14 +29,14 @@ def put(s3: Any, bucket: str, key: str, content: bytes) -> ObjectRef:
     return ObjectRef(bucket=bucket, key=key)
 
 
-def test_reads_what_was_put(store: ObjectStore, s3: Any, bucket: str) -> None:
+def test_read_returns_the_content(store: ObjectStore, s3: Any, bucket: str) -> None:
     content = bytes(range(256)) * 10_000
     opened = store.open(put(s3, bucket, "a/ü 1.bin", content), max_bytes=len(content))
     assert opened.size == len(content)
     assert store.read(opened) == content
 
 
-def test_reads_parts_of_what_was_put(store: ObjectStore, s3: Any, bucket: str) -> None:
+def test_read_at_returns_a_part(store: ObjectStore, s3: Any, bucket: str) -> None:
     opened = store.open(put(s3, bucket, "parts", bytes(range(100))), 100)
     source = store.source(opened)
     assert source.size == 100
@@ -59,7 +59,9 @@ def test_other_content_has_another_identity(store: ObjectStore, s3: Any, bucket:
     assert len(identities) == 2
 
 
-def test_refuses_what_it_may_not_or_cannot_read(store: ObjectStore, s3: Any, bucket: str) -> None:
+def test_open_refuses_foreign_buckets_missing_and_large_objects(
+    store: ObjectStore, s3: Any, bucket: str
+) -> None:
     with pytest.raises(BucketNotAllowed, match="other-bucket"):
         store.open(ObjectRef(bucket="other-bucket", key="k"), 10)
     with pytest.raises(ObjectMissing, match="nowhere does not exist"):
@@ -68,7 +70,7 @@ def test_refuses_what_it_may_not_or_cannot_read(store: ObjectStore, s3: Any, buc
         store.open(put(s3, bucket, "large", b"x" * 11), 10)
 
 
-def test_an_object_that_is_replaced_in_between_is_noticed(store: ObjectStore, s3: Any, bucket: str) -> None:
+def test_a_read_of_a_replaced_object_fails(store: ObjectStore, s3: Any, bucket: str) -> None:
     opened = store.open(put(s3, bucket, "moving", b"first"), 10)
     put(s3, bucket, "moving", b"later")
     with pytest.raises(ObjectChanged):
@@ -102,13 +104,13 @@ def test_a_version_that_is_a_delete_marker_is_missing(store: ObjectStore, s3: An
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "least", "most"),
+    ("status", "error", "min_requests", "max_requests"),
     [(403, StorageRefuses, 1, 1), (400, StorageRefuses, 1, 2), (503, StorageUnavailable, 4, 99),
      (429, StorageUnavailable, 2, 99)],
 )  # fmt: skip
-def test_only_what_may_pass_is_tried_again_at_once(
+def test_only_temporary_errors_are_retried(
     stack: LocalStack, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch,
-    status: int, error: type[Exception], least: int, most: int,
+    status: int, error: type[Exception], min_requests: int, max_requests: int,
 ) -> None:  # fmt: skip
     ref = put(s3, bucket, "refused", b"x")
     with FaultyS3(stack.s3_port).serving() as faulty:
@@ -118,7 +120,7 @@ def test_only_what_may_pass_is_tried_again_at_once(
         faulty.down.set()
         with pytest.raises(error):
             store.open(ref, 10)
-        assert least <= faulty.refused <= most
+        assert min_requests <= faulty.refused <= max_requests
 
 
 def test_a_read_ends_at_its_deadline_however_slowly_the_bytes_arrive(
@@ -135,7 +137,7 @@ def test_a_read_ends_at_its_deadline_however_slowly_the_bytes_arrive(
                 store.source(opened, deadline).read_at(0, 9_000)
 
 
-def test_a_read_that_breaks_off_goes_on_where_it_stopped(
+def test_an_interrupted_read_resumes(
     store: ObjectStore, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = bytes(range(256)) * 100
