@@ -63,7 +63,7 @@ class Rollout:
                 note_served(self._engine, self._loaded)
 
     def _update(self) -> None:
-        wanted: dict[str, ServedModel] = {}
+        to_serve: dict[str, ServedModel] = {}
         statuses = set[str]()
         for folder in find_bundles(*fetch_bundles(self._settings)):
             sha256 = artefact_sha256(folder)
@@ -75,18 +75,18 @@ class Rollout:
             if registered.status != RETIRED:
                 if sha256 not in self._loaded:
                     self._loaded[sha256] = self._load(folder, registered)
-                wanted[sha256] = self._loaded[sha256]
+                to_serve[sha256] = self._loaded[sha256]
         CURRENT_MODEL_SERVED.set(CURRENT in statuses)
-        if not wanted:
+        if not to_serve:
             raise ConfigError(
                 f"every model of {self._settings.bundle} is retired: promote one with `cogenre models "
                 "promote`, or set COGENRE_BUNDLE to another bundle"
             )
-        if tuple(wanted.values()) != self._models.serving:
-            retired = [self._loaded[sha256] for sha256 in self._loaded.keys() - wanted.keys()]
-            self._loaded = wanted
+        if tuple(to_serve.values()) != self._models.serving:
+            retired = [self._loaded[sha256] for sha256 in self._loaded.keys() - to_serve.keys()]
+            self._loaded = to_serve
             self._update_metrics()
-            self._models.replace(wanted.values())
+            self._models.replace(to_serve.values())
             for served in retired:
                 for thread in _threads(served.label):
                     self._health.heartbeats.forget(thread)
