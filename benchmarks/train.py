@@ -1,8 +1,8 @@
-"""What the caches of training save, and whether its memory grows: `python benchmarks/train.py`.
+"""Measures the time that training's caches save, and its memory by epoch: `python benchmarks/train.py`.
 
-A corpus is synthesised, and the preset `small` trained on it. An epoch whose log-mels and hidden states are
-computed already (as `fit` does it) alternates with the same epoch without them: there the clips are decoded,
-heard and read anew, a batch at a time. Then `fit` itself runs, and its memory is read after every epoch.
+The preset `small` is trained on a synthetic corpus. An epoch with cached log-mels and hidden states (as in
+`fit`) alternates with the same epoch without them, which decodes and encodes every batch again. Then `fit` itself
+runs, and its memory is read after every epoch.
 Writes `benchmarks/results/train.md`.
 """
 
@@ -45,13 +45,13 @@ from trainer.network.network import Network
 RESULTS = Path(__file__).with_name("results") / "train.md"
 
 SETTINGS = ("network.lyrics_model.steps=20",)
-"""How well the little BERT reads costs no time here."""
+"""Few steps: the quality of the little BERT does not change the time of an epoch."""
 MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of an epoch."""
+    """Cost of an epoch, in seconds."""
 
     wall: float
     cpu: float
@@ -59,7 +59,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Bench:
-    """A network and the tracks that it is trained on."""
+    """A network and its training tracks."""
 
     network: Network
     config: TrainingConfig
@@ -82,7 +82,7 @@ class Bench:
         return cls(network, config, library, tokenizer, tracks)
 
     def epoch(self, batches: Iterable[Example]) -> None:
-        """The training step of `fit`, on every batch."""
+        """Do the training step of `fit` on every batch."""
         network, config = self.network.train(), self.config.fit
         trained = [weight for weight in network.parameters() if weight.requires_grad]
         optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, fused=True)
@@ -101,7 +101,7 @@ class Bench:
 
     @torch.no_grad()
     def computed_anew(self, tracks: list[Track]) -> Example:
-        """A batch from the files: one window of each track, as many decoded at once as there are CPUs."""
+        """Return a batch computed from the files: one window per track, decoded on all CPUs."""
         with ThreadPoolExecutor(available_cpus()) as pool:
             encoded = pool.map(self.library.load_audio, tracks)
             clips = list(pool.map(lambda one: decode_windows(one, self.config.network.audio), encoded))
@@ -121,7 +121,7 @@ def timed(work: Callable[[], object]) -> Cost:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of those that it has ended."""
+    """Return the CPU time of this process and of its finished children."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
@@ -160,7 +160,7 @@ def epochs(bench: Bench, folder: Path, rounds: int) -> dict[str, list[Cost]]:
 
 
 def memory_by_epoch(manifest: Path, config: TrainingConfig, folder: Path) -> list[int]:
-    """This process's own memory after each epoch of `fit`, without pages of files, which can be dropped."""
+    """Return the anonymous memory (RssAnon) of this process in bytes after each epoch of `fit`."""
     found: list[int] = []
 
     class Watched(fit_train.FitModule):
@@ -175,7 +175,7 @@ def memory_by_epoch(manifest: Path, config: TrainingConfig, folder: Path) -> lis
 
 
 def report(tracks: int, costs: dict[str, list[Cost]], memory: list[int]) -> str:
-    """`benchmarks/results/train.md`"""
+    """Return the content of `benchmarks/results/train.md`."""
     medians = {
         name: Cost(statistics.median(c.wall for c in own), statistics.median(c.cpu for c in own))
         for name, own in costs.items()

@@ -1,6 +1,6 @@
-"""Remakes the demo's data beside this file: synthesise a corpus, fit on it, export, pick some test tracks.
+"""Regenerates the demo's data next to this file: corpus, training, export, selected test tracks.
 
-`make demo-data` runs it. What it works with lies in `build/demo-data` and may be deleted.
+`make demo-data` runs this script. Its working files are in `build/demo-data` and can be deleted.
 """
 
 import json
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _run(command: str, *arguments: str | int | Path) -> None:
-    """One of the house's commands. It says itself what is wrong; then this ends too."""
+    """Run a command of this project. If it fails, it has printed the reason: exit with its code."""
     script = Path(sys.executable).with_name(command)
     done = subprocess.run([script, *map(str, arguments)], check=False)
     if done.returncode:
@@ -45,9 +45,9 @@ def _run(command: str, *arguments: str | int | Path) -> None:
 
 
 def _picked(manifest: Path) -> list[Row]:
-    """Test tracks, chosen by what they are and not by how well they are labelled.
+    """Return test tracks, chosen for variety and not for how well the model labels them.
 
-    One after the other that whose genres, container, lyrics or lack of them are rarest among those before.
+    Each next track is the one whose genres, container and presence of lyrics are rarest among those chosen.
     """
     rows: list[Row] = [json.loads(line) for line in manifest.read_text().splitlines()]
     left = [row for row in rows if row["split"] == "test"]
@@ -71,7 +71,7 @@ def _traits(row: Row) -> list[str]:
 
 
 def _copy_tracks(corpus: Path, rows: list[Row]) -> None:
-    """Encoded files and lyrics side by side, and the manifest's rows with paths relative to it."""
+    """Copy audio and lyrics into one folder, and write the manifest's rows with the new relative paths."""
     folder = DEMO / "tracks"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

@@ -1,11 +1,12 @@
 """The synthetic corpus: labelled tracks whose audio, lyrics and genre co-occurrence are generated.
 
-It shows what a model does with structure that is known, and it needs nobody's permission. A score on it says
-nothing about real music.
+It shows what a model learns from a known structure, and it needs no licence. A score on it does not predict
+the score on real music.
 
-Which modality tells a genre. Genres in one row sound alike (one recipe); genres in one column sing alike
-(one theme). A genre alone in its row is told by its sound, alone in its column by its words; country, funk,
-pop and punk rock are alone in neither, and only sound and words together tell them.
+The table shows which modality identifies a genre. Genres in one row have the same sound (one recipe);
+genres in one column have the same lyrics (one theme). A genre that is the only one in its row is identified
+by its sound, the only one in its column by its lyrics. Country, funk, pop and punk rock share both their
+row and their column: only sound and lyrics together identify them.
 
 | sound \\ words | nature | road | street | club | machines | heartache | darkness | protest | dreams |
 |---|---|---|---|---|---|---|---|---|---|
@@ -22,11 +23,11 @@ pop and punk rock are alone in neither, and only sound and words together tell t
 | orchestra | | | | | | | | | classical |
 | drone | | | | | | | | | ambient |
 
-So techno and house are told apart by sound only, as are jazz and blues; folk and country by words only, as
-are metal and punk rock, and electronic and pop. Tracks of several genres take the drums of one and the
-chords of another, and mix their words; a track without lyrics leaves the pairs of a row open, but for what
-its other genres and the table of label sets say.
+Techno and house differ only in sound, as do jazz and blues. Folk and country differ only in lyrics, as do
+metal and punk rock, and electronic and pop. Tracks with several genres take the drums of one and the chords
+of another, and mix their lyrics. Without lyrics the genres of a row cannot be separated, except by a
+track's other genres and the frequencies of label sets.
 
-A corpus may have crossed tracks. There a pair of genres that shares a sound swaps its words under a second
-sound, and a pair that shares words swaps its sounds under a second theme: see `crossing`.
+A corpus can have crossed tracks. There, two genres that share a sound swap their lyrics under a second sound,
+and two genres that share lyrics swap their sounds under a second theme: see `crossing`.
 """

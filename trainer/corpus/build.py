@@ -1,10 +1,10 @@
-"""The corpus as a folder that `cogenre-train fit` reads.
+"""Writes the corpus as a folder that `cogenre-train fit` reads.
 
 ```
-manifest.jsonl    a line a track: track_id, audio, lyrics, genres, artist, title, language, split
+manifest.jsonl    a line per track: track_id, audio, lyrics, genres, artist, title, language, split
 genres.json       the genres, in the order of `GENRES`
 audio/            encoded files
-lyrics/           text files, of sung tracks only
+lyrics/           text files of the sung tracks
 ```
 """
 
@@ -30,7 +30,7 @@ from trainer.data.genres import GENRES_FILE
 MANIFEST = "manifest.jsonl"
 
 CHUNK = 8
-"""Tracks handed to a process at once."""
+"""Tracks sent to a process at once."""
 
 Row = dict[str, str | list[str] | None]
 
@@ -38,12 +38,12 @@ Row = dict[str, str | list[str] | None]
 def build_corpus(
     out: Path, tracks: int, seed: int, processes: int | None = None, crossing: float = 0.0
 ) -> None:
-    """Write a corpus of `tracks` tracks to the new folder `out`, complete or not at all.
+    """Write a corpus of `tracks` tracks to the new folder `out`, atomically.
 
     A share `crossing` of the tracks is crossed: see the package's docstring.
 
     The same call gives the same bytes on the same machine, whatever the number of `processes`
-    (default: one a CPU).
+    (default: one per CPU).
 
     Raises ConfigError, OutputError.
     """
@@ -59,14 +59,14 @@ def build_corpus(
         genres = [genre.model_dump() for genre in GENRES]
         (folder / GENRES_FILE).write_text(json.dumps(genres, indent=2) + "\n", encoding="utf-8")
         planned = plan_tracks(tracks, seed, crossing)
-        rows = _written(folder, planned, processes or available_cpus())
+        rows = _write_tracks(folder, planned, processes or available_cpus())
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
 
 
-def _written(folder: Path, planned: list[PlannedTrack], processes: int) -> list[Row]:
-    """Write every track's files; manifest rows in the order of the plan."""
-    # Spawned, not forked: the caller may run threads, and a fork would copy their locks as they are.
+def _write_tracks(folder: Path, planned: list[PlannedTrack], processes: int) -> list[Row]:
+    """Write every track's files and return the manifest rows, in the order of the plan."""
+    # Spawned, not forked: a fork would copy locks that the caller's threads hold.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         rows = pool.map(_write_track, [folder] * len(planned), planned, chunksize=CHUNK)

@@ -1,8 +1,7 @@
-"""Crossed tracks: the same words mean another genre under another beat.
+"""Crossed tracks: the same lyrics belong to different genres under different sounds.
 
-Without them a genre's evidence is a sum, so much from the sound and so much from the words, and whoever adds
-the two up tells it. A crossed track breaks that: it sounds like one genre and sings like another, and only
-which words come with which sound says what it is.
+Without them, a model that adds up the evidence of the sound and of the lyrics identifies every genre. A crossed
+track has the sound of one genre and the lyrics of another, so that only the combination identifies its genre.
 """
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from trainer.corpus.labels import LabelSet
 
 STREAM = 1
-"""A random stream of its own, so that a corpus without crossed tracks has the bytes it always had."""
+"""A separate random stream, so that the other draws of the corpus do not depend on crossing."""
 
 CROSSED = {
     "folk": ("blues", "country"),
@@ -26,7 +25,7 @@ CROSSED = {
     "jazz": ("blues", "ambient"),
     "blues": ("jazz", "ambient"),
 }
-"""Genre to the genre that it sounds like and the one that it sings like; the others are never crossed."""
+"""Genre: (genre whose sound it takes, genre whose lyrics it takes). Other genres are never crossed."""
 
 
 def may_cross(genres: LabelSet) -> bool:
@@ -38,6 +37,6 @@ def is_crossed(share: float, seed: int, number: int) -> bool:
 
 
 def crossed(genres: LabelSet) -> tuple[LabelSet, LabelSet]:
-    """Genres whose recipes a crossed track sounds of, and genres whose themes it sings of."""
-    schools = [CROSSED.get(slug, (slug, slug)) for slug in genres]
-    return tuple(sound for sound, _ in schools), tuple(words for _, words in schools)
+    """Return the genres whose recipes a crossed track uses, and the genres whose themes its lyrics use."""
+    sources = [CROSSED.get(slug, (slug, slug)) for slug in genres]
+    return tuple(sound for sound, _ in sources), tuple(words for _, words in sources)

@@ -1,4 +1,4 @@
-"""Waveforms to encoded files, as a platform receives them."""
+"""Encodes waveforms to the audio formats that a platform receives."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +20,7 @@ class Encoding:
     muxer: str
     codec: str
     sample_rate: int
-    """Hz; not every codec knows every rate."""
+    """Hz; not every codec supports every rate."""
     sample_format: str
     bit_rate: int | None
     """Bits a second; None where the codec is lossless."""
@@ -34,7 +34,7 @@ AAC = Encoding(".m4a", "ipod", "aac", SAMPLE_RATE, "fltp", 64_000)
 FLAC = Encoding(".flac", "flac", "flac", SAMPLE_RATE, "s16", None)
 
 SHARES = {MP3: 0.8, OPUS: 0.08, AAC: 0.08, FLAC: 0.04}
-"""How much of the corpus is encoded in which way."""
+"""Share of the corpus in each encoding."""
 
 
 def draw_encoding(rng: np.random.Generator) -> Encoding:
@@ -42,7 +42,7 @@ def draw_encoding(rng: np.random.Generator) -> Encoding:
 
 
 def write_audio(waveform: Waveform, file: Path, encoding: Encoding) -> None:
-    """Mono, without anything that differs from run to run: no creation time, serial number or version."""
+    """Write mono audio. The bytes are reproducible: no creation time, serial number or version is written."""
     effort = {} if encoding.effort is None else {"compression_level": encoding.effort}
     with av.open(file, "w", format=encoding.muxer, options={"fflags": "+bitexact"}) as container:
         stream = cast(

@@ -30,7 +30,7 @@ FORMANT_WIDTH = 110.0
 
 @dataclass(frozen=True)
 class Timbre:
-    """How an instrument sounds. Times in seconds."""
+    """The sound of an instrument. Times are in seconds."""
 
     rolloff: float
     """Harmonic k starts with amplitude k ** -rolloff."""
@@ -55,7 +55,7 @@ SUSTAINED = 60.0
 
 
 class Player:
-    """One instrument in one track. Equal notes are computed once."""
+    """Plays one instrument in one track. Equal notes are computed once."""
 
     def __init__(self, timbre: Timbre, rng: np.random.Generator, cents: float = 0.0) -> None:
         self._timbre = timbre
@@ -64,7 +64,7 @@ class Player:
         self._notes: dict[tuple[float, int], Waveform] = {}
 
     def note(self, pitch: float, seconds: float) -> Waveform:
-        """A note of a MIDI pitch that is held for `seconds` and then let go."""
+        """Return a note of a MIDI pitch that is held for `seconds` and then released."""
         samples = round(seconds * SAMPLE_RATE)
         key = (pitch, samples)
         if key not in self._notes:
@@ -92,7 +92,7 @@ class Player:
 
 @dataclass(frozen=True)
 class Delivery:
-    """How a voice delivers its syllables."""
+    """The sound of a voice's syllables."""
 
     glide: float
     """Semitones by which the pitch falls within a syllable, as in speech."""
@@ -183,7 +183,7 @@ def _harmonics(hertz: float, rolloff: float, even: float) -> Waveform:
 
 
 def _table(harmonics: Waveform) -> Waveform:
-    """One period, (TABLE + 1,), of RMS 1; its last sample is its first again."""
+    """Return one period, (TABLE + 1,), with an RMS of 1. The last sample repeats the first."""
     spectrum = np.zeros(TABLE // 2 + 1, dtype=np.complex64)
     spectrum[1 : len(harmonics) + 1] = -1j * harmonics
     period = np.fft.irfft(spectrum).astype(np.float32)
@@ -192,7 +192,7 @@ def _table(harmonics: Waveform) -> Waveform:
 
 
 def _looked_up(table: Waveform, periods: Waveform) -> Waveform:
-    """The table read at a phase in periods, (samples,), interpolated."""
+    """Return the table's values at phases in periods, (samples,), linearly interpolated."""
     position = (periods % 1) * np.float32(TABLE)
     below = position.astype(np.int32)
     part = position - below
@@ -200,7 +200,7 @@ def _looked_up(table: Waveform, periods: Waveform) -> Waveform:
 
 
 def _vibrato(time: Waveform, cents: float) -> Waveform:
-    """Shift in seconds that makes the pitch swing by `cents`."""
+    """Return the time shift in seconds that makes the pitch vary by `cents`."""
     depth = (2 ** (cents / 1200) - 1) / (2 * np.pi * VIBRATO_HERTZ)
     swing: Waveform = np.float32(depth) * np.sin(np.float32(2 * np.pi * VIBRATO_HERTZ) * time)
     return swing

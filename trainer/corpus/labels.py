@@ -1,9 +1,9 @@
-"""The sixteen genres and how often real tracks carry which of them together.
+"""The sixteen genres, and how often real tracks have which of them together.
 
 `labelsets.tsv` counts sets of genre tags in the MTG-Jamendo dataset (D. Bogdanov, M. Won, P. Tovstogan,
 A. Porter, X. Serra: "The MTG-Jamendo Dataset for Automatic Music Tagging", ICML 2019 workshop on machine
 learning for music discovery), its 87 genre tags restricted to these sixteen, sets seen ten times or more.
-The dataset's metadata is CC BY-NC-SA 4.0; only these aggregate numbers are taken over.
+The dataset's metadata is CC BY-NC-SA 4.0; only these aggregate counts are used.
 """
 
 import csv
@@ -38,8 +38,8 @@ SLUGS = tuple(genre.slug for genre in GENRES)
 PARENTS = {genre.slug: genre.parent for genre in GENRES if genre.parent is not None}
 
 TEMPER = 0.6
-"""Sets are drawn in proportion to their count to this power. By the counts alone, country would be on one
-track in ninety, too few to learn from; so tempered, it is on one in thirty-five."""
+"""Sets are drawn in proportion to their count to this power. With a power of 1, one track in ninety would be
+country, too few to learn from; with this one, it is one in thirty-five."""
 
 LabelSet = tuple[str, ...]
 """Slugs in the order of `GENRES`."""
@@ -48,9 +48,9 @@ LabelSet = tuple[str, ...]
 @dataclass(frozen=True)
 class LabelSetTable:
     sets: tuple[LabelSet, ...]
-    """Closed under parents, each once."""
+    """Distinct sets; each has the parents of its genres."""
     shares: tuple[float, ...]
-    """Probability with which each is drawn; they add up to 1."""
+    """Probability of each set; the sum is 1."""
 
     def draw(self, rng: np.random.Generator) -> LabelSet:
         return self.sets[int(rng.choice(len(self.sets), p=self.shares))]
@@ -58,10 +58,10 @@ class LabelSetTable:
 
 @cache
 def label_sets() -> LabelSetTable:
-    """The tempered counts as probabilities of label sets.
+    """Return the label sets with probabilities from the tempered counts.
 
-    Each set is closed under parents after its count was tempered: taggers of a techno track often left
-    electronic out, but the worker adds the parents of accepted genres, so a label must mean the same here.
+    Parents are added to each set after its count is tempered: people often tag a track techno without
+    electronic, but the worker adds the parents of accepted genres, so labels must be complete here too.
     """
     text = files(__package__).joinpath("labelsets.tsv").read_text(encoding="utf-8")
     weights: dict[LabelSet, float] = {}
@@ -73,15 +73,15 @@ def label_sets() -> LabelSetTable:
 
 
 def with_parents(slugs: list[str]) -> LabelSet:
-    """The genres and their parents, each once."""
+    """Return the genres and their parents, without duplicates, in the order of `GENRES`."""
     closed = {*slugs, *(PARENTS[slug] for slug in slugs if slug in PARENTS)}
     return tuple(slug for slug in SLUGS if slug in closed)
 
 
 def voiced(labels: LabelSet) -> LabelSet:
-    """The genres that a track's sound and words are made of.
+    """Return the genres whose recipes and themes a track uses.
 
-    A parent whose child is there is left out: the child's own recipe is the way the track is electronic.
+    A parent whose child is in the set is left out: the child's recipe already stands for it.
     """
     implied = {PARENTS[slug] for slug in labels if slug in PARENTS}
     return tuple(slug for slug in labels if slug not in implied)

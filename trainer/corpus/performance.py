@@ -1,4 +1,4 @@
-"""A track's audio: its genres' recipes arranged into one, played bar by bar, and recorded."""
+"""A track's audio: the recipes of its genres combined into one, played bar by bar, and mixed."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -22,21 +22,21 @@ from trainer.corpus.signal import (
 )
 
 GUESTS = 0.12
-"""Share of a track's parts that are borrowed from any genre at all, as musicians do."""
+"""Probability that a part of a track comes from a random genre instead of one of its own."""
 
 LOOSENESS = 0.006
-"""Standard deviation in seconds by which a stroke misses its time."""
+"""Standard deviation of the timing of strokes, in seconds."""
 
 LEVELS = {"drums": -18.0, "bass": -20.0, "chords": -20.0, "lead": -23.0, "vocals": -18.0}
-"""dB RMS of the buses, relative to full scale, around which each track's own mix lies."""
+"""Mean level of each bus in dB RMS relative to full scale; each track's mix varies around it."""
 
 PEAK = 0.89
-"""-1 dBFS, as records are mastered."""
+"""Peak amplitude of a track: -1 dBFS, usual in mastering."""
 
 
 @dataclass(frozen=True)
 class Touch:
-    """What an artist's tracks have in common, whatever their genre."""
+    """Properties of an artist's sound, common to tracks of all genres."""
 
     cents: float
     """Tuning."""
@@ -64,12 +64,12 @@ class Touch:
 
 
 def perform(genres: LabelSet, sung: bool, touch: Touch, rng: np.random.Generator) -> Waveform:
-    """`SECONDS` of a track that sounds of `genres`, with a voice if it is sung."""
+    """Return `SECONDS` of a track with the sound of `genres`, and with a voice if it is sung."""
     return _Performance(arranged(genres, rng), touch, rng).recorded(sung)
 
 
 def arranged(genres: LabelSet, rng: np.random.Generator) -> Recipe:
-    """One recipe that takes its parts from the genres' recipes in turn, so that drums and chords differ."""
+    """Return one recipe that takes its parts from the recipes of `genres` in turn."""
     order = [str(slug) for slug in rng.permutation(genres)]
     parts = {}
     for index, part in enumerate(fields(Recipe)):
@@ -79,7 +79,7 @@ def arranged(genres: LabelSet, rng: np.random.Generator) -> Recipe:
 
 
 class _Performance:
-    """One playing of a recipe. Draws what the recipe leaves open first, then plays each bus."""
+    """One performance of a recipe. Draws the values that the recipe leaves open, then plays each bus."""
 
     def __init__(self, recipe: Recipe, touch: Touch, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -201,7 +201,7 @@ class _Performance:
         return self._degrees[bar % len(self._degrees)]
 
     def _strokes(self, rhythm: str) -> list[tuple[int, float]]:
-        """Steps and gains of one bar; now and then a stroke is left out or a soft one added."""
+        """Return steps and gains of one bar. At random, strokes are left out and soft ones added."""
         strokes = []
         for step, mark in enumerate(rhythm):
             chance = self._rng.random()
@@ -212,18 +212,18 @@ class _Performance:
         return strokes
 
     def _gaps(self, rhythm: str) -> float:
-        """Mean steps from one stroke to the next."""
+        """Return the mean number of steps between strokes."""
         return 16 / max(1, sum(mark != "." for mark in rhythm))
 
     def _sample(self, bar: int, step: int) -> int:
-        """Where a step begins, as a sample, swung and a little loose."""
+        """Return the first sample of a step, with swing and random timing."""
         late = self._swing if step % 4 == 2 else self._swing / 2 if step % 2 else 0.0
         seconds = (16 * bar + step) * self._step + late + self._rng.normal(0, LOOSENESS)
         return round(max(0.0, seconds) * SAMPLE_RATE)
 
 
 def _into(pitch: float, low: float, high: float) -> float:
-    """The pitch moved by octaves to between `low` and `high`, which are an octave or more apart."""
+    """Return the pitch moved by octaves into [`low`, `high`), a range of at least an octave."""
     while pitch < low:
         pitch += 12
     while pitch >= high:

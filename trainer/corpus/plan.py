@@ -1,4 +1,4 @@
-"""Which tracks the corpus has: artists, their label sets, titles, and the split."""
+"""Plans the tracks of the corpus: artists, label sets, titles and splits."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,24 +17,24 @@ from trainer.data.track import SPLIT_SHARES, SPLITS, Split
 
 TRACKS_PER_ARTIST = (2, 8)
 LOYALTY = 0.5
-"""Probability that a track has the label set that its artist is known for."""
+"""Probability that a track has its artist's usual label set."""
 
 PET_WORDS = 3
 
 
 @dataclass(frozen=True)
 class PlannedTrack:
-    """All that a track's audio and lyrics are made from. By its own seed it is independent of the others."""
+    """Everything that a track's audio and lyrics are generated from, independent of the other tracks."""
 
     track_id: str
     seed: tuple[int, int]
     artist: str
     title: str
     genres: LabelSet
-    """Closed under parents."""
+    """With the parents of its genres."""
     sung: bool
     crossed: bool
-    """Whether its genres sound and sing as in the second table of the package's docstring."""
+    """Whether its genres take sound and lyrics of other genres: see `crossing`."""
     split: Split
     encoding: Encoding
     touch: Touch
@@ -42,9 +42,9 @@ class PlannedTrack:
 
 
 def plan_tracks(tracks: int, seed: int, crossing: float = 0.0) -> list[PlannedTrack]:
-    """`tracks` tracks, artist after artist, a share `crossing` of them crossed.
+    """Return `tracks` tracks, artist after artist, of which a share `crossing` is crossed.
 
-    The same arguments give the same plan, of the same artists and genres whatever the `crossing`.
+    The same arguments give the same plan. Artists and genres do not depend on `crossing`.
     """
     rng = np.random.default_rng(seed)
     table = label_sets()
@@ -55,7 +55,7 @@ def plan_tracks(tracks: int, seed: int, crossing: float = 0.0) -> list[PlannedTr
         touch = Touch.drawn(rng)
         pet_words = tuple(str(noun) for noun in rng.choice(COMMON.nouns, PET_WORDS, replace=False))
         home = table.draw(rng)
-        # Artists are drawn alike, so the splits may take turns: each goes where most of a share is lacking.
+        # Artists are drawn independently, so each can go to the split that lacks the largest part of its share.
         split = max(
             SPLITS, key=lambda split: (SPLIT_SHARES[split] * tracks - filled[split]) / SPLIT_SHARES[split]
         )
@@ -72,7 +72,7 @@ def plan_tracks(tracks: int, seed: int, crossing: float = 0.0) -> list[PlannedTr
                     artist=name,
                     title=title,
                     genres=genres,
-                    # Of a crossed track the words are half of what tells its genres.
+                    # A crossed track always has lyrics: without them its genres cannot be identified.
                     sung=crossed or not instrumental,
                     crossed=crossed,
                     split=split,
@@ -85,7 +85,7 @@ def plan_tracks(tracks: int, seed: int, crossing: float = 0.0) -> list[PlannedTr
 
 
 def _artist_sizes(tracks: int, rng: np.random.Generator) -> list[int]:
-    """Tracks of each artist, `tracks` in all."""
+    """Return the number of tracks of each artist, `tracks` in total."""
     sizes: list[int] = []
     while (left := tracks - sum(sizes)) > 0:
         sizes.append(min(left, int(rng.integers(*TRACKS_PER_ARTIST, endpoint=True))))
@@ -93,7 +93,7 @@ def _artist_sizes(tracks: int, rng: np.random.Generator) -> list[int]:
 
 
 def _artist_name(number: int) -> str:
-    """A name of its own for each artist; once all pairs of words are taken, they count on."""
+    """Return a unique name. When all pairs of words are used, a number is added."""
     adjectives, nouns = COMMON.adjectives, COMMON.nouns
     again, pair = divmod(number, len(adjectives) * len(nouns))
     row, column = divmod(pair, len(nouns))

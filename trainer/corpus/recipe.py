@@ -1,4 +1,4 @@
-"""What a recipe of a genre's sound consists of.
+"""The parts of a recipe, which defines a genre's sound.
 
 A rhythm is a bar of sixteen steps: `x` a stroke, `o` a soft one, `.` none.
 """
@@ -9,7 +9,7 @@ from trainer.corpus.harmony import Progression
 from trainer.corpus.instruments import Delivery, Drum, Timbre
 
 Span = tuple[float, float]
-"""Lowest and highest value; each track draws its own from between."""
+"""Minimum and maximum; each track draws its value uniformly in between."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Beat:
     """Rhythms by drum."""
     kit: dict[str, Drum]
     swing: Span = (0.0, 0.05)
-    """Part of an eighth by which every second eighth comes late; a third is a shuffle."""
+    """Delay of every second eighth, as a fraction of an eighth; a third is a shuffle."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Bass:
     timbre: Timbre
     rhythms: tuple[str, ...]
     steps: tuple[int, ...]
-    """Scale steps above the chord's root that it moves through, stroke by stroke."""
+    """Scale steps above the chord's root, one per stroke, repeated."""
 
 
 @dataclass(frozen=True)
 class Chords:
-    """The harmony and who plays it."""
+    """The harmony and its instrument."""
 
     timbre: Timbre
     scales: tuple[str, ...]

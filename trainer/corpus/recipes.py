@@ -1,4 +1,4 @@
-"""How each genre sounds: one recipe a row of the table in the package's docstring."""
+"""The recipe of each genre: one per row of the table in the package's docstring."""
 
 from trainer.corpus import palette
 from trainer.corpus.harmony import NINTH, OPEN, POWER, SEVENTH, TRIAD

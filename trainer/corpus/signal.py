@@ -1,4 +1,4 @@
-"""What every sound of the corpus is made with: sample rate, envelopes, mixing, effects."""
+"""Signal processing for all sounds of the corpus: sample rate, levels, mixing, filters, effects."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ SECONDS = 12.0
 SAMPLES = round(SECONDS * SAMPLE_RATE)
 
 TILT_PIVOT = 1_000.0
-"""Hz at which a tilt leaves the level as it is."""
+"""Frequency in Hz whose level a tilt does not change."""
 
 
 def silence(samples: int = SAMPLES) -> Waveform:
@@ -42,7 +42,7 @@ def levelled(bus: Waveform, decibels: float) -> Waveform:
 
 
 def distorted(bus: Waveform, drive: float) -> Waveform:
-    """Waveshaped by tanh. A drive of 0 leaves it clean, 10 clips it hard."""
+    """Return `bus` distorted by tanh. A drive of 0 is clean, 10 clips hard."""
     if drive <= 0:
         return bus
     shaped: Waveform = np.tanh(levelled(bus, -12.0) * np.float32(1 + 4 * drive))
@@ -60,7 +60,7 @@ def filtered(noise: Waveform, low: float, high: float) -> Waveform:
 def in_a_room(
     mix: Waveform, rng: np.random.Generator, seconds: float, wet: float, tilt: float, cutoff: float
 ) -> Waveform:
-    """The whole mix through one room and one recording chain, as a single filter.
+    """Return the mix with reverberation and equalisation, applied as a single filter.
 
     `seconds` is the time in which the room's decaying noise falls by 60 dB, and `wet` its level against
     the direct sound; `tilt` is in dB an octave around `TILT_PIVOT`; above `cutoff` Hz it
@@ -78,5 +78,5 @@ def in_a_room(
 
 
 def _fast_length(samples: int, power: int) -> int:
-    """The next multiple of a power of two: quick to transform."""
+    """Return the next multiple of `power`, a power of two, which makes the Fourier transform fast."""
     return -(-samples // power) * power

@@ -1,6 +1,6 @@
-"""What is sung about: a vocabulary a theme, and the words that all share, from `themes.tsv`.
+"""The vocabulary of each theme of lyrics, and the words common to all themes, from `themes.tsv`.
 
-Themes overlap on purpose: a river, a night or a fire belongs to several.
+Themes overlap on purpose: words such as river, night and fire belong to several.
 """
 
 import csv
@@ -29,10 +29,10 @@ def _vocabularies() -> dict[str, Vocabulary]:
 
 
 THEMES = _vocabularies()
-"""By theme; the common words are apart."""
+"""Vocabulary by theme, without the common words."""
 
 COMMON = THEMES.pop("common")
-"""What everybody sings, whatever the theme."""
+"""Words common to all themes."""
 
 THEME_OF = {
     "electronic": "machines",
@@ -52,4 +52,4 @@ THEME_OF = {
     "folk": "nature",
     "country": "road",
 }
-"""The columns of the table in the package's docstring."""
+"""Theme of each genre: the columns of the table in the package's docstring."""

@@ -1,4 +1,4 @@
-"""A track's lyrics: lines that speak of its genres' themes, in verses and choruses."""
+"""A track's lyrics: lines with words of its genres' themes, in verses and choruses."""
 
 import numpy as np
 
@@ -18,13 +18,13 @@ INSTRUMENTAL = {
 SELDOM_INSTRUMENTAL = 0.05
 
 ON_THEME = 0.55
-"""Probability that a content word is the theme's own; all others are words that everybody sings."""
+"""Probability that a content word comes from the theme; the others are common words."""
 
 ASTRAY = 0.15
-"""Share of lines that speak of any theme at all."""
+"""Probability that a line has a random theme instead of one of the track's own."""
 
 HEADED = 0.3
-"""Share of lyrics that carry section headers, as many a transcript does."""
+"""Share of lyrics with section headers, which many transcripts have."""
 
 LINES = (
     "{n} in the {n}",
@@ -52,7 +52,7 @@ def is_instrumental(genres: LabelSet, rng: np.random.Generator) -> bool:
 
 
 def write_lyrics(genres: LabelSet, pet_words: tuple[str, ...], rng: np.random.Generator) -> str:
-    """Two to four verses with a chorus after each. `pet_words` are nouns that the artist likes."""
+    """Return two to four verses, each followed by the chorus. `pet_words` are the artist's frequent nouns."""
     headed = rng.random() < HEADED
     chorus = _section(genres, pet_words, rng)
     sections = []
@@ -63,12 +63,12 @@ def write_lyrics(genres: LabelSet, pet_words: tuple[str, ...], rng: np.random.Ge
 
 
 def write_title(rng: np.random.Generator) -> str:
-    """Of common words alone: a title does not tell the genre."""
+    """Return a title of common words only, so that it does not identify the genre."""
     return f"{rng.choice(COMMON.adjectives)} {rng.choice(COMMON.nouns)}".title()
 
 
 def _section(genres: LabelSet, pet_words: tuple[str, ...], rng: np.random.Generator) -> str:
-    """Four lines, each on a theme of one of the genres."""
+    """Return four lines, each with a theme of one of the genres."""
     themes = [THEME_OF[slug] for slug in genres]
     lines = []
     for _ in range(4):
