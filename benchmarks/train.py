@@ -1,9 +1,8 @@
 """Measures the time that training's caches save, and its memory by epoch: `python benchmarks/train.py`.
 
 The preset `small` is trained on a synthetic corpus. An epoch with cached log-mels and hidden states (as in
-`fit`) alternates with the same epoch without them, which decodes and encodes every batch again. Then `fit` itself
-runs, and its memory is read after every epoch.
-Writes `benchmarks/results/train.md`.
+`fit`) alternates with the same epoch without them, which decodes and encodes every batch again. Then `fit`
+itself runs, and its memory is read after every epoch. Writes `benchmarks/results/train.md`.
 """
 
 import argparse

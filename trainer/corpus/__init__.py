@@ -28,6 +28,6 @@ metal and punk rock, and electronic and pop. Tracks with several genres take the
 of another, and mix their lyrics. Without lyrics the genres of a row cannot be separated, except by a
 track's other genres and the frequencies of label sets.
 
-A corpus can have crossed tracks. There, two genres that share a sound swap their lyrics under a second sound,
-and two genres that share lyrics swap their sounds under a second theme: see `crossing`.
+A corpus can have crossed tracks. There, two genres that share a sound swap their lyrics under a second
+sound, and two genres that share lyrics swap their sounds under a second theme: see `crossing`.
 """

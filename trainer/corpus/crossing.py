@@ -1,7 +1,8 @@
 """Crossed tracks: the same lyrics belong to different genres under different sounds.
 
-Without them, a model that adds up the evidence of the sound and of the lyrics identifies every genre. A crossed
-track has the sound of one genre and the lyrics of another, so that only the combination identifies its genre.
+Without them, a model that adds up the evidence of the sound and of the lyrics identifies every genre. A
+crossed track has the sound of one genre and the lyrics of another, so that only the combination identifies
+its genre.
 """
 
 import numpy as np

@@ -55,7 +55,7 @@ def plan_tracks(tracks: int, seed: int, crossing: float = 0.0) -> list[PlannedTr
         touch = Touch.drawn(rng)
         pet_words = tuple(str(noun) for noun in rng.choice(COMMON.nouns, PET_WORDS, replace=False))
         home = table.draw(rng)
-        # Artists are drawn independently, so each can go to the split that lacks the largest part of its share.
+        # Artists are drawn independently, so each goes to the split that lacks most of its share.
         split = max(
             SPLITS, key=lambda split: (SPLIT_SHARES[split] * tracks - filled[split]) / SPLIT_SHARES[split]
         )
