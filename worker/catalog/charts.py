@@ -1,4 +1,4 @@
-"""Charts of the catalog's report, drawn by matplotlib as SVG that goes straight into the page."""
+"""Charts of the catalog's report, as SVG elements."""
 
 import math
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ Row = dict[str, Any]
 
 SERIES = (ACCENT, "#d9a441", "#b5302a", "#6b4c9a", "#4f8a3d")
 NETWORK_PHI = 0.03
-"""Pairs less correlated than this are no line in the network."""
+"""Minimum phi of a pair that is drawn as a line in the network."""
 
 
 def distribution(genres: Sequence[Row]) -> str:
-    """Tracks a genre."""
+    """Return a bar chart of the tracks of each genre."""
     figure, axes = new_figure(7, 0.8 + ROW_INCHES * len(genres))
     names = [row["genre"] for row in genres][::-1]
     counts = [row["tracks"] for row in genres][::-1]
@@ -32,7 +32,7 @@ def distribution(genres: Sequence[Row]) -> str:
 
 
 def heat_map(genres: Sequence[str], pairs: Sequence[Row]) -> str:
-    """Correlation (phi) of every two genres."""
+    """Return a heat map of the correlation (phi) of every pair of genres."""
     phi = _matrix(genres, pairs, "phi")
     bound = max(0.05, float(np.nanmax(np.abs(phi), initial=0)))
     side = 1.6 + ROW_INCHES * len(genres)
@@ -45,7 +45,7 @@ def heat_map(genres: Sequence[str], pairs: Sequence[Row]) -> str:
 
 
 def network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
-    """Genres on a circle, neighbours next to each other; lines are positive correlations."""
+    """Return a chart of genres on a circle, correlated ones side by side, joined by positive correlations."""
     order = _around(genres, pairs)
     angles = {genre: 2 * math.pi * at / len(order) for at, genre in enumerate(order)}
     figure, axes = new_figure(7, 7)
@@ -73,10 +73,11 @@ def network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
     return to_svg(figure, "Network: genres on a circle, joined where they go together.")
 
 
-def belief(pairs: Sequence[Row]) -> str:
-    """A neighbour's place by what the model believes, against its place in the catalog.
+def learned_correlation(pairs: Sequence[Row]) -> str:
+    """Return a chart of a neighbour's rank by learned correlation, against its rank in the catalog.
 
-    Places, since belief is no probability. Pairs are named in the table below: names in here would overlap.
+    Ranks, since a learned correlation is not a probability. Pairs are named in the table below the
+    chart: labels in the chart would overlap.
     """
     known = [pair for pair in pairs if pair["learned_correlation"] is not None]
     figure, axes = new_figure(7, 5)
@@ -90,13 +91,13 @@ def belief(pairs: Sequence[Row]) -> str:
     axes.axline((1, 1), slope=1, color=FAINT, linewidth=1)
     axes.invert_xaxis()
     axes.invert_yaxis()
-    axes.set_xlabel("place by the model's belief, 1 = first")
-    axes.set_ylabel("place in the catalog, 1 = first")
-    return to_svg(figure, "Points: each genre's neighbours, by the model's order and by the catalog's.")
+    axes.set_xlabel("rank by learned correlation, 1 = first")
+    axes.set_ylabel("rank in the catalog, 1 = first")
+    return to_svg(figure, "Points: each genre's neighbours, by rank in the model and in the catalog.")
 
 
 def calibration(bins: Sequence[Row]) -> str:
-    """How often people found a label right, by its score, model by model."""
+    """Return a chart of the share of labels that people found correct, by score, one line per model."""
     figure, axes = new_figure(7, 5)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
     for colour, model in zip(cycle(SERIES), sorted({row["model"] for row in bins})):
@@ -114,14 +115,14 @@ def calibration(bins: Sequence[Row]) -> str:
             )
     axes.legend(frameon=False, fontsize=8, loc="upper left")
     axes.set_xlabel("score by the model")
-    axes.set_ylabel("found right by people")
+    axes.set_ylabel("share correct by feedback")
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    return to_svg(figure, "Lines, one a model: share of labels found right by people, by score.")
+    return to_svg(figure, "Lines, one per model: share of labels that people found correct, by score.")
 
 
 def coverage(weeks: Sequence[Row]) -> str:
-    """Tracks ingested a week, by what became of them."""
+    """Return a bar chart of the tracks ingested per week, by state."""
     figure, axes = new_figure(7, 3.6)
     days = [row["week"] for row in weeks]
     below = np.zeros(len(weeks))
@@ -139,11 +140,11 @@ def coverage(weeks: Sequence[Row]) -> str:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_ylabel("tracks ingested a week")
     axes.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.12))
-    return to_svg(figure, "Bars: tracks ingested each week, by what became of them.")
+    return to_svg(figure, "Bars: tracks ingested each week, by state.")
 
 
 def drift(weeks: Sequence[Row], genres: Sequence[str]) -> str:
-    """Each genre's share of the tracks ingested, week on week: small charts of one scale each.
+    """Return small charts, one per genre, of its share of the tracks ingested each week.
 
     `weeks` has a row for every genre and week; where a week is missing, the lines have a gap.
     """
@@ -177,7 +178,7 @@ def _matrix(genres: Sequence[str], pairs: Sequence[Row], value: str) -> Any:
 
 
 def _around(genres: Sequence[Row], pairs: Sequence[Row]) -> list[str]:
-    """Genres in an order in which each is followed by the one most correlated with it of those left."""
+    """Return the genres in an order in which the most correlated of the remaining ones follows each."""
     phi = {(pair["genre_a"], pair["genre_b"]): pair["phi"] or 0 for pair in pairs}
     left = [row["genre"] for row in genres]
     order = [left.pop(0)] if left else []

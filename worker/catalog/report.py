@@ -1,4 +1,4 @@
-"""`cogenre catalog report`: the catalog on one page that needs nothing else, to read, print and send on."""
+"""`cogenre catalog report`: the catalog as one self-contained HTML page."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -47,17 +47,17 @@ QUESTIONS = {
         from analytics.failure group by stage, error_class order by jobs desc, stage, error_class limit 20
     """,
 }
-"""What the page is made of, by name."""
+"""The page's queries, by name."""
 
-MOST_GENRES = 40
-"""In the heat map and the drift: the commonest."""
+MAX_GENRES = 40
+"""Genres in the heat map and the drift chart: those with the most tracks."""
 
 STYLE = "@media print { section { break-inside: avoid; } }"
 
 
 def write_report(engine: Engine, file: Path) -> None:
-    """Write the page. Raises ConfigError where it cannot be written, or the charts' library is missing."""
-    # One moment: a refresh may come to its end between two questions.
+    """Write the page to `file`. Raises ConfigError if it cannot be written, or matplotlib is missing."""
+    # One snapshot for all queries: a refresh may finish between two of them.
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         answers = {name: _rows(connection, question) for name, question in QUESTIONS.items()}
     try:
@@ -71,27 +71,28 @@ def write_report(engine: Engine, file: Path) -> None:
 
 
 def render(answers: dict[str, list[Row]], now: datetime) -> str:
-    """The page for answers to `QUESTIONS`."""
+    """Return the page for the results of `QUESTIONS`, by name."""
     from worker.catalog import charts
 
     genres, pairs = answers["genres"], answers["pairs"]
-    commonest = [row["genre"] for row in genres[:MOST_GENRES]]
+    most_frequent = [row["genre"] for row in genres[:MAX_GENRES]]
     (coverage,) = answers["coverage"]
     parts = [_figures(coverage, len(genres))]
     if genres:
         parts += [
             section(
                 "Genres",
-                "Tracks that carry each genre; a track may carry several.",
+                "Number of tracks with each genre; a track can have several.",
                 charts.distribution(genres),
             ),
             section(
-                "Genres that go together",
-                "Phi, the correlation of two labels over all classified tracks: red together more often "
-                "than if they were independent, blue less often.",
-                charts.heat_map(commonest, pairs),
+                "Genres that occur together",
+                "Phi, the correlation of two labels over all classified tracks: red pairs occur together "
+                "more often than if they were independent, blue ones less often.",
+                charts.heat_map(most_frequent, pairs),
                 charts.network(
-                    genres[:MOST_GENRES], [p for p in pairs if {p["genre_a"], p["genre_b"]} <= set(commonest)]
+                    genres[:MAX_GENRES],
+                    [p for p in pairs if {p["genre_a"], p["genre_b"]} <= set(most_frequent)],
                 ),
                 _table(
                     [p for p in pairs if p["genre_a"] < p["genre_b"] and p["n"]][:15],
@@ -102,12 +103,12 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
     if any(pair["learned_correlation"] is not None for pair in pairs):
         parts.append(
             section(
-                "What the model believes, and what the catalog shows",
-                "A point is an ordered pair of genres: the second's place among the first's neighbours, by "
-                "the model's genre graph and by the share of the first's tracks that carry it. Above the "
-                "line the catalog puts it higher than the model does, below it lower. The table has the "
-                "farthest.",
-                charts.belief(pairs),
+                "Learned and observed correlations of genres",
+                "A point is an ordered pair of genres: the second's rank among the first's neighbours, by "
+                "the model's genre graph and by the share of the first's tracks that have it. Above the line "
+                "the rank in the catalog is higher than in the model, below it lower. The table has the "
+                "pairs with the largest differences.",
+                charts.learned_correlation(pairs),
                 _table(
                     answers["surprises"],
                     [
@@ -127,7 +128,7 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
         parts.append(
             section(
                 "Coverage and failures",
-                "Tracks by the week of their ingest.",
+                "Tracks by the week in which they were ingested.",
                 charts.coverage(answers["weeks"]),
                 _table(
                     answers["failures"], ["stage", "error_class", "jobs", "latest"], "No failure is open."
@@ -137,18 +138,19 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
     if answers["drift"]:
         parts.append(
             section(
-                "Drift, week on week",
-                "Each genre's share of the tracks ingested in each whole week, on a scale of its own. The "
-                "table has the largest changes between the last four weeks and the four before.",
-                charts.drift(answers["drift"], commonest),
+                "Weekly drift",
+                "Each genre's share of the tracks ingested in each whole week; each chart has its own scale. "
+                "The table has the largest changes between the last four weeks and the four before.",
+                charts.drift(answers["drift"], most_frequent),
                 _table(answers["growth"], ["genre", "before", "lately", "change"], "Too few weeks."),
             )
         )
     parts.append(
         section(
             "Models",
-            "Coverage: of the classified tracks, those of which the model has heard what is shown. "
-            "Agreement: labels in common with the current model, of all on tracks that both classified.",
+            "Coverage: share of all classified tracks whose shown audio and lyrics this model has classified. "
+            "Agreement: share of the labels that this model and the current one have in common, on tracks "
+            "that both classified.",
             _table(answers["models"], ["model", "status", "tracks", "coverage", "agreement"]),
         )
     )
@@ -160,12 +162,12 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
 def _calibration(bins: Sequence[Row]) -> str:
     from worker.catalog import charts
 
-    title = "Scores, and what people say"
+    title = "Scores and feedback"
     if not bins:
-        return section(title, "Nobody has judged a label yet: `cogenre feedback add`.")
+        return section(title, "There is no feedback yet. Add some with `cogenre feedback add`.")
     return section(
         title,
-        "On the line, a score of 0.8 is right eight times of ten. The numbers count the feedback.",
+        "On the line, a score of 0.8 is correct eight times out of ten. The numbers count the feedback.",
         charts.calibration(bins),
     )
 

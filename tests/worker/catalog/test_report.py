@@ -33,11 +33,11 @@ from worker.catalog.report import QUESTIONS, write_report
 
 SECTIONS = [
     "Genres",
-    "Genres that go together",
-    "What the model believes, and what the catalog shows",
-    "Scores, and what people say",
+    "Genres that occur together",
+    "Learned and observed correlations of genres",
+    "Scores and feedback",
     "Coverage and failures",
-    "Drift, week on week",
+    "Weekly drift",
     "Models",
 ]
 
@@ -149,12 +149,12 @@ def test_surprises_are_by_places(page: Path) -> None:
     assert row in page.read_text()
 
 
-def test_belief_is_drawn_by_places(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learned_correlation_is_drawn_by_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs: list[dict[str, Any]] = [
         {"learned_correlation": 0.4, "learned_rank": 1.0, "observed_rank": 2.0},
         {"learned_correlation": None, "learned_rank": None, "observed_rank": None},
     ]
-    (axes,) = drawn(monkeypatch, lambda: charts.belief(pairs))
+    (axes,) = drawn(monkeypatch, lambda: charts.learned_correlation(pairs))
     assert np.asarray(axes.collections[0].get_offsets()).tolist() == [[1.0, 2.0]]
     assert not axes.texts
 
@@ -171,7 +171,7 @@ def test_ids_within_the_charts_do_not_collide(page: Path) -> None:
 def test_an_empty_catalog_has_a_report(catalog: Engine, tmp_path: Path) -> None:
     write_report(catalog, tmp_path / "catalog.html")
     parsed = ParsedPage((tmp_path / "catalog.html").read_text())
-    assert parsed.headings == ["Scores, and what people say", "Models"]
+    assert parsed.headings == ["Scores and feedback", "Models"]
 
 
 def test_a_place_that_cannot_be_written(catalog: Engine, tmp_path: Path) -> None:
