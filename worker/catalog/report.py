@@ -148,7 +148,7 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
     parts.append(
         section(
             "Models",
-            "Coverage: share of all classified tracks whose shown audio and lyrics this model has classified. "
+            "Coverage: share of all classified tracks whose shown audio and lyrics this model classified. "
             "Agreement: share of the labels that this model and the current one have in common, on tracks "
             "that both classified.",
             _table(answers["models"], ["model", "status", "tracks", "coverage", "agreement"]),
