@@ -1,1 +1,1 @@
-"""The catalog as the service writes and reads it. Its tables are `schemas.catalog.tables`."""
+"""Reads and writes of the catalog. Its tables are in `schemas.catalog.tables`."""

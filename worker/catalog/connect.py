@@ -1,4 +1,4 @@
-"""A connection pool to a catalog that is there and migrated."""
+"""Connection pools to the catalog."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from schemas.catalog.revision import current_revision, newest_revision
 from schemas.errors import ConfigError
 from worker.settings import CatalogSettings
 
-# A server that is gone without a word is noticed within 25 s, be it asked just then or not.
+# A server that disappears without closing the connection is noticed within 25 s, during a query or between.
 KEPT_ALIVE = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -21,9 +21,9 @@ BOUNDED = {"options": "-c statement_timeout=30s -c lock_timeout=20s"}
 
 
 def connect(settings: CatalogSettings, connections: int = 2, *, bounded: bool = False) -> Engine:
-    """`bounded`: no statement may take more than 30 s, nor wait more than 20 s for a lock.
+    """Return a pool of `connections`. Raises ConfigError if no server answers at COGENRE_CATALOG_URL.
 
-    Raises ConfigError where nothing answers at the URL.
+    `bounded`: a statement may take at most 30 s, and wait at most 20 s for a lock.
     """
     try:
         url = make_url(settings.catalog_url.get_secret_value())
@@ -40,7 +40,7 @@ def connect(settings: CatalogSettings, connections: int = 2, *, bounded: bool = 
         pool_size=connections,
         max_overflow=0,
         pool_pre_ping=True,
-        hide_parameters=True,  # titles and lyrics: they are not to be in an error's text
+        hide_parameters=True,  # errors must not contain titles and lyrics
         connect_args={
             "connect_timeout": 5,
             "application_name": "cogenre",
@@ -48,7 +48,7 @@ def connect(settings: CatalogSettings, connections: int = 2, *, bounded: bool = 
             **(BOUNDED if bounded else {}),
         },
     )
-    event.listen(engine, "connect", _tables_first)
+    event.listen(engine, "connect", _set_search_path)
     try:
         engine.connect().close()
     except OperationalError as error:
@@ -60,14 +60,14 @@ def connect(settings: CatalogSettings, connections: int = 2, *, bounded: bool = 
     return engine
 
 
-def _tables_first(connection: Any, _: object) -> None:
-    """Analysts' logins find views first: `model` has to be the table in whatever login's hands."""
+def _set_search_path(connection: Any, _: object) -> None:
+    """Make names such as `model` mean the tables: the search path of analysts' logins has the views first."""
     connection.execute("set search_path = public")
     connection.commit()
 
 
 def connect_migrated(settings: CatalogSettings, connections: int = 2, *, bounded: bool = False) -> Engine:
-    """As `connect`. Raises ConfigError too where the catalog's schema is not this release's."""
+    """As `connect`. Also raises ConfigError if the catalog is not at the revision of this release."""
     engine = connect(settings, connections, bounded=bounded)
     with engine.connect() as connection:
         revision = current_revision(connection)

@@ -1,4 +1,4 @@
-"""Jobs that ended without labels, as the catalog keeps them."""
+"""Open failures of jobs in the catalog."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class OpenFailure:
     error_class: str
     reason: str
     payload: str
-    """The job as it was received, JSON."""
+    """The message as received, JSON."""
     failed_at: datetime
 
 
@@ -37,7 +37,7 @@ def open_failures(
     error_class: str | None = None,
     limit: int | None = None,
 ) -> list[OpenFailure]:
-    """Failures that nothing has mended, the newest first. A condition that is None holds for all."""
+    """Return the open failures that match all conditions, newest first. None = no condition."""
     chosen = {
         "ids": None if ids is None else list(ids),
         "stage": stage,

@@ -1,15 +1,15 @@
-"""Jobs: what was registered, how often it was tried, when it is due again, and how it failed.
+"""The jobs of registered tracks: attempts, when a job is due again, and failures.
 
 ```
-            enqueued                     labelled, failed or skipped
+            enqueued                   classified, failed or skipped
   (new) ───────────────► due in an hour ─────────────────────────────► not due
-                            ▲   │ ▲ given up: S3 or the catalog away,
+                            ▲   │ ▲ attempt failed: S3 or the catalog unavailable,
          enqueued again     │   │ │ or the worker died
          by the reconciler  │   ▼ │
                             └── due ── too many attempts ──► failed
 ```
 
-Nothing else is needed to get back a job that Redis or a worker lost.
+The reconciler needs only `due_at` to recover a job that Redis or a worker lost.
 """
 
 import json
@@ -23,13 +23,13 @@ from sqlalchemy import Connection, Engine, text
 from schemas.jobs import TrackJob
 from worker.errors import JobInvalid, Stage
 
-EXPECTED_WITHIN = timedelta(hours=1)
-"""A job that has not come to its end by then may have got lost."""
+DUE_AFTER = timedelta(hours=1)
+"""After this time an enqueued job that is not finished may be lost: it is due again."""
 
-FIRST_WAIT = timedelta(seconds=30)
-"""Before a track that was given up is tried again; doubled each time, up to `EXPECTED_WITHIN`."""
+FIRST_RETRY_AFTER = timedelta(seconds=30)
+"""Delay after the first failed attempt; doubled after each further one, up to `DUE_AFTER`."""
 
-# A job that is known already, as every one that a producer registered, leaves its row as it is.
+# An unchanged job does not update its row: most jobs were registered by the producer.
 UPSERT_TRACKS = text("""
     insert into track (id, title, artist, album, isrc, language, job, enqueued_at)
     select id, title, artist, album, isrc, language, job, enqueued_at
@@ -47,9 +47,9 @@ UPSERT_TRACKS = text("""
     where excluded.enqueued_at >= track.enqueued_at and excluded.job <> track.job
 """)
 
-EXPECT = text("update track set due_at = now() + :within where id = any(:ids)")
+SET_DUE = text("update track set due_at = now() + :within where id = any(:ids)")
 
-GIVE_UP = text("""
+COUNT_ATTEMPT = text("""
     update track
     set attempts = attempts + 1,
         due_at = now() + least(:first_wait * power(2, least(attempts, 16)), :longest) * (0.5 + random())
@@ -57,14 +57,14 @@ GIVE_UP = text("""
     returning attempts
 """)
 
-# A job that comes to its end late says nothing of a newer one for the same track, which is still expected.
-SETTLE = text("""
+# A late job leaves `due_at` as it is if a newer job of the same track is still unfinished.
+CLEAR_DUE = text("""
     update track set attempts = 0, due_at = null
     from unnest(cast(:track_id as text[]), cast(:enqueued_at as timestamptz[])) as ended (id, enqueued_at)
     where track.id = ended.id and track.due_at is not null and track.enqueued_at <= ended.enqueued_at
 """)
 
-TAKE_DUE = text("""
+CLAIM_DUE = text("""
     update track set due_at = now() + :within
     where id in (
         select id from track
@@ -81,8 +81,8 @@ COUNT_DUE = text("""
     where due_at < now() and (cast(:before as timestamptz) is null or enqueued_at < :before)
 """)
 
-# Nor does it mend what a newer one failed of. A message that was no job has no time of its own: any job
-# mends it, and it takes the place of its like only.
+# A job resolves only failures of the same track that are not newer than itself. Failures of invalid messages
+# have no `enqueued_at`, so any job of the track resolves them; they resolve only failures like themselves.
 RESOLVE_FAILURES = text("""
     update ingest_failure f set resolved_at = now()
     from unnest(cast(:track_id as text[]), cast(:enqueued_at as timestamptz[])) as ended (id, enqueued_at)
@@ -98,47 +98,47 @@ INSERT_FAILURE = text("""
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that ended without labels."""
+    """A failed job."""
 
     job: TrackJob | None
-    """None where the message is no job."""
+    """The job; None if the message is not a valid job."""
     track_id: str | None
     stage: str
     error_class: str
     reason: str
     payload: str
-    """The message as it was received, JSON."""
+    """The message as received, JSON."""
 
 
 class JobCatalog:
-    """How jobs come to an end, other than by labels. Safe to share between threads."""
+    """Records the outcome of jobs that commit no labels. Thread-safe."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def give_up(self, job: TrackJob) -> int:
-        """Count an attempt that came to nothing and say when the next is due; returns the count."""
-        waits = {"first_wait": FIRST_WAIT, "longest": EXPECTED_WITHIN}
+        """Count a failed attempt and set when the track is due again. Return the number of attempts."""
+        waits = {"first_wait": FIRST_RETRY_AFTER, "longest": DUE_AFTER}
         with self._engine.begin() as connection:
             upsert_tracks(connection, [job])
-            return int(connection.execute(GIVE_UP, {"id": job.track_id, **waits}).scalar_one())
+            return int(connection.execute(COUNT_ATTEMPT, {"id": job.track_id, **waits}).scalar_one())
 
     def settle(self, job: TrackJob) -> None:
-        """The job has nothing left to do: its track has its labels."""
+        """Mark a job as finished whose track already has its labels."""
         with self._engine.begin() as connection:
             upsert_tracks(connection, [job])
-            mend(connection, {job.track_id: job.enqueued_at})
+            finish_tracks(connection, {job.track_id: job.enqueued_at})
 
     def record_failure(self, failure: Failure) -> None:
-        """Keep a job that failed. It takes the place of the track's earlier open failure.
+        """Record a failed job. It resolves the earlier open failures of the track.
 
-        The track first, then its failures, as all who write both: else two of them could deadlock.
+        Writes the track before its failures, as every writer of both does: otherwise two could deadlock.
         """
         enqueued_at = failure.job.enqueued_at if failure.job else None
         with self._engine.begin() as connection:
             if failure.job is not None:
                 upsert_tracks(connection, [failure.job])
-                settle(connection, {failure.job.track_id: failure.job.enqueued_at})
+                clear_due(connection, {failure.job.track_id: failure.job.enqueued_at})
             if failure.track_id is not None:
                 ended = {"track_id": [failure.track_id], "enqueued_at": [enqueued_at]}
                 connection.execute(RESOLVE_FAILURES, ended)
@@ -155,19 +155,19 @@ class JobCatalog:
             )
 
 
-def settle(connection: Connection, ended: Mapping[str, datetime]) -> None:
-    """These tracks need nothing more for jobs that were enqueued by then: they are not due."""
-    connection.execute(SETTLE, {"track_id": list(ended), "enqueued_at": list(ended.values())})
+def clear_due(connection: Connection, ended: Mapping[str, datetime]) -> None:
+    """Clear `due_at` and `attempts` of tracks, unless a job newer than `ended[track_id]` is registered."""
+    connection.execute(CLEAR_DUE, {"track_id": list(ended), "enqueued_at": list(ended.values())})
 
 
-def mend(connection: Connection, ended: Mapping[str, datetime]) -> None:
-    """As `settle`, and what jobs enqueued by then failed of is resolved: the tracks have their labels."""
-    settle(connection, ended)
+def finish_tracks(connection: Connection, ended: Mapping[str, datetime]) -> None:
+    """Clear `due_at` of tracks with labels, and resolve failures of jobs not newer than `ended[track_id]`."""
+    clear_due(connection, ended)
     connection.execute(RESOLVE_FAILURES, {"track_id": list(ended), "enqueued_at": list(ended.values())})
 
 
 def upsert_tracks(connection: Connection, jobs: Iterable[TrackJob]) -> None:
-    """Register tracks; what is known of one is replaced where the job is not older."""
+    """Insert or update the tracks of `jobs`. An older job does not replace a newer one."""
     newest: dict[str, TrackJob] = {}
     for job in jobs:
         if job.track_id not in newest or job.enqueued_at >= newest[job.track_id].enqueued_at:
@@ -188,38 +188,38 @@ def upsert_tracks(connection: Connection, jobs: Iterable[TrackJob]) -> None:
     )
 
 
-def expect(connection: Connection, jobs: Sequence[TrackJob]) -> None:
-    """These jobs are about to be enqueued."""
-    connection.execute(EXPECT, {"ids": [job.track_id for job in jobs], "within": EXPECTED_WITHIN})
+def set_due(connection: Connection, jobs: Sequence[TrackJob]) -> None:
+    """Set the jobs' tracks due again after `DUE_AFTER`. Call before they are enqueued."""
+    connection.execute(SET_DUE, {"ids": [job.track_id for job in jobs], "within": DUE_AFTER})
 
 
 def count_due(engine: Engine, before: datetime | None) -> int:
-    """How many tracks `take_due` would return."""
+    """Return how many tracks `claim_due` would return without a limit."""
     with engine.connect() as connection:
         return int(connection.execute(COUNT_DUE, {"before": before}).scalar_one())
 
 
-def take_due(engine: Engine, before: datetime | None, limit: int) -> list[TrackJob]:
-    """Jobs of tracks that are due, those enqueued before `before` only; each is expected anew from now on.
+def claim_due(engine: Engine, before: datetime | None, limit: int) -> list[TrackJob]:
+    """Return jobs of due tracks enqueued before `before` (None = any), and set the tracks due later.
 
-    Two reconcilers at once share them. A row that holds no job of this release fails, and is not due again.
+    Two reconcilers at the same time get different tracks. A row without a valid job is recorded as a failure.
     """
-    due = {"before": before, "limit": limit, "within": EXPECTED_WITHIN}
+    due = {"before": before, "limit": limit, "within": DUE_AFTER}
     while True:
         with engine.begin() as connection:
-            rows = connection.execute(TAKE_DUE, due).all()
-        jobs = [job for row in rows if (job := _job_of(engine, row.id, row.job))]
+            rows = connection.execute(CLAIM_DUE, due).all()
+        jobs = [job for row in rows if (job := _parse_job(engine, row.id, row.job))]
         if jobs or not rows:
             return jobs
 
 
-def _job_of(engine: Engine, track_id: str, kept: object) -> TrackJob | None:
-    """None where `kept` is no job: that is recorded."""
+def _parse_job(engine: Engine, track_id: str, stored: object) -> TrackJob | None:
+    """Return the job of a row; None, after recording a failure, if it is not valid."""
     try:
-        return TrackJob.model_validate(kept)
+        return TrackJob.model_validate(stored)
     except ValidationError as error:
-        reason = f"what the catalog keeps of it is no job: {JobInvalid.of(error)}"
+        reason = f"the job stored in the catalog is not valid: {JobInvalid.of(error)}"
         JobCatalog(engine).record_failure(
-            Failure(None, track_id, Stage.RECONCILE, JobInvalid.__name__, reason, json.dumps(kept))
+            Failure(None, track_id, Stage.RECONCILE, JobInvalid.__name__, reason, json.dumps(stored))
         )
         return None

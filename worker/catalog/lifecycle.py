@@ -25,7 +25,7 @@ from sqlalchemy.exc import OperationalError
 from schemas.errors import ConfigError
 from worker.catalog.models import show_genres
 
-MOST_MOVES = 5
+MAX_ATTEMPTS = 5
 """How often the move is tried: it deadlocks with a worker that says once more of a track what it said."""
 
 # No other model is registered, promoted or retired meanwhile: it would want the same rank or place.
@@ -37,7 +37,7 @@ STOP_WRITERS = text("lock table track_current in share row exclusive mode")
 # While the labels move, and as long as no other promotion may begin. Workers go on.
 LOCK_PROMOTIONS = text("lock table model in share update exclusive mode")
 
-SEES_WHAT_IS_SHOWN = """(
+COVERS_SHOWN_INPUT = """(
     cur.track_id is null or c.input_hash = shown.input_hash or c.enqueued_at >= cur.enqueued_at
 )"""
 """Whether a classification `c` is of the input of `shown`, which `cur` points at, or of a newer job."""
@@ -53,7 +53,7 @@ COVERAGE = text(f"""
             from track_current cur
             join classification shown on shown.id = cur.classification_id
             join classification c on c.track_id = cur.track_id and c.model_id = :model
-            where {SEES_WHAT_IS_SHOWN}) as classified,
+            where {COVERS_SHOWN_INPUT}) as classified,
            (select count(*) from track_current) as tracks
 """)  # noqa: S608 - a constant
 
@@ -71,7 +71,7 @@ MOVE = text(f"""
     join model m on m.id = c.model_id
     left join track_current cur on cur.track_id = c.track_id
     left join classification shown on shown.id = cur.classification_id
-    where c.model_id = :model and m.status = 'current' and {SEES_WHAT_IS_SHOWN}
+    where c.model_id = :model and m.status = 'current' and {COVERS_SHOWN_INPUT}
     order by c.track_id, c.enqueued_at desc, c.id desc
     on conflict (track_id) do update
     set classification_id = excluded.classification_id, rank = excluded.rank,
@@ -128,7 +128,7 @@ def promote(engine: Engine, label: str, least_coverage: float) -> Promotion:
     retry=tenacity.retry_if_exception(
         lambda error: isinstance(error, OperationalError) and isinstance(error.orig, DeadlockDetected)
     ),
-    stop=tenacity.stop_after_attempt(MOST_MOVES),
+    stop=tenacity.stop_after_attempt(MAX_ATTEMPTS),
     reraise=True,
 )
 def _move(engine: Engine, model: int) -> int:

@@ -1,7 +1,6 @@
-"""What analysts ask the catalog, as commands ask it. docs/analyse.md has the same questions in plain SQL.
+"""Queries of the `cogenre catalog` commands. docs/analyse.md has the same queries in SQL.
 
-All of them read schema `analytics`. `search` sees the catalog as it is; the others see it as of the last
-`refresh`.
+They read schema `analytics`. `search` reads the current state, the others that of the last refresh.
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,35 +72,35 @@ UNLABELLED = text("""
 def search(
     engine: Engine, with_genres: Sequence[str], without_genres: Sequence[str], limit: int
 ) -> list[Row]:
-    """Tracks that have all of `with_genres` and none of `without_genres`, by the least sure of the former.
+    """Return tracks with all of `with_genres` and none of `without_genres`, highest lowest score first.
 
-    Raises ConfigError for a genre that no model knows, and where no genre is wanted.
+    Raises ConfigError for an unknown genre, and if `with_genres` is empty.
     """
     with engine.connect() as connection:
         _check_genres(connection, (*with_genres, *without_genres))
-        wanted, unwanted = dict.fromkeys(with_genres), dict.fromkeys(without_genres)
-        if not wanted:
+        required, excluded = dict.fromkeys(with_genres), dict.fromkeys(without_genres)
+        if not required:
             raise ConfigError("name a genre that the tracks have: --genre")
-        genres = {f"with_{at}": genre for at, genre in enumerate(wanted)}
-        genres |= {f"without_{at}": genre for at, genre in enumerate(unwanted)}
-        query = _search(len(wanted), len(unwanted))
+        genres = {f"with_{at}": genre for at, genre in enumerate(required)}
+        genres |= {f"without_{at}": genre for at, genre in enumerate(excluded)}
+        query = _search_query(len(required), len(excluded))
         return _rows(connection, query, genres | {"limit": limit})
 
 
-def _search(wanted: int, unwanted: int) -> TextClause:
-    """A join a wanted genre, an anti-join an unwanted one: each is a scan of the index by genre."""
+def _search_query(required: int, excluded: int) -> TextClause:
+    """Return a query with a join per required and an anti-join per excluded genre, all by index."""
     joins = "".join(
         f" join analytics.label l{at} on l{at}.classification_id = l0.classification_id"
         f" and l{at}.genre = :with_{at}"
-        for at in range(1, wanted)
+        for at in range(1, required)
     )
     without = "".join(
         f" and not exists (select from analytics.label n{at}"
         f" where n{at}.classification_id = l0.classification_id and n{at}.genre = :without_{at})"
-        for at in range(unwanted)
+        for at in range(excluded)
     )
-    # `least` of one score would hide the index's order from the planner.
-    score = "l0.score" if wanted == 1 else f"least({', '.join(f'l{at}.score' for at in range(wanted))})"
+    # With `least` of a single score the planner could not use the index's order.
+    score = "l0.score" if required == 1 else f"least({', '.join(f'l{at}.score' for at in range(required))})"
     return text(f"""
         select t.track_id, t.title, t.artist, t.genres, t.scores
         from (
@@ -116,27 +115,27 @@ def _search(wanted: int, unwanted: int) -> TextClause:
 
 
 def genres(engine: Engine) -> list[Row]:
-    """Genres with their tracks."""
-    return ask(engine, GENRES)
+    """Return the genres with their number of tracks."""
+    return fetch_rows(engine, GENRES)
 
 
 def correlations(engine: Engine, genre: str | None, limit: int) -> list[Row]:
-    """A genre's neighbours, the most correlated first; without one, the pairs that most tracks carry.
+    """Return a genre's neighbours by phi, descending; if `genre` is None, the pairs with the most tracks.
 
-    Beside what the catalog shows stands what the current model believes. Raises ConfigError for an unknown
-    genre.
+    Each row has the observed co-occurrence and the current model's learned correlation. Raises ConfigError
+    for an unknown genre.
     """
     if genre is None:
-        return ask(engine, PAIRS, {"limit": limit})
+        return fetch_rows(engine, PAIRS, {"limit": limit})
     with engine.connect() as connection:
         _check_genres(connection, [genre])
         return _rows(connection, NEIGHBOURS, {"genre": genre, "limit": limit})
 
 
 def changes(engine: Engine, from_model: str, to_model: str, genre: str | None, limit: int) -> list[Row]:
-    """What changed between two models, genre by genre; with a genre, the tracks that gained or lost it.
+    """Return label changes between two models per genre; with `genre`, the tracks that gained or lost it.
 
-    Raises ConfigError where the refresh did not compare the two.
+    Raises ConfigError if the last refresh did not compare the two models.
     """
     with engine.connect() as connection:
         pairs = [(row["from_model"], row["to_model"]) for row in _rows(connection, COMPARED)]
@@ -153,29 +152,29 @@ def changes(engine: Engine, from_model: str, to_model: str, genre: str | None, l
 
 
 def trend(engine: Engine, genre: str) -> list[Row]:
-    """A genre's share of the tracks ingested, week by week. Raises ConfigError for an unknown genre."""
+    """Return a genre's share of the ingested tracks per week. Raises ConfigError for an unknown genre."""
     with engine.connect() as connection:
         _check_genres(connection, [genre])
         return _rows(connection, TREND, {"genre": genre})
 
 
 def coverage(engine: Engine) -> Row:
-    """How many tracks have labels, and why the others have none."""
-    return ask(engine, COVERAGE)[0]
+    """Return the numbers of tracks with labels, and of those without by reason."""
+    return fetch_rows(engine, COVERAGE)[0]
 
 
 def unlabelled(engine: Engine, reason: str | None, limit: int) -> list[Row]:
-    """Tracks without labels, and why, the newest first."""
-    return ask(engine, UNLABELLED, {"reason": reason, "limit": limit})
+    """Return tracks without labels with the reason, newest first."""
+    return fetch_rows(engine, UNLABELLED, {"reason": reason, "limit": limit})
 
 
-def ask(engine: Engine, question: TextClause, values: Mapping[str, Any] | None = None) -> list[Row]:
+def fetch_rows(engine: Engine, query: TextClause, values: Mapping[str, Any] | None = None) -> list[Row]:
     with engine.connect() as connection:
-        return _rows(connection, question, values)
+        return _rows(connection, query, values)
 
 
-def _rows(connection: Connection, question: TextClause, values: Mapping[str, Any] | None = None) -> list[Row]:
-    return [dict(row) for row in connection.execute(question, dict(values or {})).mappings()]
+def _rows(connection: Connection, query: TextClause, values: Mapping[str, Any] | None = None) -> list[Row]:
+    return [dict(row) for row in connection.execute(query, dict(values or {})).mappings()]
 
 
 def _check_genres(connection: Connection, genres: Sequence[str]) -> None:

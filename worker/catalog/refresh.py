@@ -1,4 +1,4 @@
-"""`cogenre catalog refresh`: the materialised views, while readers go on reading."""
+"""`cogenre catalog refresh`: refresh the materialised views while analysts read them."""
 
 import time
 from collections.abc import Callable
@@ -12,21 +12,21 @@ from schemas.errors import ConfigError
 from worker.catalog.similarity import index_embeddings
 
 REFRESH_LOCK = 0x72656672657368
-"""Held while refreshing: a second refresh at the same time would do the same work again."""
+"""Key of the advisory lock held during a refresh: a concurrent refresh would repeat the same work."""
 MEMORY = "256MB"
-"""For each sort and hash of a refresh. With PostgreSQL's default of 4 MB they go to disk."""
+"""work_mem of a refresh. With PostgreSQL's default of 4 MB, sorts and hashes spill to disk."""
 
 
 def refresh(engine: Engine, done: Callable[[str, float], None] = lambda *_: None) -> None:
-    """Refresh every materialised view, and the embeddings' index where there is pgvector.
+    """Refresh every materialised view, and the index of embeddings if pgvector is installed.
 
-    All views are of one moment: some are made from others, and workers write meanwhile.
-    `done` hears of each, with its seconds. Raises ConfigError where another refresh is under way, or came in
-    between, and where the login does not own the catalog.
+    All views are refreshed from one snapshot, because some read others and workers write meanwhile. `done` is
+    called after each with its name and seconds. Raises ConfigError if another refresh is running or ran in
+    between, and if the login does not own the catalog.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if not connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": REFRESH_LOCK}):
-            raise ConfigError("another refresh is under way: wait for it")
+            raise ConfigError("another refresh is running: wait until it ends")
         try:
             _refresh_views(engine, done)
             started = time.monotonic()
@@ -35,7 +35,7 @@ def refresh(engine: Engine, done: Callable[[str, float], None] = lambda *_: None
         except OperationalError as error:
             if not isinstance(error.orig, SerializationFailure):
                 raise
-            raise ConfigError("a view was refreshed by other means meanwhile: refresh again") from None
+            raise ConfigError("a view was refreshed by another session meanwhile: refresh again") from None
         except ProgrammingError as error:
             raise ConfigError(
                 f"cannot refresh: {str(error.orig).splitlines()[0]} (refresh as the login that migrates)"

@@ -1,4 +1,4 @@
-"""Waiting for a catalog that does not answer, or cannot do what it is asked."""
+"""Retries of catalog calls while the catalog is unavailable."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,14 +12,15 @@ Result = TypeVar("Result")
 
 
 def with_retries(call: Callable[[], Result], seconds: float) -> Result:
-    """Do it again while the catalog fails. Raises TryLater after `seconds` of that.
+    """Call `call` until it succeeds, with backoff. Raises TryLater after `seconds` of failures.
 
-    Only values that it refuses are the caller's own fault: read-only after a failover, a revoked grant or
-    another release's tables pass, and no track may end for them. Those values' error is raised at once, as
-    the driver's: SQLAlchemy's quotes the whole statement.
+    Rejected values (DataError, IntegrityError) are not retried: the driver's error is raised at once, because
+    SQLAlchemy's text quotes the whole statement. Every other error is retried, because it is temporary, such
+    as a read-only server after a failover, a revoked privilege or tables of another release: no track may
+    fail because of it.
     """
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_catalogs_fault),
+        retry=tenacity.retry_if_exception(_is_temporary),
         stop=tenacity.stop_after_delay(seconds),
         wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
         reraise=True,
@@ -27,11 +28,11 @@ def with_retries(call: Callable[[], Result], seconds: float) -> Result:
     try:
         return retrying(call)
     except SQLAlchemyError as error:
-        said = getattr(error, "orig", None) or error
-        if not _catalogs_fault(error):
-            raise said from None
-        raise TryLater(f"the catalog does not answer: {said}") from said
+        cause = getattr(error, "orig", None) or error
+        if not _is_temporary(error):
+            raise cause from None
+        raise TryLater(f"the catalog does not answer: {cause}") from cause
 
 
-def _catalogs_fault(error: BaseException) -> bool:
+def _is_temporary(error: BaseException) -> bool:
     return isinstance(error, SQLAlchemyError) and not isinstance(error, DataError | IntegrityError)

@@ -16,7 +16,7 @@ from schemas.errors import ConfigError
 
 INDEXED_FROM = 10_000
 """Tracks from which an index pays; fewer are searched exactly."""
-MOST_LISTS = 1000
+MAX_LISTS = 1000
 BUILD_MEMORY = "512MB"
 """Choosing the centres of so many lists takes half of it; PostgreSQL's default of 64 MB is too little."""
 
@@ -167,7 +167,7 @@ def probes(lists: int) -> int:
 def _lists(connection: Connection, table: str) -> int:
     """Of an index of the table's tracks; 0 where it does not pay."""
     tracks = connection.scalar(text(f"select count(*) from similarity.{table}")) or 0  # noqa: S608 - ours
-    return min(math.isqrt(tracks), MOST_LISTS) if tracks >= INDEXED_FROM else 0
+    return min(math.isqrt(tracks), MAX_LISTS) if tracks >= INDEXED_FROM else 0
 
 
 def _build(connection: Connection, table: str, index: str, lists: int, concurrently: str = "") -> None:

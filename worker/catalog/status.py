@@ -1,4 +1,4 @@
-"""The catalog in a few figures, for operators. What analysts ask is in `questions`."""
+"""Counts of the catalog for operators: `cogenre status`, gauges. Queries of analysts are in `queries`."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from sqlalchemy import Engine, text
 from schemas.catalog.tables import CLASSIFIED_HOUR
 
 COUNTED_BELOW = 100_000
-"""Rows. To count more takes too long for who only looks: PostgreSQL's estimate of its last vacuum will do."""
+"""Rows. Larger tables take too long to count: PostgreSQL's estimate of the last vacuum is used instead."""
 
-# The condition on the full hour is what the index is on.
+# The condition on the full hour lets the query use the index on CLASSIFIED_HOUR.
 STATE = text(f"""
     select (select case when reltuples < {COUNTED_BELOW} then (select count(*) from track) else reltuples end
             from pg_class where oid = 'track'::regclass)::bigint as registered,
@@ -29,13 +29,13 @@ STATE = text(f"""
 class CatalogState:
     registered: int
     classified: int
-    """Tracks that show what a model said of them. Both are estimates from `COUNTED_BELOW` on."""
+    """Tracks that show a result. `registered` and `classified` are estimates from `COUNTED_BELOW` rows on."""
     last_minute: int
     """Classifications committed in the last minute."""
     failures: dict[str, int]
-    """Open ones, by the error's class."""
+    """Open failures, by error class."""
 
 
-def state(engine: Engine) -> CatalogState:
+def read_catalog_state(engine: Engine) -> CatalogState:
     with engine.connect() as connection:
         return CatalogState(**connection.execute(STATE).one()._asdict())

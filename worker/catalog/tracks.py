@@ -1,8 +1,8 @@
-"""Tracks and their labels, written in groups: one statement a table, rows sorted by key.
+"""Results of tracks, written in groups: one statement per table, rows sorted by key.
 
-Arrays travel through `unnest()`: for 64 tracks that takes less than half the time of executemany. JSON goes
-as one document, because an array of texts would have each of its quotes escaped. Sorted rows keep two workers
-that write the same tracks from deadlocking.
+Values are passed as arrays to `unnest()`, which takes less than half the time of executemany for 64 tracks.
+JSON is passed as one document, because an array of texts would escape every quote. Rows are sorted so that
+two workers that write the same tracks cannot deadlock.
 """
 
 import json
@@ -16,15 +16,15 @@ from sqlalchemy import Engine, text
 
 from schemas.jobs import TrackJob
 from schemas.labels import Label
-from worker.catalog.jobs import mend, upsert_tracks
+from worker.catalog.jobs import finish_tracks, upsert_tracks
 from worker.catalog.models import RegisteredModel
 from worker.results import Floats, Prediction, TrackResult
 
-# Until the commit no other model can become the current one: `worker.catalog.lifecycle` waits for this lock,
-# and whoever waits for its lock sees the model's new status.
+# Until the commit no other model can become current: a promotion waits for this lock. A worker that waits for
+# a promotion's lock sees the new status of the model.
 HOLD_CURRENT_MODEL = text("lock table track_current in row exclusive mode")
 
-# Arrays within arrays must be rectangular and would be flattened by unnest(): scores travel as literals.
+# unnest() would flatten nested arrays, which must also be rectangular: scores are passed as text literals.
 UPSERT_CLASSIFICATIONS = text("""
     insert into classification (
         track_id, model_id, input_hash, scores, embedding, provider, precision,
@@ -62,7 +62,7 @@ INSERT_LABELS = text("""
     join genre on genre.id = given.genre_id
 """)
 
-# A shadow's labels are kept and not shown. The pointer follows the newer model, then the newer job.
+# Labels of a shadow are stored, not shown. The pointer moves to the higher rank, then to the newer job.
 POINT_AT_CURRENT = text("""
     insert into track_current (track_id, classification_id, rank, enqueued_at)
     select distinct on (c.track_id) c.track_id, c.id, m.rank, c.enqueued_at
@@ -75,7 +75,7 @@ POINT_AT_CURRENT = text("""
     where (excluded.rank, excluded.enqueued_at) >= (track_current.rank, track_current.enqueued_at)
 """)
 
-# `enqueued_at` is that of the newest job with this input: the pointer goes by it.
+# `enqueued_at` is that of the newest job with this input: the pointer is ordered by it.
 CONFIRM = text("""
     update classification set enqueued_at = :enqueued_at
     where track_id = :track_id and model_id = :model and input_hash = :input_hash
@@ -83,7 +83,7 @@ CONFIRM = text("""
     returning id
 """)
 
-# The track's own result before that of any other with the same input: a thousand tracks may share one.
+# The track's own result first, then that of any other track with the same input: many may share one.
 KNOWN = text("""
     (select true as own, scores, embedding, lyrics, track_seconds, analysed_seconds
      from classification
@@ -100,27 +100,27 @@ KNOWN = text("""
 
 @dataclass(frozen=True)
 class Classified:
-    """A track on its way into the catalog."""
+    """A classified track, to be committed."""
 
     job: TrackJob
     input_hash: bytes
     result: TrackResult
     labels: Sequence[Label]
     timings: dict[str, float]
-    """Milliseconds a stage."""
+    """Milliseconds per stage."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the model said of an input before."""
+    """An earlier result of the model for the same input."""
 
     own: bool
-    """Of this very track; otherwise of another with the same audio and lyrics."""
+    """Whether it is a result of the same track, not of another track with the same audio and lyrics."""
     result: TrackResult
 
 
 class TrackCatalog:
-    """Reads and writes on behalf of one model. Safe to share between threads."""
+    """Reads and writes the results of one model. Thread-safe."""
 
     def __init__(self, engine: Engine, model: RegisteredModel, provider: str, precision: str) -> None:
         self._engine = engine
@@ -128,7 +128,7 @@ class TrackCatalog:
         self._ran_on = {"model": model.id, "provider": provider, "precision": precision}
 
     def known(self, track_id: str, input_hash: bytes) -> Known | None:
-        """What the model said of this input, of this track or of another."""
+        """Return the model's earlier result for this input, of this or another track; None = none."""
         key = {"track_id": track_id, "model": self._model.id, "input_hash": input_hash}
         with self._engine.connect() as connection:
             row = connection.execute(KNOWN, key).one_or_none()
@@ -138,8 +138,8 @@ class TrackCatalog:
         return Known(row.own, TrackResult(prediction, row.lyrics, row.track_seconds, row.analysed_seconds))
 
     def write(self, group: Sequence[Classified]) -> list[None]:
-        """Commit a group, all or nothing."""
-        # The same track twice in one group: the later replaces the earlier.
+        """Commit a group of tracks in one transaction."""
+        # If the same track is twice in the group, the later result replaces the earlier.
         newest = {(track.job.track_id, track.input_hash): track for track in group}
         with self._engine.begin() as connection:
             connection.execute(HOLD_CURRENT_MODEL)
@@ -157,7 +157,7 @@ class TrackCatalog:
             ]
             connection.execute(DELETE_LABELS, {"ids": list(ids.values())})
             connection.execute(POINT_AT_CURRENT, {"ids": list(ids.values())})
-            # After the pointer: a label is written with its `current`, once.
+            # After the pointer, so that each label is written once, with its final `current`.
             connection.execute(
                 INSERT_LABELS,
                 {
@@ -170,13 +170,13 @@ class TrackCatalog:
             for track in newest.values():
                 job = track.job
                 ended[job.track_id] = max(job.enqueued_at, ended.get(job.track_id, job.enqueued_at))
-            mend(connection, ended)
+            finish_tracks(connection, ended)
         return [None] * len(group)
 
     def confirm(self, job: TrackJob, input_hash: bytes) -> None:
-        """A job with an input of this very track that the model knows: what it said then is shown again.
+        """Show the model's earlier result for this input again, because a newer job has the same input.
 
-        The job goes on: other models may not know the input.
+        Does not finish the job: other models may not have classified the input.
         """
         key = {"track_id": job.track_id, "model": self._model.id, "input_hash": input_hash}
         with self._engine.begin() as connection:
@@ -201,5 +201,5 @@ def _columns(tracks: Iterable[Classified]) -> dict[str, Any]:
 
 
 def _array_literal(values: Floats) -> str:
-    """PostgreSQL's own notation of a real[]; nine digits hold every float32."""
+    """Return a real[] literal of PostgreSQL. Nine digits represent every float32 exactly."""
     return "{" + ",".join(["%.9g"] * len(values)) % tuple(values.tolist()) + "}"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine, text
 
 from schemas.jobs import QUEUE_BACKFILL, TrackJob
-from worker.catalog.lifecycle import SEES_WHAT_IS_SHOWN, model_id
+from worker.catalog.lifecycle import COVERS_SHOWN_INPUT, model_id
 from worker.queue.enqueue import PAGE_SIZE, publish_jobs
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ UNCLASSIFIED = f"""
     where t.id > :after
       and not exists (
           select from classification c
-          where c.track_id = t.id and c.model_id = :model and {SEES_WHAT_IS_SHOWN}
+          where c.track_id = t.id and c.model_id = :model and {COVERS_SHOWN_INPUT}
       )
       and not exists (select from ingest_failure f where f.track_id = t.id and f.resolved_at is null)
 """  # noqa: S608 - a constant

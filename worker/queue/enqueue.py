@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from schemas.jobs import QUEUE_TRACKS, TrackJob
 from worker.catalog.failures import OpenFailure
-from worker.catalog.jobs import expect, upsert_tracks
+from worker.catalog.jobs import set_due, upsert_tracks
 from worker.queue.envelope import encode_envelope
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def enqueue(
         nonlocal total
         with engine.begin() as connection:
             upsert_tracks(connection, page)
-            expect(connection, page)
+            set_due(connection, page)
         publish_jobs(app, page, QUEUE_TRACKS)
         total += len(page)
         on_published(len(page))

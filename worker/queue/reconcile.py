@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from schemas.jobs import QUEUE_TRACKS
-from worker.catalog.jobs import count_due, take_due
+from worker.catalog.jobs import claim_due, count_due
 from worker.queue.enqueue import PAGE_SIZE, publish_jobs
 from worker.queue.status import QueueMonitor
 
@@ -25,7 +25,7 @@ def reconcile(engine: Engine, app: "Celery", monitor: QueueMonitor) -> int:
     """
     before = monitor.read_state().next_enqueued_at
     total = 0
-    while jobs := take_due(engine, before, PAGE_SIZE):
+    while jobs := claim_due(engine, before, PAGE_SIZE):
         publish_jobs(app, jobs, QUEUE_TRACKS)
         total += len(jobs)
     return total

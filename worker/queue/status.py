@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from schemas.errors import ConfigError
 from schemas.jobs import QUEUE_TRACKS
 from worker.catalog.jobs import count_due
-from worker.catalog.status import CatalogState, state
+from worker.catalog.status import CatalogState, read_catalog_state
 from worker.queue.broker import (
     MONITOR_TIMEOUT_SECONDS,
     QUEUES,
@@ -95,7 +95,7 @@ def read_status(monitor: QueueMonitor, engine: Engine) -> Status:
     """Return the state of broker and catalog. Raises ConfigError if one of them does not answer."""
     try:
         broker = monitor.read_state()
-        return Status(broker, state(engine), count_due(engine, broker.next_enqueued_at))
+        return Status(broker, read_catalog_state(engine), count_due(engine, broker.next_enqueued_at))
     except redis.RedisError as error:
         raise ConfigError(f"the broker does not answer: {error} (check COGENRE_BROKER_URL)") from None
     except OperationalError:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from schemas.jobs import TrackJob
 from tests.worker.catalog.labels import START, Labelling, job, model, rows, shown
-from worker.catalog.jobs import Failure, JobCatalog, expect, upsert_tracks
+from worker.catalog.jobs import Failure, JobCatalog, set_due, upsert_tracks
 from worker.catalog.lifecycle import promote
 
 MASTERS = {b"old master": "rock", b"new master": "jazz"}
@@ -26,7 +26,7 @@ def said(catalog: Engine) -> Labelling:
 def enqueued(catalog: Engine, *jobs: TrackJob) -> None:
     with catalog.begin() as connection:
         upsert_tracks(connection, jobs)
-        expect(connection, jobs)
+        set_due(connection, jobs)
 
 
 def failed(of: TrackJob, payload: str = "{}") -> Failure:
