@@ -1,4 +1,4 @@
-"""A view of the catalog as a file: Parquet, CSV or JSON lines, of any size, by a server-side cursor."""
+"""Export a view to Parquet, CSV or JSON lines. A server-side cursor streams the rows."""
 
 import csv
 import json
@@ -13,9 +13,9 @@ from sqlalchemy import Engine, text
 from schemas.errors import ConfigError
 
 BATCH = 10_000
-"""Rows in memory at once, and in a row group of Parquet."""
+"""Rows in memory, and in each row group of Parquet."""
 LIST_SEPARATOR = ";"
-"""Between the items of a list in CSV."""
+"""Separator of the items of a list in CSV."""
 
 Cursor = psycopg.ServerCursor[tuple[Any, ...]]
 
@@ -26,9 +26,9 @@ VIEWS = text("""
 
 
 def export(engine: Engine, view: str, file: Path) -> int:
-    """Write a view of schema `analytics` in the format that the file's ending names; returns the rows.
+    """Write a view of schema `analytics` to a file, in the format of its suffix. Return the number of rows.
 
-    The file takes its name when it is whole. Raises ConfigError for an unknown view or ending, and where the
+    The file gets its name when it is complete. Raises ConfigError if the view or suffix is unknown, or the
     file cannot be written.
     """
     write = FORMATS.get(file.suffix)
@@ -66,7 +66,7 @@ def _parquet(cursor: Cursor, file: Path) -> int:
     fields = []
     for column in cursor.description or ():
         found = psycopg.adapters.types.get(column.type_code)
-        # What has no type of its own there, such as a vector, is written as text.
+        # Types without an Arrow counterpart, such as vector, are written as text.
         kind = kinds.get(found.name, pa.string()) if found else pa.string()
         is_list = found is not None and column.type_code == found.array_oid
         fields.append(pa.field(column.name, pa.list_(kind) if is_list else kind))

@@ -1,4 +1,4 @@
-"""What people say of labels: kept apart from what models say, and exported to train the next model on."""
+"""Feedback of people on labels: stored apart from the labels, exported to train the next model."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from schemas.errors import ConfigError
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
 
 GENRES_FILE = "genres.json"
-"""Beside the manifest, as `cogenre-train fit` wants it."""
+"""File beside the manifest, which `cogenre-train fit` reads."""
 
 ADD = text("""
     insert into feedback (track_id, genre_id, given_by, is_correct)
@@ -22,13 +22,13 @@ ADD = text("""
     set is_correct = excluded.is_correct, given_at = now()
 """)
 
-# Where as many people say right as wrong, the model's own word stands.
-JUDGED = text("""
+# If as many people say right as wrong, the model's label stays.
+WITH_FEEDBACK = text("""
     select t.id as track_id, t.artist, t.language, t.job,
            array(
                select l.genre from track_genre l where l.classification_id = cur.classification_id
            ) as labels,
-           verdict.accepted, verdict.rejected
+           votes.accepted, votes.rejected
     from (
         select track_id,
                array_agg(genre) filter (where votes > 0) as accepted,
@@ -39,8 +39,8 @@ JUDGED = text("""
             group by f.track_id, g.slug
         ) counted
         group by track_id
-    ) verdict
-    join track t on t.id = verdict.track_id
+    ) votes
+    join track t on t.id = votes.track_id
     left join track_current cur on cur.track_id = t.id
     order by t.id
 """)
@@ -53,9 +53,9 @@ GENRES = text("""
 
 
 def add_feedback(engine: Engine, track_id: str, genre: str, is_correct: bool, given_by: str) -> None:
-    """Keep what a person says; of one person the last word counts.
+    """Record a person's feedback. It replaces the person's earlier feedback on the same label.
 
-    Raises ConfigError where the catalog does not know the track or the genre.
+    Raises ConfigError if the catalog does not have the track or the genre.
     """
     with engine.begin() as connection:
         genre_id = connection.scalar(text("select id from genre where slug = :genre"), {"genre": genre})
@@ -63,27 +63,26 @@ def add_feedback(engine: Engine, track_id: str, genre: str, is_correct: bool, gi
             known = ", ".join(connection.execute(text("select slug from genre order by 1")).scalars())
             raise ConfigError(f"no model knows the genre {genre}; known: {known or 'none yet'}")
         if not connection.scalar(text("select true from track where id = :track"), {"track": track_id}):
-            raise ConfigError(f"the catalog knows no track {track_id}")
+            raise ConfigError(f"the catalog has no track {track_id}")
         connection.execute(
             ADD, {"track": track_id, "genre": genre_id, "given_by": given_by, "is_correct": is_correct}
         )
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What `export_feedback` wrote."""
+class FeedbackExport:
+    """The outcome of `export_feedback`."""
 
     tracks: int
     without_job: int
-    """Judged tracks that were left out, because the catalog does not know where their audio is."""
+    """Tracks with feedback that were left out, because the catalog has no valid job for them."""
 
 
-def export_feedback(engine: Engine, manifest: Path) -> Exported:
-    """Write the judged tracks as a training manifest, `genres.json` beside it.
+def export_feedback(engine: Engine, manifest: Path) -> FeedbackExport:
+    """Write the tracks with feedback as a training manifest, with `genres.json` beside it.
 
-    A track has the genres that the current model gives it, as people corrected them; a rejected genre takes
-    those below it along. A track that has none left is no example of anything, and is left out. The file
-    takes its name when it is whole.
+    A track has the genres of the current model, corrected by the feedback; a rejected genre also removes its
+    descendants. A track without any genre left is left out. The file gets its name when it is complete.
     """
     unfinished = manifest.with_name(manifest.name + ".part")
     try:
@@ -91,7 +90,7 @@ def export_feedback(engine: Engine, manifest: Path) -> Exported:
             genres = [dict(row) for row in connection.execute(GENRES).mappings()]
             parents = {genre["slug"]: genre["parent"] for genre in genres}
             tracks = without_job = 0
-            stream = connection.execution_options(stream_results=True, yield_per=1000).execute(JUDGED)
+            stream = connection.execution_options(stream_results=True, yield_per=1000).execute(WITH_FEEDBACK)
             for row in stream:
                 rejected = set(row.rejected or ())
                 genres_of_track = sorted(
@@ -103,7 +102,7 @@ def export_feedback(engine: Engine, manifest: Path) -> Exported:
                     continue
                 try:
                     job = TrackJob.model_validate(row.job)
-                except ValidationError:  # registered by another hand
+                except ValidationError:  # not registered by cogenre
                     without_job += 1
                     continue
                 file.write(json.dumps(_example(row, job, genres_of_track), ensure_ascii=False) + "\n")
@@ -112,11 +111,11 @@ def export_feedback(engine: Engine, manifest: Path) -> Exported:
     finally:
         unfinished.unlink(missing_ok=True)
     (manifest.parent / GENRES_FILE).write_text(json.dumps(genres, indent=2, ensure_ascii=False) + "\n")
-    return Exported(tracks, without_job)
+    return FeedbackExport(tracks, without_job)
 
 
 def _lineage(genre: str, parents: dict[str, str | None]) -> Iterator[str]:
-    """A genre and all above it."""
+    """Yield a genre and its ancestors."""
     above: str | None = genre
     while above is not None:
         yield above

@@ -1,4 +1,4 @@
-"""A model's life: shadow, current, retired.
+"""The status of a model: shadow, current, retired.
 
 ```
           promote                  another is promoted
@@ -8,10 +8,10 @@ shadow ─────────────► current ───────�
    retire                     promote: back to it
 ```
 
-A promotion gives the model the highest rank: from then on its labels, and no other model's, replace those
-shown. Writers wait for that moment only. Then, in one transaction and beside the writers, it moves
-`track_current` to what the model said of every track. A track whose newest input it has not seen keeps the
-labels of the older model. What was broken off in between is taken up by another promotion of the same model.
+A promotion gives the model the highest rank: from then on only its labels replace those shown. Writers wait
+only for this first transaction. A second transaction, concurrent with writers, moves `track_current` to the
+model's classifications. A track keeps the labels of the older model if the new one has not classified its
+newest input. If a promotion is interrupted in between, promoting the same model again completes it.
 """
 
 from dataclasses import dataclass
@@ -26,21 +26,21 @@ from schemas.errors import ConfigError
 from worker.catalog.models import show_genres
 
 MAX_ATTEMPTS = 5
-"""How often the move is tried: it deadlocks with a worker that says once more of a track what it said."""
+"""Attempts of the move, which can deadlock with a worker that commits the same result of a track again."""
 
-# No other model is registered, promoted or retired meanwhile: it would want the same rank or place.
+# No other model may be registered, promoted or retired meanwhile: it could get the same rank or status.
 LOCK_MODELS = text("lock table model in share row exclusive mode")
 
-# Workers finish what they are committing; what they begin after the commit sees the other current model.
-STOP_WRITERS = text("lock table track_current in share row exclusive mode")
+# Waits for open commits of workers. Commits that begin afterwards see the new current model.
+LOCK_WRITERS = text("lock table track_current in share row exclusive mode")
 
-# While the labels move, and as long as no other promotion may begin. Workers go on.
+# Held while the labels move, so that no other promotion begins. Workers continue.
 LOCK_PROMOTIONS = text("lock table model in share update exclusive mode")
 
 COVERS_SHOWN_INPUT = """(
     cur.track_id is null or c.input_hash = shown.input_hash or c.enqueued_at >= cur.enqueued_at
 )"""
-"""Whether a classification `c` is of the input of `shown`, which `cur` points at, or of a newer job."""
+"""SQL: whether classification `c` has the input of `shown`, which `cur` points at, or is of a newer job."""
 
 MODEL = text("""
     select id, status from model where name || ':' || version = :label
@@ -80,7 +80,7 @@ MOVE = text(f"""
       and excluded.classification_id <> track_current.classification_id
 """)  # noqa: S608 - a constant
 
-# Asked of the row as it is when it is written: a promotion may have come in between.
+# The status is checked in the update itself, because a promotion may have been committed in between.
 RETIRE = text("update model set status = 'retired' where id = :model and status <> 'current'")
 
 MODELS = text("select model, status, tracks, coverage, agreement from analytics.model order by rank desc")
@@ -97,10 +97,10 @@ class Promotion:
 
 
 def promote(engine: Engine, label: str, least_coverage: float) -> Promotion:
-    """Show a model's labels, all at once.
+    """Make a model current, and show its labels for all tracks in one transaction.
 
-    Raises ConfigError where the model has not classified what is shown of at least the share `least_coverage`
-    of the labelled tracks, where it is current already, and where there is no such model.
+    Raises ConfigError if the model has classified the shown input of less than the share `least_coverage` of
+    the classified tracks, is already current, or does not exist.
     """
     with engine.connect() as connection:
         model = _model(connection, label)
@@ -113,14 +113,14 @@ def promote(engine: Engine, label: str, least_coverage: float) -> Promotion:
         )
     with engine.begin() as connection:
         connection.execute(LOCK_MODELS)
-        connection.execute(STOP_WRITERS)
+        connection.execute(LOCK_WRITERS)
         if _model(connection, label).status != "current":
             connection.execute(RETIRE_CURRENT)
             connection.execute(MAKE_CURRENT, {"model": model.id})
             show_genres(connection, model.id)
     moved = _move(engine, model.id)
     if model.status == "current" and not moved:
-        raise ConfigError(f"{label} is the current model already")
+        raise ConfigError(f"{label} is already the current model")
     return Promotion(moved, tracks - classified)
 
 
@@ -132,39 +132,39 @@ def promote(engine: Engine, label: str, least_coverage: float) -> Promotion:
     reraise=True,
 )
 def _move(engine: Engine, model: int) -> int:
-    """Point at what the current model said; nothing where another has become it. Returns the tracks moved."""
+    """Move the pointers to the model's results, if it is still current. Return the number of tracks moved."""
     with engine.begin() as connection:
         connection.execute(LOCK_PROMOTIONS)
         return connection.execute(MOVE, {"model": model}).rowcount
 
 
 def retire(engine: Engine, label: str) -> None:
-    """Let a shadow go: it is neither promoted nor backfilled. What it said is kept.
+    """Retire a shadow: it is no longer backfilled. Its classifications are kept.
 
-    Raises ConfigError for the current model, and where there is no such model.
+    Raises ConfigError if the model is current or does not exist.
     """
     with engine.begin() as connection:
         model = _model(connection, label)
         if not connection.execute(RETIRE, {"model": model.id}).rowcount:
-            raise ConfigError(f"{label} is the current model: promote another, and it is retired")
+            raise ConfigError(f"{label} is the current model: promoting another model retires it")
 
 
-def models(engine: Engine) -> list[dict[str, Any]]:
-    """The models, the newest first, with coverage and agreement as of the last refresh."""
+def list_models(engine: Engine) -> list[dict[str, Any]]:
+    """Return the models, newest first, with coverage and agreement as of the last refresh."""
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(MODELS).mappings()]
 
 
 def model_id(connection: Connection, label: str) -> int:
-    """The key of a model that is not retired. Raises ConfigError where it is, or is not known."""
+    """Return the key of a model. Raises ConfigError if it is retired or does not exist."""
     model = _model(connection, label)
     if model.status == "retired":
-        raise ConfigError(f"{label} is retired: promote it, or name another model")
+        raise ConfigError(f"{label} is retired: promote it, or give another model")
     return int(model.id)
 
 
-def status(engine: Engine, label: str) -> str:
-    """shadow, current or retired. Raises ConfigError where there is no such model."""
+def read_model_status(engine: Engine, label: str) -> str:
+    """Return the status: shadow, current or retired. Raises ConfigError if the model does not exist."""
     with engine.connect() as connection:
         return str(_model(connection, label).status)
 
@@ -173,5 +173,5 @@ def _model(connection: Connection, label: str) -> Any:
     model = connection.execute(MODEL, {"label": label}).one_or_none()
     if model is None:
         known = ", ".join(connection.execute(LABELS).scalars())
-        raise ConfigError(f"the catalog knows no model {label}; known: {known or 'none yet'}")
+        raise ConfigError(f"the catalog has no model {label}; registered: {known or 'none'}")
     return model

@@ -1,4 +1,4 @@
-"""Models in the catalog."""
+"""Models in the catalog: registration, genres, which ones workers serve."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,33 +12,35 @@ from schemas.errors import ConfigError
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A model as the catalog knows it."""
+    """A model in the catalog."""
 
     id: int
     status: str
     """shadow, current or retired."""
     genre_ids: tuple[int, ...]
-    """The catalog's genres, in the manifest's order."""
+    """Keys of the genres, in the order of the manifest."""
 
 
 def register_model(engine: Engine, manifest: BundleManifest, artefact_sha256: str) -> RegisteredModel:
-    """Make a bundle known to the catalog, with the highest rank; nothing changes if it is.
+    """Register a bundle as a model with the highest rank. Does nothing if it is registered.
 
-    The first model of a catalog becomes the current one; any later one is a shadow until it is promoted, and
-    what it calls the genres is not shown before that.
-    Raises ConfigError where the same name and version stand for another artefact.
+    The first model of a catalog becomes current. Any later model is a shadow until it is promoted; until then
+    its display names of genres are not shown. Raises ConfigError if the name and version are registered with
+    another artefact.
     """
     with engine.begin() as connection:
-        known = _known(connection, manifest, artefact_sha256)
-        if known is None:
+        registered = _find_model(connection, manifest, artefact_sha256)
+        if registered is None:
             connection.execute(text("lock table model in share row exclusive mode"))
-            # Another worker may have been faster.
-            known = _known(connection, manifest, artefact_sha256)
-        return known or _insert(connection, manifest, artefact_sha256)
+            # Another worker may have registered it meanwhile.
+            registered = _find_model(connection, manifest, artefact_sha256)
+        return registered or _insert(connection, manifest, artefact_sha256)
 
 
-def _known(connection: Connection, manifest: BundleManifest, artefact_sha256: str) -> RegisteredModel | None:
-    """Workers ask this every few seconds: it takes no lock."""
+def _find_model(
+    connection: Connection, manifest: BundleManifest, artefact_sha256: str
+) -> RegisteredModel | None:
+    """Return the registered model, or None. Takes no lock, because workers call it every few seconds."""
     row = connection.execute(
         text(
             "select id, status, artefact_sha256, genre_ids from model "
@@ -50,7 +52,7 @@ def _known(connection: Connection, manifest: BundleManifest, artefact_sha256: st
         return None
     if row.artefact_sha256 != artefact_sha256:
         raise ConfigError(
-            f"the catalog knows another bundle as {manifest.label}: give this one a version of its own "
+            f"the catalog has another bundle as {manifest.label}: give this one its own version "
             "(`cogenre-export bundle --version`)"
         )
     return RegisteredModel(row.id, row.status, tuple(row.genre_ids))
@@ -114,7 +116,7 @@ def _insert(connection: Connection, manifest: BundleManifest, artefact_sha256: s
 
 
 def _insert_genres(connection: Connection, manifest: BundleManifest) -> dict[str, int]:
-    """The catalog's genres, those of the manifest included, by slug."""
+    """Insert the genres of the manifest that are new. Return the keys of all genres by slug."""
     connection.execute(
         text("""
             insert into genre (slug, name)
@@ -130,11 +132,11 @@ def _insert_genres(connection: Connection, manifest: BundleManifest) -> dict[str
 
 
 SERVED_WITHIN = timedelta(minutes=2)
-"""Workers look at their models more often, and note it every half minute."""
+"""A model counts as served for this long after a worker recorded it, which workers do every 30 s."""
 
 
 def note_served(engine: Engine, artefacts: Iterable[str]) -> None:
-    """A worker has these bundles loaded. Many workers note it: one a model and half a minute is enough."""
+    """Record that a worker has these bundles loaded, at most once per model and 30 s for all workers."""
     with engine.begin() as connection:
         connection.execute(
             text("""
@@ -147,7 +149,7 @@ def note_served(engine: Engine, artefacts: Iterable[str]) -> None:
 
 
 def check_served(engine: Engine, label: str) -> None:
-    """Raises ConfigError where no worker has had the model loaded of late; says nothing of unknown models."""
+    """Raise ConfigError if no worker has recently served the model. Ignores unknown models."""
     with engine.connect() as connection:
         unserved = connection.scalar(
             text("""
@@ -159,12 +161,12 @@ def check_served(engine: Engine, label: str) -> None:
     if unserved:
         raise ConfigError(
             f"no worker serves {label}: put its bundle where COGENRE_BUNDLE of the workers points, "
-            "or say --unserved"
+            "or give --unserved"
         )
 
 
 def show_genres(connection: Connection, model_id: int) -> None:
-    """Call its genres, and order them below their parents, as the model does."""
+    """Set the display names and parents of genres to those of the model."""
     connection.execute(
         text("""
             update genre set name = given.name, parent_id = given.parent

@@ -1,9 +1,8 @@
-"""Tracks that sound and read alike: nearest by the current model's embedding, with pgvector.
+"""Similar tracks: nearest neighbours by the current model's embeddings, with pgvector.
 
-Embeddings are written as plain arrays, because an index of vectors would slow the workers down. A refresh
-copies those of the current model into `similarity.track_vector` and indexes them there. Embeddings of
-different models cannot be compared, so that another current model has a table of its own: it takes the place
-of the other when it is full and indexed.
+Workers write embeddings as plain arrays, because a vector index would slow them down. A refresh copies those
+of the current model to `similarity.track_vector` and indexes them there. Embeddings of different models are not
+comparable. After a promotion a new table is filled and indexed, and then replaces the old one.
 """
 
 import math
@@ -15,10 +14,10 @@ from schemas.catalog.migrations.online import execute_with_lock_timeout
 from schemas.errors import ConfigError
 
 INDEXED_FROM = 10_000
-"""Tracks from which an index pays; fewer are searched exactly."""
+"""Tracks from which an index is built; fewer are searched exactly."""
 MAX_LISTS = 1000
 BUILD_MEMORY = "512MB"
-"""Choosing the centres of so many lists takes half of it; PostgreSQL's default of 64 MB is too little."""
+"""maintenance_work_mem of the build: MAX_LISTS centroids need half of it, 64 MB is too small."""
 
 CREATE = """
 create schema if not exists similarity;
@@ -31,15 +30,15 @@ create table similarity.track_vector_next (
 )
 """
 
-# A view keeps its columns' types, and a vector's width is part of its type.
+# A view cannot change the type of a column, and the width of a vector is part of its type.
 DROP_VIEW = "drop view if exists analytics.track_vector cascade;"
 
 SWAP = """
 create or replace view analytics.track_vector as
 select track_id, embedding from similarity.track_vector_next;
 comment on view analytics.track_vector is 'Embeddings of the current model, as of the last refresh.';
-comment on column analytics.track_vector.track_id is 'The platform''s own id.';
-comment on column analytics.track_vector.embedding is 'The fused vector of sound and lyrics.';
+comment on column analytics.track_vector.track_id is 'The platform''s id of the track.';
+comment on column analytics.track_vector.embedding is 'Fused vector of audio and lyrics.';
 drop table if exists similarity.track_vector;
 alter table similarity.track_vector_next rename to track_vector;
 alter table similarity.track_vector rename constraint track_vector_next_pkey to track_vector_pkey;
@@ -48,12 +47,12 @@ alter table similarity.track_vector
 alter index if exists similarity.track_vector_next_embedding_idx rename to track_vector_embedding_idx
 """
 
-HELD_WIDTH = text("""
+CURRENT_WIDTH = text("""
     select atttypmod from pg_attribute
     where attrelid = to_regclass('analytics.track_vector') and attname = 'embedding'
 """)
 
-HOLDS_OTHERS = text("select exists (select from similarity.track_vector where model_id <> :model)")
+HAS_OTHER_MODEL = text("select exists (select from similarity.track_vector where model_id <> :model)")
 
 WIDTH = text("""
     select m.id as model_id, cardinality(c.embedding) as width
@@ -63,12 +62,12 @@ WIDTH = text("""
     limit 1
 """)
 
-FORGET = text("""
+DELETE_STALE = text("""
     delete from similarity.track_vector v
     where not exists (select from track_current t where t.classification_id = v.classification_id)
 """)
 
-ADD = """
+INSERT_NEW = """
     insert into similarity.{table} (track_id, classification_id, model_id, embedding)
     select c.track_id, c.id, c.model_id, cast(c.embedding as vector)
     from track_current cur
@@ -79,7 +78,7 @@ ADD = """
     set classification_id = excluded.classification_id, embedding = excluded.embedding
 """
 
-# By its name: analysts may not look an object of schema `similarity` up.
+# By name: analysts may not resolve objects of schema `similarity`.
 LISTS = text("""
     select (select option_value::int from pg_options_to_table(c.reloptions) where option_name = 'lists')
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -87,7 +86,7 @@ LISTS = text("""
 """)
 
 NEAREST = text("""
-    select v.track_id, t.title, t.artist, 1 - (v.embedding <=> wanted.embedding) as similarity, t.genres
+    select v.track_id, t.title, t.artist, 1 - (v.embedding <=> query.embedding) as similarity, t.genres
     from (
         select track_id, embedding from analytics.track_vector
         where track_id <> :track
@@ -95,28 +94,28 @@ NEAREST = text("""
         limit :limit
     ) v
     join analytics.track t using (track_id)
-    cross join (select embedding from analytics.track_vector where track_id = :track) wanted
+    cross join (select embedding from analytics.track_vector where track_id = :track) query
     order by similarity desc, v.track_id
 """)
 
 
 def index_embeddings(connection: Connection) -> bool:
-    """Bring the vectors up to date; False where the catalog has no pgvector or no labels yet."""
-    if not _has_vectors(connection):
+    """Update the vectors. Return False if pgvector is not installed or no track is classified."""
+    if not _has_pgvector(connection):
         return False
     model = connection.execute(WIDTH).one_or_none()
     if model is None:
         return False
-    held = connection.scalar(HELD_WIDTH)
-    if held != model.width or connection.scalar(HOLDS_OTHERS, {"model": model.model_id}):
-        _start_anew(connection, model.model_id, model.width, held)
+    width = connection.scalar(CURRENT_WIDTH)
+    if width != model.width or connection.scalar(HAS_OTHER_MODEL, {"model": model.model_id}):
+        _build_new_table(connection, model.model_id, model.width, width)
         return True
-    connection.execute(FORGET)
-    connection.execute(text(ADD.format(table="track_vector")), {"model": model.model_id})
+    connection.execute(DELETE_STALE)
+    connection.execute(text(INSERT_NEW.format(table="track_vector")), {"model": model.model_id})
     connection.exec_driver_sql("analyze similarity.track_vector")
     lists = _lists(connection, "track_vector")
     built: int | None = connection.scalar(LISTS)
-    # The lists' centres are those of the tracks at hand when it was built: twice as many lists, anew.
+    # The centroids are those of the tracks at build time: rebuild when the number of lists has doubled.
     if lists and (built is None or lists >= 2 * built):
         _build(connection, "track_vector", "track_vector_next_idx", lists, "concurrently")
         execute_with_lock_timeout(
@@ -127,21 +126,21 @@ def index_embeddings(connection: Connection) -> bool:
     return True
 
 
-def _start_anew(connection: Connection, model: int, width: int, held: int | None) -> None:
-    """Fill and index another table, then swap: a search finds all tracks of either model."""
+def _build_new_table(connection: Connection, model: int, width: int, old_width: int | None) -> None:
+    """Fill and index a new table, then swap: a search always finds all tracks of one model."""
     connection.exec_driver_sql(CREATE.format(width=width))
-    connection.execute(text(ADD.format(table="track_vector_next")), {"model": model})
+    connection.execute(text(INSERT_NEW.format(table="track_vector_next")), {"model": model})
     lists = _lists(connection, "track_vector_next")
     if lists:
         _build(connection, "track_vector_next", "track_vector_next_embedding_idx", lists)
     connection.exec_driver_sql("analyze similarity.track_vector_next")
-    execute_with_lock_timeout((DROP_VIEW if held not in (None, width) else "") + SWAP, connection)
+    execute_with_lock_timeout((DROP_VIEW if old_width not in (None, width) else "") + SWAP, connection)
 
 
 def similar(engine: Engine, track_id: str, limit: int) -> list[dict[str, Any]]:
-    """The tracks nearest to one. Raises ConfigError where that cannot be known, saying what to do."""
+    """Return the nearest tracks. Raises ConfigError if pgvector or the track's embedding is missing."""
     with engine.connect() as connection:
-        if not _has_vectors(connection):
+        if not _has_pgvector(connection):
             raise ConfigError(
                 "similar tracks need pgvector: install it in PostgreSQL, run `create extension vector` in "
                 "the catalog, then `cogenre catalog refresh`"
@@ -151,7 +150,8 @@ def similar(engine: Engine, track_id: str, limit: int) -> list[dict[str, Any]]:
         )
         if not known:
             raise ConfigError(
-                f"no embedding of {track_id} by the current model: label it, then `cogenre catalog refresh`"
+                f"{track_id} has no embedding by the current model: classify it, then run "
+                "`cogenre catalog refresh`"
             )
         lists = connection.scalar(LISTS) or 1
         connection.exec_driver_sql(f"set local ivfflat.probes = {probes(lists)}")
@@ -160,12 +160,12 @@ def similar(engine: Engine, track_id: str, limit: int) -> list[dict[str, Any]]:
 
 
 def probes(lists: int) -> int:
-    """Lists that a search looks into: pgvector's own advice."""
+    """Return the number of lists to search: the square root, as pgvector recommends."""
     return max(1, math.isqrt(lists))
 
 
 def _lists(connection: Connection, table: str) -> int:
-    """Of an index of the table's tracks; 0 where it does not pay."""
+    """Return the number of lists for an index of the table; 0 = too few tracks for an index."""
     tracks = connection.scalar(text(f"select count(*) from similarity.{table}")) or 0  # noqa: S608 - ours
     return min(math.isqrt(tracks), MAX_LISTS) if tracks >= INDEXED_FROM else 0
 
@@ -180,5 +180,5 @@ def _build(connection: Connection, table: str, index: str, lists: int, concurren
     connection.exec_driver_sql("reset maintenance_work_mem")
 
 
-def _has_vectors(connection: Connection) -> bool:
+def _has_pgvector(connection: Connection) -> bool:
     return bool(connection.scalar(text("select true from pg_extension where extname = 'vector'")))

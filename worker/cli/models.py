@@ -25,9 +25,9 @@ def list_models(
 ) -> None:
     """List the models with their coverage and agreement with the current model, as of the last refresh."""
     from worker.catalog.connect import open_catalog
-    from worker.catalog.lifecycle import models
+    from worker.catalog.lifecycle import list_models as read_models
 
-    print_rows(models(open_catalog()), as_json, "no model is registered")
+    print_rows(read_models(open_catalog()), as_json, "no model is registered")
 
 
 @app.command()
@@ -38,13 +38,13 @@ def add(bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")]) -
     """
     from schemas.bundle import artefact_sha256, read_bundle
     from worker.catalog.connect import open_catalog
-    from worker.catalog.lifecycle import status
+    from worker.catalog.lifecycle import read_model_status
     from worker.catalog.models import register_model
 
     manifest = read_bundle(bundle)
     engine = open_catalog()
     register_model(engine, manifest, artefact_sha256(bundle))
-    Console(highlight=False).print(f"{manifest.label} is {status(engine, manifest.label)}")
+    Console(highlight=False).print(f"{manifest.label} is {read_model_status(engine, manifest.label)}")
 
 
 @app.command()

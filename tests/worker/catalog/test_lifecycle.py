@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from schemas.errors import ConfigError
 from tests.worker.catalog.labels import GENRES, Labelling, manifest, model, rows, shown
 from tests.worker.processes import wait_until
-from worker.catalog.lifecycle import models, promote, retire
+from worker.catalog.lifecycle import list_models, promote, retire
 from worker.catalog.models import register_model
 from worker.catalog.refresh import refresh
 
@@ -319,9 +319,9 @@ def test_retired_models_and_the_current_one(catalog: Engine, current: Labelling,
     retire(catalog, "small:2")
     with pytest.raises(ConfigError, match="is the current model: promote another"):
         retire(catalog, "small:1")
-    with pytest.raises(ConfigError, match="knows no model small:3; known: small:1, small:2"):
+    with pytest.raises(ConfigError, match="has no model small:3; registered: small:1, small:2"):
         promote(catalog, "small:3", least_coverage=0)
-    with pytest.raises(ConfigError, match="is the current model already"):
+    with pytest.raises(ConfigError, match="is already the current model"):
         promote(catalog, "small:1", least_coverage=0)
 
 
@@ -333,6 +333,6 @@ def test_the_list_shows_coverage_and_agreement(
     shadow.label("t0", rock=0.9, pop=0.9)
     shadow.label("t1", rock=0.9, jazz=0.9)
     refresh(catalog)
-    newest, oldest = models(catalog)
+    newest, oldest = list_models(catalog)
     assert newest == {"model": "small:2", "status": "shadow", "tracks": 2, "coverage": 0.5, "agreement": 0.6}
     assert (oldest["coverage"], oldest["agreement"]) == (1.0, None)
