@@ -1,7 +1,7 @@
 """Similar tracks: nearest neighbours by the current model's embeddings, with pgvector.
 
 Workers write embeddings as plain arrays, because a vector index would slow them down. A refresh copies those
-of the current model to `similarity.track_vector` and indexes them there. Embeddings of different models are not
+of the current model to `similarity.track_vector` and indexes them. Embeddings of different models are not
 comparable. After a promotion a new table is filled and indexed, and then replaces the old one.
 """
 

@@ -13,7 +13,7 @@ from schemas.errors import ConfigError
 from schemas.jobs import InlineLyrics, ObjectRef
 from tests.worker.catalog.labels import Labelling, model, rows
 from trainer.data.manifest import read_manifest
-from worker.catalog.feedback import Exported, add_feedback, export_feedback
+from worker.catalog.feedback import FeedbackExport, add_feedback, export_feedback
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_track_without_a_job_is_left_out_and_counted(
         connection.execute(text("insert into track (id, job, enqueued_at) values ('other', '{}', now())"))
     for track in ("other", "t1"):
         add_feedback(catalog, track, "rock", True, "ann")
-    assert export_feedback(catalog, tmp_path / "manifest.jsonl") == Exported(tracks=1, without_job=1)
+    assert export_feedback(catalog, tmp_path / "manifest.jsonl") == FeedbackExport(tracks=1, without_job=1)
 
 
 def test_a_manifest_takes_its_name_when_it_is_whole(catalog: Engine, said: Labelling, tmp_path: Path) -> None:
