@@ -143,7 +143,7 @@ class TrackPipeline:
     def _count_attempt(self, job: TrackJob, cause: BaseException) -> None:
         """Count a failed attempt. Raises TrackError if the track has had `max_attempts`."""
         log.warning("attempt failed: %s", cause)
-        attempts = self._with_retries(lambda: self._catalog.give_up(job))
+        attempts = self._with_retries(lambda: self._catalog.count_attempt(job))
         if attempts >= self._max_attempts:
             raise TrackError(Stage.DELIVER, cause)
         log.info(
@@ -242,7 +242,7 @@ class TrackPipeline:
         """Write the results with their labels, or mark the job as done if there are none to write."""
         job, clock = track.job, track.clock
         if not results:
-            self._with_retries(lambda: self._catalog.settle(job))
+            self._with_retries(lambda: self._catalog.mark_finished(job))
             return "skipped"
         waited = delivery.seconds_since_published(job.enqueued_at)
         timings = clock.milliseconds() | {"wait": round(waited * 1000, 3)}

@@ -116,14 +116,14 @@ class JobCatalog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def give_up(self, job: TrackJob) -> int:
+    def count_attempt(self, job: TrackJob) -> int:
         """Count a failed attempt and set when the track is due again. Return the number of attempts."""
         waits = {"first_wait": FIRST_RETRY_AFTER, "longest": DUE_AFTER}
         with self._engine.begin() as connection:
             upsert_tracks(connection, [job])
             return int(connection.execute(COUNT_ATTEMPT, {"id": job.track_id, **waits}).scalar_one())
 
-    def settle(self, job: TrackJob) -> None:
+    def mark_finished(self, job: TrackJob) -> None:
         """Mark a job as finished whose track already has its labels."""
         with self._engine.begin() as connection:
             upsert_tracks(connection, [job])

@@ -80,7 +80,7 @@ def test_a_shadow_that_knows_an_input_is_not_shown(catalog: Engine, said: Labell
 def test_a_job_is_due_until_all_models_know_its_input(catalog: Engine, said: Labelling) -> None:
     """Else a file that kills the worker when a shadow hears it would be tried for ever."""
     enqueued(catalog, job("t1", day=2))
-    JobCatalog(catalog).give_up(job("t1", day=2))
+    JobCatalog(catalog).count_attempt(job("t1", day=2))
     said.catalog.confirm(job("t1", day=2), b"old master")
     assert is_due(catalog)
     assert rows(catalog, "select attempts from track") == [(1,)]
@@ -89,7 +89,7 @@ def test_a_job_is_due_until_all_models_know_its_input(catalog: Engine, said: Lab
 def test_what_is_skipped_is_the_tracks_newest_job_and_is_not_due(catalog: Engine, said: Labelling) -> None:
     enqueued(catalog, job("t1", day=1.5))
     JobCatalog(catalog).record_failure(failed(job("t1", day=1.5)))
-    JobCatalog(catalog).settle(job("t1", day=2))
+    JobCatalog(catalog).mark_finished(job("t1", day=2))
     assert rows(catalog, "select enqueued_at from track") == [(START + timedelta(days=2),)]
     assert not is_due(catalog)
     assert open_failures(catalog) == []
@@ -113,7 +113,7 @@ def test_a_late_job_leaves_a_newer_one_as_it_is(catalog: Engine, said: Labelling
     if end == "labelled":
         said.label("t1", day=4, rock=0.9)
     elif end == "skipped":
-        JobCatalog(catalog).settle(job("t1", day=4))
+        JobCatalog(catalog).mark_finished(job("t1", day=4))
     else:
         JobCatalog(catalog).record_failure(failed(job("t1", day=4), "late"))
     assert is_due(catalog)
