@@ -24,7 +24,7 @@ from av.packet import Packet
 from numpy.typing import NDArray
 
 from media.errors import CorruptAudio, MediaError, ShortAudio, SilentAudio, UnsupportedAudio
-from media.sniff import HEAD_BYTES, demuxer_of, id3_bytes
+from media.sniff import HEAD_BYTES, detect_demuxer, id3_bytes
 from media.source import BytesSource, Source, SourceFile
 from schemas.bundle import AudioInput
 
@@ -125,7 +125,7 @@ def _skip_tags(file: SourceFile) -> str:
         head = file.read(HEAD_BYTES)
     file.begin_at(start)
     try:
-        return demuxer_of(head)
+        return detect_demuxer(head)
     except MediaError:
         if not start:
             raise

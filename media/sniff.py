@@ -17,7 +17,7 @@ def id3_bytes(head: bytes) -> int:
     return 10 + length + footer
 
 
-def demuxer_of(head: bytes) -> str:
+def detect_demuxer(head: bytes) -> str:
     """Return FFmpeg's name of the demuxer for a file that begins with `head` (`HEAD_BYTES` or more).
 
     The demuxer is forced, so that FFmpeg never probes. So playlists, which can refer to other files and URLs,

@@ -1,1 +1,1 @@
-"""The contract: everything that crosses a process boundary. Imports no other room."""
+"""The contract: everything that crosses a process boundary. It imports no other package of cogenre."""

@@ -2,7 +2,7 @@
 
 ```
 bundle.json       the manifest, `BundleManifest`
-model.fp32.onnx   one graph a precision, from waveform and token ids to logits
+model.fp32.onnx   one graph per precision, from waveform and token ids to logits
 tokenizer.json    Hugging Face tokenizers' own format
 README.md         the model card
 ```
@@ -39,11 +39,11 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 
 
-class _Part(BaseModel):
+class _ManifestPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Genre(_Part):
+class Genre(_ManifestPart):
     """A genre of the model. A track with this genre also has its parent."""
 
     slug: Slug = Field(description="Stable key, for URLs and SQL.")
@@ -51,12 +51,14 @@ class Genre(_Part):
     parent: Slug | None = Field(default=None, description="The slug of the parent genre.")
 
 
-class AudioInput(_Part):
+class AudioInput(_ManifestPart):
     """The audio input of the graph."""
 
     sample_rate: int = Field(gt=0, description="Hz.")
     window_seconds: float = Field(gt=0, description="Length of one window.")
-    windows: int = Field(gt=0, description="How many windows of a track are classified and averaged.")
+    windows: int = Field(
+        gt=0, description="Number of windows of a track that are classified. Their scores are averaged."
+    )
     picking: Literal["spread"] = Field(description="spread = the centres of equal parts of the track.")
 
     @property
@@ -68,20 +70,20 @@ LyricsUse = Literal["used", "absent", "instrumental", "too_short", "unsupported_
 """Use of a track's lyrics: used, or the reason why the model did not read them."""
 
 
-class LyricsFilter(_Part):
+class LyricsFilter(_ManifestPart):
     """Which lyrics the model reads. Training and serving both apply it."""
 
     min_words: int = Field(default=1, gt=0, description="Lyrics of fewer words are not read.")
     languages: tuple[str, ...] | None = Field(
         default=None,
-        description="BCP 47 primary subtags that are read, such as en; null = any, and jobs may name none. "
-        "An empty list = the graph reads no lyrics at all.",
+        description="BCP 47 primary subtags that are read, such as en. null = lyrics in every language are "
+        "read, also of jobs without a language. An empty list = the graph reads no lyrics.",
     )
 
     def accepts_language(self, language: str | None) -> bool:
         """Return whether the model reads lyrics in a language (BCP 47 tag; None if unknown).
 
-        Lyrics in an unknown language are read, unless the model reads no lyrics at all.
+        Lyrics in an unknown language are read, unless the model reads no lyrics.
         """
         if not self.languages:
             return self.languages is None
@@ -106,19 +108,19 @@ class LyricsInput(LyricsFilter):
     """The lyrics input of the graph."""
 
     tokenizer: str = Field(description="File in the bundle.")
-    max_tokens: int = Field(gt=0, description="Longer lyrics are cut here.")
+    max_tokens: int = Field(gt=0, description="Longer lyrics are cut to this number of tokens.")
     buckets: tuple[int, ...] = Field(
         min_length=1, description="Ascending lengths to which batches are padded; the last is `max_tokens`."
     )
 
     @model_validator(mode="after")
-    def _buckets_ascend_to_the_limit(self) -> Self:
+    def _validate_buckets(self) -> Self:
         if list(self.buckets) != sorted(set(self.buckets)) or self.buckets[-1] != self.max_tokens:
             raise ValueError("buckets must ascend and end with max_tokens")
         return self
 
 
-class Measurement(_Part):
+class Measurement(_ManifestPart):
     """Metrics of the model on a split of a data set."""
 
     data_set: str
@@ -127,22 +129,24 @@ class Measurement(_Part):
     metrics: dict[str, float]
 
 
-class Parity(_Part):
+class Parity(_ManifestPart):
     """Difference between the graph and the checkpoint that it was exported from."""
 
     max_probability_difference: float = Field(ge=0)
-    cases: int = Field(gt=0, description="Batch and token sizes compared.")
+    cases: int = Field(gt=0, description="Number of batch and token sizes that were compared.")
 
 
-class ProductParity(_Part):
+class ProductParity(_ManifestPart):
     """Difference between `cogenre classify` and the checkpoint, on encoded files and raw lyrics."""
 
     max_probability_difference: float = Field(ge=0)
     files: int = Field(gt=0)
-    providers: tuple[str, ...] = Field(min_length=1, description="Execution providers it ran on.")
+    providers: tuple[str, ...] = Field(
+        min_length=1, description="Execution providers that `cogenre classify` ran on."
+    )
 
 
-class PrecisionCost(_Part):
+class PrecisionCost(_ManifestPart):
     """Difference between the graph of a lower precision and the fp32 graph."""
 
     data_set: str = Field(description="Data set that both graphs classified.")
@@ -153,7 +157,7 @@ class PrecisionCost(_Part):
     )
 
 
-class Weights(_Part):
+class Weights(_ManifestPart):
     """Origin of weights that were trained elsewhere."""
 
     source: str = Field(min_length=1, description="Hub name, or the name of a folder.")
@@ -163,7 +167,7 @@ class Weights(_Part):
     commercial_use: bool | None = Field(description="Whether the licence allows it; null = not known.")
 
 
-class BundleManifest(_Part):
+class BundleManifest(_ManifestPart):
     """`bundle.json`: everything that the worker needs to run a model."""
 
     manifest_version: Literal[1]
@@ -171,7 +175,7 @@ class BundleManifest(_Part):
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]*$", max_length=64)
     genres: tuple[Genre, ...] = Field(min_length=1, description="In the order of the graph's logits.")
     thresholds: tuple[Probability, ...] = Field(
-        description="Threshold of each genre: it is accepted if its score is at or above."
+        description="Threshold of each genre, which is accepted if its score is at least this."
     )
     correlations: tuple[tuple[float, ...], ...] = Field(
         description="The genre graph's A = ½(A¹ + A²), G × G: row i, column j = learned correlation of "
@@ -198,7 +202,7 @@ class BundleManifest(_Part):
     made_with: dict[str, str] = Field(description="Package to version.")
 
     @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Self:
+    def _validate_consistency(self) -> Self:
         count = len(self.genres)
         slugs = {genre.slug for genre in self.genres}
         if len(slugs) != count:
@@ -212,7 +216,7 @@ class BundleManifest(_Part):
                 raise ValueError(f"{genre.slug}'s parent {genre.parent} is not among the genres")
         for file in (*self.graphs.values(), self.lyrics.tokenizer):
             if file not in self.files:
-                raise ValueError(f"{file} has no SHA-256")
+                raise ValueError(f"{file} has no SHA-256 in files")
         if any(Path(file).name != file for file in self.files):
             raise ValueError("files must lie in the bundle's own folder")
         return self
@@ -273,5 +277,5 @@ def read_bundle(folder: Path) -> BundleManifest:
 
 
 def artefact_sha256(folder: Path) -> str:
-    """Return the identity of a bundle: the SHA-256 of its manifest, which lists that of every other file."""
+    """Return the identity of a bundle: the SHA-256 of its manifest, which lists those of all other files."""
     return sha256_of(folder / MANIFEST_FILE)

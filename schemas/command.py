@@ -1,4 +1,4 @@
-"""Run a command line: `cogenre`, `cogenre-train` and `cogenre-export` end in the same way.
+"""Run a command line. `cogenre`, `cogenre-train` and `cogenre-export` report errors in the same way.
 
 | outcome | standard error | exit code |
 |---|---|---|

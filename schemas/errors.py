@@ -6,7 +6,7 @@ class CogenreError(Exception):
 
 
 class ConfigError(CogenreError):
-    """A setting or an argument is not valid, or the service that it names does not work."""
+    """A setting or an argument is not valid, or the service that it refers to does not work."""
 
 
 class ContractError(CogenreError, ValueError):

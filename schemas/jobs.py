@@ -20,8 +20,8 @@ QUEUE_BACKFILL = "backfill"
 SCHEMA_FILE = Path(__file__).with_name("track_job.schema.json")
 
 
-def _storable(text: str) -> str:
-    """Reject NUL characters and lone surrogates, which JSON strings may hold and PostgreSQL may not."""
+def _reject_unstorable(text: str) -> str:
+    """Reject NUL characters and lone surrogates: valid in JSON strings, but PostgreSQL cannot store them."""
     if "\x00" in text:
         raise ValueError("must not contain NUL characters")
     try:
@@ -31,7 +31,7 @@ def _storable(text: str) -> str:
     return text
 
 
-Storable = AfterValidator(_storable)
+Storable = AfterValidator(_reject_unstorable)
 Name = Annotated[str, Field(min_length=1, max_length=1024), Storable]
 
 

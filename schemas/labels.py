@@ -1,4 +1,4 @@
-"""From scores to labels. Training and serving both use this rule, so that they accept the same genres."""
+"""The rule that turns scores into labels. Training and serving share it, so they accept the same genres."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from schemas.bundle import Genre
 Scores = TypeVar("Scores", np.float32, np.float64)
 
 MAX_LOGIT = 80.0
-"""Logits are clipped to ± this, so that exp() does not overflow a float32."""
+"""Logits are clipped to ±MAX_LOGIT, so that exp() does not overflow a float32."""
 
 
 @dataclass(frozen=True)

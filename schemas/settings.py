@@ -9,6 +9,8 @@ from schemas.errors import ConfigError
 
 
 class Settings(BaseSettings):
+    """Settings that are read from environment variables `COGENRE_<NAME OF THE FIELD>`. Immutable."""
+
     model_config = SettingsConfigDict(env_prefix="COGENRE_", frozen=True)
 
     @classmethod

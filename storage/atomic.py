@@ -16,7 +16,7 @@ LOCK_FILE = ".lock"
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise OutputError if `path` exists. Called before work that takes long."""
+    """Raise OutputError if `path` exists. Called before long work, so that it does not fail at its end."""
     if path.exists():
         raise OutputError(f"{path} exists: choose another folder, or remove it first")
 
@@ -33,7 +33,7 @@ def make_folder(path: Path) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path` and rename it to `path` at the end.
 
-    After an exception nothing remains. Raises OutputError.
+    After an exception the temporary folder is removed. Raises OutputError.
     """
     refuse_existing(path)
     make_folder(path.parent)
@@ -56,13 +56,14 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def lock_folder(folder: Path, timeout_seconds: float | None = None) -> Iterator[None]:
-    """Hold the folder's lock: of all processes and threads that lock a folder, one runs at a time.
+    """Hold the folder's lock while the context is open. One thread of one process holds it at a time.
 
-    Waits at most `timeout_seconds`, or without limit. The kernel releases the lock of a process that is
-    killed. Raises TimeoutError; OutputError where the folder cannot be locked.
+    Waits at most `timeout_seconds` for the lock; None = without limit. If a process is killed, the kernel
+    releases its lock. Raises TimeoutError; OutputError if the folder cannot be locked.
     """
-    # A file in the folder: NFS does not propagate a lock of the folder itself to other machines. flock only:
-    # filelock's fallback, a file that exists while the lock is held, would outlive a killed process.
+    # The lock is on a file in the folder, because NFS does not show a lock of the folder itself to other
+    # machines. The fallback is off: it locks by creating a file, which would remain after a process is
+    # killed.
     lock = filelock.FileLock(
         folder / LOCK_FILE, timeout=-1 if timeout_seconds is None else timeout_seconds, fallback_to_soft=False
     )
@@ -80,9 +81,9 @@ def lock_folder(folder: Path, timeout_seconds: float | None = None) -> Iterator[
 
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a temporary file beside `path` and rename it to `path` at the end, replacing what is there.
+    """Yield a temporary file beside `path` and rename it to `path` at the end, replacing an existing file.
 
-    After an exception nothing remains of it. Raises OSError.
+    After an exception the temporary file is removed. Raises OSError.
     """
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
@@ -96,7 +97,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, replacing what is there. Raises OutputError."""
+    """Write a text file atomically, replacing an existing file. Raises OutputError."""
     try:
         with new_file(path) as file:
             Path(file.name).chmod(0o644)

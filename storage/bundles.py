@@ -1,8 +1,8 @@
 """Bundles in S3: `<prefix>/<name>/<version>/<file>`. Each version is written once.
 
-The manifest is uploaded last: where it exists, the bundle is complete. An object's metadata holds its
+The manifest is uploaded last: if it exists in S3, the bundle is complete. An object's metadata holds its
 SHA-256, so that an interrupted push continues where it stopped. An interrupted pull continues with the files
-that it has already downloaded. Clients are boto3's (`storage.client`).
+that it has already downloaded. `client` is always a boto3 client from `storage.client`.
 """
 
 import shutil
@@ -28,7 +28,7 @@ from storage.errors import OutputError
 
 SCHEME = "s3://"
 SHA256 = "sha256"
-"""The key in an object's metadata."""
+"""Metadata key of an object's SHA-256."""
 
 
 def push(client: Any, folder: Path, url: str) -> str:
@@ -38,7 +38,7 @@ def push(client: Any, folder: Path, url: str) -> str:
     key_prefix = "/".join(filter(None, (prefix, manifest.name, manifest.version)))
     target = f"{SCHEME}{bucket}/{key_prefix}"
     own_sha256 = artefact_sha256(folder)
-    already_taken = BundleError(
+    version_exists = BundleError(
         f"{target} holds another bundle, and a version is written once: export with a new version"
     )
     with _bundle_errors(target):
@@ -46,7 +46,7 @@ def push(client: Any, folder: Path, url: str) -> str:
         if stored_sha256 == own_sha256:
             return target
         if stored_sha256 is not None:
-            raise already_taken
+            raise version_exists
         for name, sha256 in manifest.files.items():
             key = f"{key_prefix}/{name}"
             if _stored_sha256(client, bucket, key) != sha256:
@@ -61,7 +61,7 @@ def push(client: Any, folder: Path, url: str) -> str:
             )
         except ClientError as error:
             if s3_error_kind(error) is S3ErrorKind.PRECONDITION_FAILED:
-                raise already_taken from error
+                raise version_exists from error
             raise
     return target
 
@@ -69,8 +69,9 @@ def push(client: Any, folder: Path, url: str) -> str:
 def pull(client: Any, url: str, folder: Path) -> BundleManifest:
     """Download a bundle that `push` uploaded and check every file's SHA-256. Raises BundleError.
 
-    Until it is complete and checked, it lies beside `folder`, in `.<name>.partial`. Of several concurrent
-    pulls, one downloads; the others wait for it and then raise, since `folder` exists.
+    The files are downloaded to `.<name>.partial` beside `folder`, which is renamed once they are complete and
+    checked. If several processes pull to the same folder, one downloads. The others wait for it and then
+    raise BundleError, because `folder` exists.
     """
     bucket, key_prefix = split_url(url)
     partial = folder.with_name(f".{folder.name}.partial")
@@ -91,21 +92,21 @@ def pull(client: Any, url: str, folder: Path) -> BundleManifest:
 
 @contextmanager
 def _locked_partial(folder: Path, partial: Path) -> Iterator[None]:
-    """Create `partial` and hold its lock. Raises BundleError where `folder` exists, also after the wait."""
-    exists = BundleError(f"{folder} exists: choose another folder, or remove it first")
+    """Create `partial` and hold its lock. Raises BundleError if `folder` exists, also after the wait."""
+    folder_exists = BundleError(f"{folder} exists: choose another folder, or remove it first")
     if folder.exists():
-        raise exists
+        raise folder_exists
     partial.mkdir(parents=True, exist_ok=True)
     try:
         with lock_folder(partial):
             # The process that held the lock may have created `folder`, or may have failed.
             if folder.exists():
                 shutil.rmtree(partial, ignore_errors=True)
-                raise exists
+                raise folder_exists
             yield
     except OutputError as error:
         # The process that held the lock has renamed `partial` to `folder`.
-        raise (exists if folder.exists() else BundleError(str(error))) from error
+        raise (folder_exists if folder.exists() else BundleError(str(error))) from error
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -118,7 +119,7 @@ def split_url(url: str) -> tuple[str, str]:
 
 
 def _stored_sha256(client: Any, bucket: str, key: str) -> str | None:
-    """The SHA-256 in an object's metadata; empty without that metadata, None if there is no such object."""
+    """Return the SHA-256 in an object's metadata; "" if it has none, None if the object does not exist."""
     try:
         metadata: dict[str, str] = client.head_object(Bucket=bucket, Key=key)["Metadata"]
     except ClientError as error:

@@ -22,7 +22,8 @@ S3_ERRORS = (
     S3TransferRetriesExceededError,
     urllib3.exceptions.HTTPError,
 )
-"""The exceptions that boto3 raises. urllib3's come from reading the body of a response."""
+"""The exceptions that boto3 raises, and those of urllib3 that are raised while the body of a response is
+read."""
 
 Limits = Mapping[str, Any]
 """Timeouts in seconds and the retry policy of a client: arguments of `botocore.config.Config`."""
@@ -44,9 +45,9 @@ def s3_client(
 ) -> Any:
     """Return an S3 client that threads may share; `connections` requests can run at the same time.
 
-    The endpoint is COGENRE_S3_ENDPOINT_URL; where that is unset, boto3's own (`AWS_ENDPOINT_URL_S3`, or AWS).
-    `validate_responses` compares downloads with the checksums that S3 keeps; not all S3-compatible servers
-    support them. Raises ConfigError for settings that boto3 does not accept.
+    The endpoint is COGENRE_S3_ENDPOINT_URL; if that is unset, the one that boto3 finds
+    (`AWS_ENDPOINT_URL_S3`, or AWS). `validate_responses` compares downloads with the checksums that S3 keeps;
+    not all S3-compatible servers support them. Raises ConfigError for settings that boto3 does not accept.
     """
     endpoint = (settings or S3Settings.load()).s3_endpoint_url
     config = Config(
@@ -70,11 +71,11 @@ class S3ErrorKind(Enum):
     MISSING = auto()
     """The object, its version or its bucket does not exist."""
     FORBIDDEN = auto()
-    """Access denied. Without s3:ListBucket, S3 answers so for a key that does not exist, too."""
+    """Access denied. S3 also answers this for a missing key if the credentials lack s3:ListBucket."""
     PRECONDITION_FAILED = auto()
-    """IfMatch or IfNoneMatch did not hold: the object was replaced, or exists already."""
+    """The condition IfMatch or IfNoneMatch was false: the object was replaced, or exists already."""
     INVALID_REQUEST = auto()
-    """boto3 did not send the request, since an argument is not valid, such as a bucket's name."""
+    """boto3 did not send the request, because an argument is invalid, such as the bucket's name."""
     REFUSED = auto()
     """Another 4xx answer: a retry gives the same."""
     UNAVAILABLE = auto()
@@ -86,7 +87,7 @@ class S3ErrorKind(Enum):
         return self is not S3ErrorKind.UNAVAILABLE
 
 
-# 405: the version is a delete marker. The error code is the bare status for HEAD, whose answers have no body.
+# 405: the version is a delete marker. Responses to HEAD have no body, so their error code is the status.
 _KIND_OF_CODE = {
     **dict.fromkeys(
         ("404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "NotFound", "405", "MethodNotAllowed"),

@@ -27,8 +27,8 @@ class StorageUnavailable(Exception):
     """S3 did not answer, or answered with 5xx or 429. A retry can succeed."""
 
 
-class StorageRefuses(StorageUnavailable):
-    """S3 answered with a final 4xx error. An immediate retry fails too: an operator has to act."""
+class StorageRefused(StorageUnavailable):
+    """S3 answered with a final 4xx error. An immediate retry fails too; an operator has to fix the cause."""
 
 
 class ReadDeadlinePassed(Exception):

@@ -19,13 +19,13 @@ from storage.errors import (
     ObjectMissing,
     ObjectTooLarge,
     ReadDeadlinePassed,
-    StorageRefuses,
+    StorageRefused,
     StorageUnavailable,
 )
 from storage.settings import StorageSettings
 
 CHUNK_BYTES = 1 << 20
-"""Read from a response at once."""
+"""Maximum number of bytes read from a response at once."""
 
 Result = TypeVar("Result")
 
@@ -54,14 +54,14 @@ class StoredSource:
     store: "ObjectStore"
     opened: StoredObject
     deadline: float
-    """On the clock of time.monotonic(), in seconds. Reads after it fail."""
+    """In seconds of time.monotonic(). Reads after it raise ReadDeadlinePassed."""
 
     @property
     def size(self) -> int:
         return self.opened.size
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Raises ObjectMissing, ObjectChanged, StorageUnavailable, ReadDeadlinePassed."""
+        """Return the bytes as `ObjectStore.read` does, and raise its errors."""
         return self.store.read(self.opened, offset, length, self.deadline)
 
 
@@ -76,10 +76,10 @@ class ObjectStore:
         self._client: Any = s3_client(settings, connections)
         self._retry_seconds = retry_seconds
 
-    def check(self) -> None:
+    def check_buckets(self) -> None:
         """Check that each allowed bucket exists and may be read. Raises ConfigError.
 
-        An S3 that does not answer is only logged: it does not keep a worker from starting.
+        If S3 does not answer, that is only logged, and the worker starts nevertheless.
         """
         for bucket in sorted(self._buckets):
             try:
@@ -96,7 +96,9 @@ class ObjectStore:
                 raise ConfigError("no S3 credentials: set AWS_ACCESS_KEY_ID or a role") from error
             except BotoCoreError as error:
                 log.warning(
-                    "bucket %s could not be checked, the worker starts nevertheless: %s", bucket, error
+                    "bucket %s was not checked, because S3 did not answer: %s; the worker starts anyway",
+                    bucket,
+                    error,
                 )
 
     def open(self, ref: ObjectRef, max_bytes: int) -> StoredObject:
@@ -136,7 +138,7 @@ class ObjectStore:
     def _read_rest(
         self, opened: StoredObject, offset: int, end: int, content: bytearray, deadline: float
     ) -> None:
-        """Append to `content` what is missing of the bytes from `offset` to `end`."""
+        """Append to `content` the bytes from `offset` to `end` that it does not contain yet."""
         ref = opened.ref
         _check_deadline(ref, deadline)
         body = self._client.get_object(
@@ -160,7 +162,7 @@ class ObjectStore:
     def _with_retries(self, ref: ObjectRef, call: Callable[[], Result]) -> Result:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StorageUnavailable)
-            & tenacity.retry_if_not_exception_type(StorageRefuses),
+            & tenacity.retry_if_not_exception_type(StorageRefused),
             stop=tenacity.stop_after_delay(self._retry_seconds),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
             reraise=True,
@@ -169,7 +171,7 @@ class ObjectStore:
 
 
 def _translate_errors(ref: ObjectRef, call: Callable[[], Result]) -> Result:
-    """Return the result of `call`; raise boto3's errors as those of `storage.errors`."""
+    """Return the result of `call`. Raise boto3's errors as errors of `storage.errors`."""
     try:
         return call()
     except S3_ERRORS as error:
@@ -181,12 +183,12 @@ def _translate_errors(ref: ObjectRef, call: Callable[[], Result]) -> Result:
         if kind is S3ErrorKind.PRECONDITION_FAILED:
             raise ObjectChanged(f"{where} was replaced while it was being read") from error
         if kind is S3ErrorKind.FORBIDDEN:
-            raise StorageRefuses(
-                f"{where}: {error}: check the worker's S3 credentials (without s3:ListBucket, S3 "
-                "denies access to keys that do not exist, too)"
+            raise StorageRefused(
+                f"{where}: {error}: check the worker's S3 credentials (if they lack s3:ListBucket, "
+                "S3 also denies access to keys that do not exist)"
             ) from error
         refused = kind is S3ErrorKind.REFUSED
-        raise (StorageRefuses if refused else StorageUnavailable)(f"{where}: {error}") from error
+        raise (StorageRefused if refused else StorageUnavailable)(f"{where}: {error}") from error
 
 
 def _check_deadline(ref: ObjectRef, deadline: float) -> None:

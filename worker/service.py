@@ -153,7 +153,7 @@ def open_pipeline(settings: WorkerSettings, health: Health) -> Iterator[TrackPip
         store = ObjectStore(
             settings, connections=settings.concurrency, retry_seconds=settings.transient_seconds
         )
-        store.check()
+        store.check_buckets()
         models = ServedModels()
         stack.callback(models.close)
         rollout = Rollout(settings, engine, models, health)

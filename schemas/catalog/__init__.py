@@ -1,1 +1,1 @@
-"""The catalog: where labels live in Postgres. Tables, migrations, and the views that analysts read."""
+"""The catalog, a Postgres database of labels: its tables, migrations, privileges and views."""

@@ -29,8 +29,8 @@ ANALYST_SETTINGS = {
     "default_transaction_read_only": "on",
     "search_path": "analytics, public",
 }
-"""Settings of each analyst's login, because the members of a group do not inherit its settings. The timeouts
-are there because an old snapshot keeps vacuum from removing dead rows."""
+"""Set for each analyst's login, because members of a group do not inherit its settings. The timeouts limit
+the age of a snapshot, because an old snapshot keeps vacuum from removing dead rows."""
 
 # Roles belong to the whole cluster: the migration of another database may create one at the same time.
 CREATE = """
@@ -54,7 +54,10 @@ grant delete on public.{TrackGenre.__tablename__} to cogenre_writer;
 
 
 def grant_groups(connection: Connection) -> tuple[str, ...]:
-    """Create the groups and grant their privileges. Returns a note with the remedy if the login may not."""
+    """Create the groups and grant their privileges.
+
+    Returns no notes, or one note with the remedy if the login may not create roles.
+    """
     for role in ROLES.values():
         try:
             with connection.begin():

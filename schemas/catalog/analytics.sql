@@ -2,7 +2,7 @@
 -- Views show the catalog as it is now. Materialised views show it as of the last `cogenre catalog refresh`,
 -- which refreshes them in the order of this file, all from one snapshot.
 --
--- Classified: the track shows a model's result, even if no genre was accepted. Labelled: it shows a genre.
+-- A track is classified if a model's result is shown for it, and labelled if that result has at least one genre.
 
 -- Labels ---------------------------------------------------------------------------------------------------
 
@@ -19,7 +19,7 @@ join public.classification c on c.id = l.classification_id
 join public.track t on t.id = c.track_id
 join public.model m on m.id = c.model_id
 where l.current;
-comment on view analytics.track_label is 'One row per track and accepted genre, by the model whose labels are shown.';
+comment on view analytics.track_label is 'One row per track and accepted genre, from the model whose labels are shown.';
 comment on column analytics.track_label.track_id is 'The platform''s id of the track.';
 comment on column analytics.track_label.title is 'From the job; null = not given.';
 comment on column analytics.track_label.artist is 'From the job; null = not given.';
@@ -39,12 +39,12 @@ comment on column analytics.track_label.registered_at is 'When the track was reg
 comment on column analytics.track_label.track_seconds is 'Duration of the track, in seconds.';
 comment on column analytics.track_label.classification_id is 'The same for all labels of a track: join on it.';
 comment on column analytics.track_label.feedback is
-    'Number of people who called the label correct, less those who called it wrong; null = no feedback.';
+    'Number of people who rated the label correct, minus the number who rated it wrong; null = no feedback.';
 
 create or replace view analytics.label as
 select genre, score, classification_id from public.track_genre where current;
 comment on view analytics.label is
-    'The labels of track_label without the track: for filters over many tracks, self-joined on classification_id.';
+    'The labels of track_label without the columns of the track: to filter many tracks by joining on classification_id.';
 comment on column analytics.label.genre is 'Slug of the genre, such as hip-hop.';
 comment on column analytics.label.score is 'Score of the genre, 0 to 1.';
 comment on column analytics.label.classification_id is 'One per track; also in track_label and track.';
@@ -93,7 +93,7 @@ comment on column analytics.genre_week.genre is 'Slug of the genre, such as hip-
 comment on column analytics.genre_week.tracks is 'Tracks ingested in the week that have the genre.';
 comment on column analytics.genre_week.share is
     'tracks, as a share of the week''s classified tracks, including those without a genre, 0 to 1.';
-comment on column analytics.genre_week.mean_score is 'Mean score of those labels, 0 to 1.';
+comment on column analytics.genre_week.mean_score is 'Mean score of these labels, 0 to 1.';
 
 create or replace view analytics.genre as
 select g.slug as genre, g.name, parent.slug as parent,
@@ -108,7 +108,7 @@ comment on column analytics.genre.name is 'Display name, such as Hip-Hop.';
 comment on column analytics.genre.parent is
     'Slug of the parent genre; null = none. A track that has this genre also has its parent.';
 comment on column analytics.genre.tracks is 'Tracks that have the genre.';
-comment on column analytics.genre.mean_score is 'Mean score of those labels, 0 to 1.';
+comment on column analytics.genre.mean_score is 'Mean score of these labels, 0 to 1.';
 
 create materialized view analytics.genre_cooccurrence as
 with label as (
@@ -230,7 +230,7 @@ where cur.track_id is null
 create unique index if not exists unlabelled_key on analytics.unlabelled (track_id);
 create index if not exists unlabelled_reason_idx on analytics.unlabelled (reason, registered_at desc);
 comment on materialized view analytics.unlabelled is
-    'Registered tracks that show no label, with the reason. Materialised.';
+    'Registered tracks for which no label is shown, with the reason. Materialised.';
 comment on column analytics.unlabelled.track_id is 'The platform''s id of the track.';
 comment on column analytics.unlabelled.title is 'From the job; null = not given.';
 comment on column analytics.unlabelled.artist is 'From the job; null = not given.';
@@ -263,12 +263,12 @@ comment on materialized view analytics.coverage_week is
     'Tracks with and without labels, per week of ingest. Materialised.';
 comment on column analytics.coverage_week.week is 'Monday of the week, UTC.';
 comment on column analytics.coverage_week.registered is 'Tracks ingested in the week.';
-comment on column analytics.coverage_week.labelled is 'Of registered: tracks with at least one genre.';
+comment on column analytics.coverage_week.labelled is 'Registered tracks with at least one genre.';
 comment on column analytics.coverage_week.no_genre is
-    'Of registered: classified, but no score reached its threshold.';
-comment on column analytics.coverage_week.failed is 'Of registered: failed, with a failure that is still open.';
-comment on column analytics.coverage_week.not_shown is 'Of registered: classified only by a shadow or retired model.';
-comment on column analytics.coverage_week.waiting is 'Of registered: not classified yet.';
+    'Registered tracks that are classified, but no score reached its threshold.';
+comment on column analytics.coverage_week.failed is 'Registered tracks that failed, with a failure that is still open.';
+comment on column analytics.coverage_week.not_shown is 'Registered tracks that only a shadow or retired model has classified.';
+comment on column analytics.coverage_week.waiting is 'Registered tracks that are not classified yet.';
 
 create or replace view analytics.coverage as
 select coalesce(sum(registered), 0)::bigint as registered, coalesce(sum(labelled), 0)::bigint as labelled,
@@ -278,12 +278,12 @@ select coalesce(sum(registered), 0)::bigint as registered, coalesce(sum(labelled
 from analytics.coverage_week;
 comment on view analytics.coverage is 'Tracks with and without labels, in one row, as of the last refresh.';
 comment on column analytics.coverage.registered is 'Registered tracks.';
-comment on column analytics.coverage.labelled is 'Of registered: tracks with at least one genre.';
+comment on column analytics.coverage.labelled is 'Registered tracks with at least one genre.';
 comment on column analytics.coverage.share is 'labelled / registered, 0 to 1; null = no tracks.';
-comment on column analytics.coverage.no_genre is 'Of registered: classified, but no score reached its threshold.';
-comment on column analytics.coverage.failed is 'Of registered: failed, with a failure that is still open.';
-comment on column analytics.coverage.not_shown is 'Of registered: classified only by a shadow or retired model.';
-comment on column analytics.coverage.waiting is 'Of registered: not classified yet.';
+comment on column analytics.coverage.no_genre is 'Registered tracks that are classified, but no score reached its threshold.';
+comment on column analytics.coverage.failed is 'Registered tracks that failed, with a failure that is still open.';
+comment on column analytics.coverage.not_shown is 'Registered tracks that only a shadow or retired model has classified.';
+comment on column analytics.coverage.waiting is 'Registered tracks that are not classified yet.';
 
 create or replace view analytics.failure as
 select f.id, f.track_id, f.stage, f.error_class, f.reason, f.failed_at
@@ -315,7 +315,7 @@ comment on materialized view analytics.model_coverage is
 comment on column analytics.model_coverage.model_id is 'Key of the model.';
 comment on column analytics.model_coverage.tracks is 'Tracks that the model has classified.';
 comment on column analytics.model_coverage.shown_tracks is
-    'Of tracks: those that show a result, by any model, of the same audio and lyrics, or of older ones.';
+    'Those of the tracks for which a result of the same or of older audio and lyrics is shown, by any model.';
 
 create or replace view analytics.compared_track as
 -- Results of the same input hash; or of the same job, if the input hash has changed with the pipeline''s version.
@@ -488,7 +488,7 @@ comment on column analytics.feedback.is_correct is 'Whether the person says that
 comment on column analytics.feedback.given_by is 'Who gave the feedback.';
 comment on column analytics.feedback.given_at is 'When the feedback was given.';
 comment on column analytics.feedback.score is
-    'Score by the model, 0 to 1; null = the track is not classified, or the model does not have the genre.';
+    'Score of the genre by the model, 0 to 1; null = the track is not classified, or the model does not have the genre.';
 comment on column analytics.feedback.labelled is 'Whether the model accepts the genre for the track.';
 comment on column analytics.feedback.model is 'name:version of the model whose labels are shown.';
 

@@ -1,7 +1,8 @@
 """Migrate a catalog to the schema of this release: `cogenre catalog migrate`.
 
-Numbered Alembic revisions change the tables while workers write. After them the views of `analytics.sql` are
-replaced and the groups of `access.py` get their privileges; neither holds data, so neither has revisions.
+Numbered Alembic revisions change the tables while workers write. Then the views of `analytics.sql` are
+replaced and the groups of `access.py` get their privileges. Views and privileges contain no data, so they
+need no revisions.
 """
 
 import time
@@ -26,7 +27,7 @@ ADVISORY_LOCK = 0x636F67656E7265
 
 @dataclass(frozen=True)
 class Migration:
-    """The outcome of `migrate`."""
+    """The result of `migrate`."""
 
     before: str | None
     """Revision before the migration; None = never migrated."""
@@ -60,7 +61,8 @@ def migrate(engine: Engine) -> Migration:
 def downgrade(engine: Engine, revision: str) -> None:
     """Downgrade to an earlier revision.
 
-    A revision may drop the views: then `cogenre catalog migrate` of the earlier release creates its own.
+    A revision may drop the views. `cogenre catalog migrate` of the earlier release creates its own views
+    again.
     """
     with _migration_lock(engine), engine.connect() as connection:
         command.downgrade(alembic_config(connection), revision)

@@ -4,16 +4,16 @@
 genre ◄── model_threshold, genre_correlation ──► model
   ▲                                                ▲
 track_genre ──► classification ──► track ◄── track_current ──► classification
-                                     ▲       ingest_failure (names a track, even an unregistered one)
+                                     ▲       ingest_failure (its track may be unregistered)
                                   feedback
 ```
 
 A classification is keyed by the hash of its input (`input_hash`) and by the model: a new model, or a new
 master of a recording, adds a row and never overwrites one. `track_current` points at the classification that
-analysts see. It moves only to a higher (`model.rank`, `enqueued_at`), so never backwards.
-`track_genre.current` repeats for each label whether the pointer is at its classification, and
-`track_genre.genre` repeats the slug, so that one partial index finds the jazz labels with the highest scores
-without a join. Triggers keep `current` in step.
+analysts see. It moves only to a higher (`model.rank`, `enqueued_at`), never to a lower one.
+`track_genre.current` is true if `track_current` points at the label's classification, and `track_genre.genre`
+repeats the slug of the genre. So one partial index finds, for example, the jazz labels with the highest
+scores without a join. Triggers update `current` when the pointer moves.
 """
 
 from datetime import datetime
@@ -44,7 +44,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 Timestamp = DateTime(timezone=True)
 
 CLASSIFIED_HOUR = "date_bin('01:00:00'::interval, classified_at, '2000-01-01 00:00:00+00'::timestamptz)"
-"""SQL of the full hour of a classification. Queries that count by hour use this text, which is indexed."""
+"""SQL expression for the start of the hour of a classification. It is indexed, so queries by hour use this
+text."""
 
 
 class Base(DeclarativeBase):

@@ -6,8 +6,8 @@ changed materialised view  ──► built in another schema ──► swapped i
 unchanged view             ──► left as it is
 ```
 
-Locks that block readers are held only for a moment (`schemas.catalog.migrations.online`). Swapping a view
-would drop the views that others created on it. In that case nothing is swapped, and an error names them.
+Locks that block readers are held only briefly (`schemas.catalog.migrations.online`). To swap a view, the old
+one is dropped. If other people have created views on it, nothing is swapped, and the error names those views.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ GRANTS = text("""
 
 
 class ViewsInUse(ContractError):
-    """Views that others created depend on views that must be replaced."""
+    """Views that other people created depend on views that must be replaced."""
 
 
 def statements() -> list[str]:
@@ -79,7 +79,7 @@ def replace_views(connection: Connection) -> None:
     if comment and fingerprint in comment:
         return
     execute_with_lock_timeout("create schema if not exists analytics", connection)
-    # An interrupted run may have left the schema.
+    # The schema exists if a previous run was interrupted.
     execute_with_lock_timeout(
         f"drop schema if exists {BUILDING} cascade; create schema {BUILDING}", connection
     )
@@ -121,18 +121,19 @@ def replace_views(connection: Connection) -> None:
 
 
 def _build(connection: Connection, statement: str, built: list[str]) -> None:
-    """Run a statement with the views of `built` taken from the schema `BUILDING`."""
+    """Run a statement in which the views of `built` are those in the schema `BUILDING`."""
     connection.exec_driver_sql(
         NAME.sub(lambda match: _building_name(match[0]) if match[0] in built else match[0], statement)
     )
 
 
 def _building_name(name: str) -> str:
+    """Return the name in the schema `BUILDING` of a view `analytics.…`."""
     return f"{BUILDING}.{name.partition('.')[2]}"
 
 
 def _swap(connection: Connection, built: list[str], dependent: list[str], after_swap: list[str]) -> None:
-    """Replace the views of `built` and `dependent` in one transaction, and grant again what was granted."""
+    """Replace the views of `built` and `dependent` in one transaction, and repeat the grants on them."""
     if not built:
         return
     dropped = {"dropped": [*built, *dependent]}

@@ -144,7 +144,7 @@ def use_s3_as_worker(
     """Do everything that a worker and `cogenre enqueue` do in S3."""
     account.become_worker(document, monkeypatch)
     store = ObjectStore(StorageSettings.load(), connections=1, retry_seconds=0)
-    store.check()
+    store.check_buckets()
     for version in (None, account.version):
         opened = store.open(ObjectRef(bucket="audio", key=KEY, version_id=version), 100)
         assert store.read(opened) == b"sound"

@@ -1,7 +1,7 @@
 import pytest
 
 from media.errors import EmptyAudio, UnsupportedAudio
-from media.sniff import HEAD_BYTES, demuxer_of
+from media.sniff import HEAD_BYTES, detect_demuxer
 from tests.audio import encode, tone
 
 CONTAINERS = [
@@ -16,16 +16,16 @@ CONTAINERS = [
 
 @pytest.mark.parametrize(("container", "codec", "demuxer"), CONTAINERS)
 def test_knows_a_container_by_its_first_bytes(container: str, codec: str, demuxer: str) -> None:
-    assert demuxer_of(encode(tone(1, 48_000), 48_000, container, codec)[:HEAD_BYTES]) == demuxer
+    assert detect_demuxer(encode(tone(1, 48_000), 48_000, container, codec)[:HEAD_BYTES]) == demuxer
 
 
 def test_knows_an_mp3_without_a_tag() -> None:
-    assert demuxer_of(b"\xff\xfb\x90\x64" + b"\x00" * 8) == "mp3"
+    assert detect_demuxer(b"\xff\xfb\x90\x64" + b"\x00" * 8) == "mp3"
 
 
 def test_an_empty_file_is_named_as_such() -> None:
     with pytest.raises(EmptyAudio):
-        demuxer_of(b"")
+        detect_demuxer(b"")
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_an_empty_file_is_named_as_such() -> None:
 )
 def test_refuses_what_is_not_on_the_list(head: bytes) -> None:
     with pytest.raises(UnsupportedAudio):
-        demuxer_of(head)
+        detect_demuxer(head)

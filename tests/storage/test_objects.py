@@ -10,7 +10,7 @@ from storage.errors import (
     ObjectMissing,
     ObjectTooLarge,
     ReadDeadlinePassed,
-    StorageRefuses,
+    StorageRefused,
     StorageUnavailable,
 )
 from storage.objects import ObjectStore
@@ -105,7 +105,7 @@ def test_a_version_that_is_a_delete_marker_is_missing(store: ObjectStore, s3: An
 
 @pytest.mark.parametrize(
     ("status", "error", "min_requests", "max_requests"),
-    [(403, StorageRefuses, 1, 1), (400, StorageRefuses, 1, 2), (503, StorageUnavailable, 4, 99),
+    [(403, StorageRefused, 1, 1), (400, StorageRefused, 1, 2), (503, StorageUnavailable, 4, 99),
      (429, StorageUnavailable, 2, 99)],
 )  # fmt: skip
 def test_only_temporary_errors_are_retried(

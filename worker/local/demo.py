@@ -19,7 +19,7 @@ from rich.table import Table
 from sqlalchemy import Engine, text
 
 from media.errors import MediaError
-from media.sniff import HEAD_BYTES, demuxer_of
+from media.sniff import HEAD_BYTES, detect_demuxer
 from schemas.catalog.migrate import migrate
 from schemas.errors import ConfigError
 from schemas.jobs import ObjectRef, TrackJob
@@ -134,7 +134,7 @@ def own_tracks(console: Console, folder: Path) -> list[DemoTrack]:
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         with file.open("rb") as content:
             try:
-                demuxer_of(content.read(HEAD_BYTES))
+                detect_demuxer(content.read(HEAD_BYTES))
             except MediaError:
                 if file.suffix != ".txt":
                     skipped.append(file.name)

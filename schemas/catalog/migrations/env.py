@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the revisions on the connection that `schemas.catalog.migrate` hands over."""
+"""Alembic's entry: runs the revisions on the connection of `schemas.catalog.migrate`."""
 
 from alembic import context
 
@@ -7,7 +7,7 @@ from schemas.catalog.tables import Base
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,
-    # Revisions that change tables under way need transactions of their own.
+    # A revision may need to commit before it ends, to change a table while workers write to it.
     transaction_per_migration=True,
 )
 with context.begin_transaction():

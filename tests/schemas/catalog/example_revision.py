@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from alembic import op
 
 from schemas.catalog.migrations.online import (
-    add_checked,
-    add_unchecked,
+    add_constraint,
+    add_unvalidated_constraint,
     build_index,
     execute_with_lock_timeout,
     has_column,
@@ -93,11 +93,11 @@ def upgrade() -> None:
         if not has_column("track_genre", "percent"):
             execute_with_lock_timeout(EXPAND)
         _fill()
-        add_checked("track_genre", "track_genre_filled_check", "check (percent is not null)")
+        add_constraint("track_genre", "track_genre_filled_check", "check (percent is not null)")
         execute_with_lock_timeout(CONTRACT)
         build_index("track_title_idx", "track (title)")
         _drop_new_check()
-        add_checked("classification", NEW_CHECK, NEW_LYRICS)
+        add_constraint("classification", NEW_CHECK, NEW_LYRICS)
         _replace_check()
         execute_with_lock_timeout(NUMERIC_WAIT)
 
@@ -109,12 +109,12 @@ def downgrade() -> None:
         op.execute("drop index concurrently if exists track_title_idx")
         _drop_new_check()
         # From here on workers of the newer release cannot commit the value: no new row has it.
-        add_unchecked("classification", NEW_CHECK, OLD_LYRICS)
+        add_unvalidated_constraint("classification", NEW_CHECK, OLD_LYRICS)
         while op.get_bind().scalar(
             sa.text("select exists (select from classification where lyrics = 'translated')")
         ):
             op.get_bind().execute(sa.text(FORGET_TRANSLATED), {"batch": BATCH})
-        add_checked("classification", NEW_CHECK, OLD_LYRICS)
+        add_constraint("classification", NEW_CHECK, OLD_LYRICS)
         _replace_check()
         if has_column("track_genre", "percent"):
             execute_with_lock_timeout(SHRINK)
