@@ -19,20 +19,21 @@ from rich.progress import track as progress
 from media.cpus import available_cpus
 from schemas.errors import ConfigError
 from storage.atomic import new_folder
-from trainer.corpus.crossing import crossed
+from trainer.corpus.crossing import crossing_sources
 from trainer.corpus.encode import write_audio
-from trainer.corpus.labels import GENRES, voiced
-from trainer.corpus.performance import perform
+from trainer.corpus.labels import GENRES, leaf_genres
+from trainer.corpus.performance import synthesise_track
 from trainer.corpus.plan import PlannedTrack, plan_tracks
 from trainer.corpus.words import write_lyrics
 from trainer.data.genres import GENRES_FILE
 
 MANIFEST = "manifest.jsonl"
 
-CHUNK = 8
+CHUNK_TRACKS = 8
 """Tracks sent to a process at once."""
 
 Row = dict[str, str | list[str] | None]
+"""A row of the manifest."""
 
 
 def build_corpus(
@@ -42,13 +43,13 @@ def build_corpus(
 
     A share `crossing` of the tracks is crossed: see the package's docstring.
 
-    The same call gives the same bytes on the same machine, whatever the number of `processes`
-    (default: one per CPU).
+    Equal arguments give equal bytes on the same machine. `processes` (default: one per CPU) has no influence
+    on them.
 
     Raises ConfigError, OutputError.
     """
     if tracks < 1:
-        raise ConfigError(f"a corpus of {tracks} tracks: ask for at least one")
+        raise ConfigError(f"a corpus cannot have {tracks} tracks: give 1 or more")
     if seed < 0:
         raise ConfigError(f"seed {seed}: give 0 or more")
     if not 0 <= crossing <= 1:
@@ -69,21 +70,21 @@ def _write_tracks(folder: Path, planned: list[PlannedTrack], processes: int) -> 
     # Spawned, not forked: a fork would copy locks that the caller's threads hold.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        rows = pool.map(_write_track, [folder] * len(planned), planned, chunksize=CHUNK)
+        rows = pool.map(_write_track, [folder] * len(planned), planned, chunksize=CHUNK_TRACKS)
         return list(progress(rows, description="Synthesising", total=len(planned), transient=True))
 
 
 def _write_track(folder: Path, track: PlannedTrack) -> Row:
     """Write a track's audio and lyrics; return its manifest row."""
     rng = np.random.default_rng(track.seed)
-    genres = voiced(track.genres)
-    sounds, words = crossed(genres) if track.crossed else (genres, genres)
+    genres = leaf_genres(track.genres)
+    sound_genres, lyrics_genres = crossing_sources(genres) if track.crossed else (genres, genres)
     lyrics = None
     if track.sung:
         lyrics = f"lyrics/{track.track_id}.txt"
-        (folder / lyrics).write_text(write_lyrics(words, track.pet_words, rng), encoding="utf-8")
+        (folder / lyrics).write_text(write_lyrics(lyrics_genres, track.artist_nouns, rng), encoding="utf-8")
     audio = f"audio/{track.track_id}{track.encoding.suffix}"
-    write_audio(perform(sounds, track.sung, track.touch, rng), folder / audio, track.encoding)
+    write_audio(synthesise_track(sound_genres, track.sung, track.style, rng), folder / audio, track.encoding)
     return {
         "track_id": track.track_id,
         "audio": audio,

@@ -26,18 +26,20 @@ CROSSED = {
     "jazz": ("blues", "ambient"),
     "blues": ("jazz", "ambient"),
 }
-"""Genre: (genre whose sound it takes, genre whose lyrics it takes). Other genres are never crossed."""
+"""Genre to (genre whose sound it takes, genre whose lyrics it takes). Other genres are never crossed."""
 
 
 def may_cross(genres: LabelSet) -> bool:
+    """Return whether a track with these genres can be crossed."""
     return any(slug in CROSSED for slug in genres)
 
 
 def is_crossed(share: float, seed: int, number: int) -> bool:
+    """Return whether the track with this number is crossed, with probability `share`."""
     return bool(np.random.default_rng((seed, number, STREAM)).random() < share)
 
 
-def crossed(genres: LabelSet) -> tuple[LabelSet, LabelSet]:
+def crossing_sources(genres: LabelSet) -> tuple[LabelSet, LabelSet]:
     """Return the genres whose recipes a crossed track uses, and the genres whose themes its lyrics use."""
     sources = [CROSSED.get(slug, (slug, slug)) for slug in genres]
-    return tuple(sound for sound, _ in sources), tuple(words for _, words in sources)
+    return tuple(sound for sound, _ in sources), tuple(lyrics for _, lyrics in sources)

@@ -16,6 +16,8 @@ from trainer.corpus.signal import SAMPLE_RATE, Waveform
 
 @dataclass(frozen=True)
 class Encoding:
+    """A container and a codec with their options."""
+
     suffix: str
     muxer: str
     codec: str
@@ -23,7 +25,7 @@ class Encoding:
     """Hz; not every codec supports every rate."""
     sample_format: str
     bit_rate: int | None
-    """Bits a second; None where the codec is lossless."""
+    """Bits a second; None for a lossless codec."""
     effort: str | None = None
     """FFmpeg's compression level; None for the codec's own default."""
 
@@ -38,6 +40,7 @@ SHARES = {MP3: 0.8, OPUS: 0.08, AAC: 0.08, FLAC: 0.04}
 
 
 def draw_encoding(rng: np.random.Generator) -> Encoding:
+    """Return an encoding drawn with the probabilities `SHARES`."""
     return list(SHARES)[int(rng.choice(len(SHARES), p=list(SHARES.values())))]
 
 

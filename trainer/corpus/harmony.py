@@ -11,22 +11,22 @@ SCALES = {
 }
 
 Progression = tuple[int, ...]
-"""Degrees of the scale on which the chords stand, one a bar; 1 is the key note."""
+"""Degree of the scale that is the root of each bar's chord; 1 is the key note."""
 
 POWER = (0, 4)
 TRIAD = (0, 2, 4)
 SEVENTH = (0, 2, 4, 6)
 NINTH = (0, 2, 4, 6, 8)
 OPEN = (0, 4, 9)
-"""Chords as steps of the scale above their own degree."""
+"""Notes of a chord, as steps of the scale above its root."""
 
 
 def semitones(scale: str, step: int) -> int:
-    """Semitones of a step of the scale above the key note; 0 is the key note, 7 its octave."""
+    """Return the semitones of a step of the scale above the key note, which is step 0."""
     octave, degree = divmod(step, 7)
     return SCALES[scale][degree] + 12 * octave
 
 
 def chord(scale: str, degree: int, shape: tuple[int, ...]) -> list[int]:
-    """Semitones above the key note of a chord on a degree of the scale."""
+    """Return the notes of a chord on a degree of the scale, in semitones above the key note."""
     return [semitones(scale, degree - 1 + step) for step in shape]

@@ -1,7 +1,7 @@
 """Pitched instruments and voices, played from wavetables of one period.
 
-A struck string is bright first and dull later, so a note fades from a bright table into a dull one under its
-envelope. The tables are summed from harmonics that stay below the Nyquist frequency, so nothing aliases.
+As on a struck string, the high harmonics of a note decay first: a note fades from a bright table into a dull
+one under its envelope. The tables contain only harmonics below the Nyquist frequency, which avoids aliasing.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ from functools import cached_property
 
 import numpy as np
 
-from trainer.corpus.signal import SAMPLE_RATE, Waveform, filtered, frequency, times
+from trainer.corpus.signal import SAMPLE_RATE, Waveform, band_pass, frequency, times
 
 TABLE = 1024
+"""Samples of a wavetable."""
 MAX_HARMONICS = 48
 VIBRATO_HERTZ = 5.5
 
@@ -22,10 +23,10 @@ VOWELS = {
     "o": (570.0, 840.0, 2410.0),
     "u": (300.0, 870.0, 2240.0),
 }
-"""Hz of the first three formants."""
+"""Frequencies of the first three formants, in Hz."""
 
 FORMANT_WIDTH = 110.0
-"""Hz."""
+"""Half-width of a formant, in Hz."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,13 @@ class Timbre:
     rolloff: float
     """Harmonic k starts with amplitude k ** -rolloff."""
     dulling: float = 1.0
-    """Added to the rolloff once the note has dulled."""
+    """Added to the rolloff at the end of the fade to the dull table."""
     even: float = 1.0
-    """Strength of the even harmonics against the odd ones: near 0 it sounds hollow."""
+    """Amplitude of even harmonics relative to odd ones; near 0 the sound is hollow."""
     attack: float = 0.005
+    """Time from silence to full level."""
     decay: float = 1.0
-    """Time constant of the loudness; `SUSTAINED` holds."""
+    """Time constant of the loudness; `SUSTAINED` for instruments that hold a note."""
     dull_after: float = 0.3
     """Time constant of the brightness."""
     vibrato: float = 0.0
@@ -52,6 +54,7 @@ class Timbre:
 
 
 SUSTAINED = 60.0
+"""Value of `Timbre.decay` without an audible decay within a track, in seconds."""
 
 
 class Player:
@@ -68,10 +71,10 @@ class Player:
         samples = round(seconds * SAMPLE_RATE)
         key = (pitch, samples)
         if key not in self._notes:
-            self._notes[key] = self._played(pitch + self._cents / 100, samples)
+            self._notes[key] = self._render_note(pitch + self._cents / 100, samples)
         return self._notes[key]
 
-    def _played(self, pitch: float, samples: int) -> Waveform:
+    def _render_note(self, pitch: float, samples: int) -> Waveform:
         timbre = self._timbre
         hertz = frequency(pitch)
         time = times(samples)
@@ -80,12 +83,12 @@ class Player:
         )
         fade = np.exp(-time / np.float32(timbre.dull_after))
         phase = hertz * (time + _vibrato(time, timbre.vibrato))
-        sound: Waveform = fade * _looked_up(bright, phase) + (1 - fade) * _looked_up(dull, phase)
+        sound: Waveform = fade * _interpolate(bright, phase) + (1 - fade) * _interpolate(dull, phase)
         if timbre.chorus:
-            sound += _looked_up(dull, phase * np.float32(2 ** (timbre.chorus / 1200)))
+            sound += _interpolate(dull, phase * np.float32(2 ** (timbre.chorus / 1200)))
         if timbre.breath:
             noise = self._rng.standard_normal(samples, dtype=np.float32)
-            sound += np.float32(timbre.breath) * filtered(noise, hertz, 4 * hertz)
+            sound += np.float32(timbre.breath) * band_pass(noise, hertz, 4 * hertz)
         sound *= _envelope(time, timbre.attack, timbre.decay)
         return sound
 
@@ -97,11 +100,11 @@ class Delivery:
     glide: float
     """Semitones by which the pitch falls within a syllable, as in speech."""
     rasp: float
-    """Level of noise in the voice: a shout or a growl has much."""
+    """Level of noise in the voice; high in a shout or a growl."""
     vibrato: float
     """Depth in cents."""
     effort: float
-    """Rolloff of the glottis: a shout, near 0.5, has more high harmonics than a murmur, near 2."""
+    """Rolloff of the glottis's harmonics: about 0.5 for a shout, about 2 for a murmur."""
 
 
 class Singer:
@@ -115,13 +118,14 @@ class Singer:
         self._syllables: dict[tuple[str, float, int], Waveform] = {}
 
     def syllable(self, vowel: str, pitch: float, seconds: float) -> Waveform:
+        """Return a syllable with a vowel of `VOWELS`, at a MIDI pitch."""
         samples = round(seconds * SAMPLE_RATE)
         key = (vowel, pitch, samples)
         if key not in self._syllables:
-            self._syllables[key] = self._sung(vowel, pitch, samples)
+            self._syllables[key] = self._render_syllable(vowel, pitch, samples)
         return self._syllables[key]
 
-    def _sung(self, vowel: str, pitch: float, samples: int) -> Waveform:
+    def _render_syllable(self, vowel: str, pitch: float, samples: int) -> Waveform:
         delivery = self._delivery
         hertz = frequency(pitch)
         time = times(samples)
@@ -131,10 +135,10 @@ class Singer:
         resonance = (1 / (1 + ((at - formants) / FORMANT_WIDTH) ** 2)).sum(axis=0) + 0.02
         fall = np.float32(2 ** (-delivery.glide / 12) - 1) * time / (2 * time[-1] + 1e-3)
         phase = hertz * (time * (1 + fall) + _vibrato(time, delivery.vibrato))
-        voice = _looked_up(_table(harmonics * resonance), phase)
+        voice = _interpolate(_table(harmonics * resonance), phase)
         noise = self._rng.standard_normal(samples, dtype=np.float32)
-        rasp = filtered(noise, float(formants[0, 0]), float(formants[2, 0]))
-        consonant = filtered(noise, 3_000.0, 9_000.0) * np.exp(-time / np.float32(0.02))
+        rasp = band_pass(noise, float(formants[0, 0]), float(formants[2, 0]))
+        consonant = band_pass(noise, 3_000.0, 9_000.0) * np.exp(-time / np.float32(0.02))
         voice = voice * (1 + np.float32(delivery.rasp) * rasp) + np.float32(0.3 * delivery.rasp) * rasp
         syllable: Waveform = (voice + np.float32(0.4) * consonant) * _envelope(time, 0.02, SUSTAINED)
         return syllable
@@ -142,26 +146,28 @@ class Singer:
 
 @dataclass(frozen=True)
 class Drum:
-    """A struck skin, a rattle of noise, or both. Times in seconds."""
+    """A drum sound: a decaying sine (the skin), a burst of noise, or both. Times are in seconds."""
 
     hertz: float = 0.0
-    """Pitch of the skin; 0 = none."""
+    """Frequency of the skin; 0 for a drum of noise only."""
     drop: float = 0.0
-    """The skin starts this many times higher."""
+    """Fall of the skin's frequency after the stroke: it starts at `hertz` · (1 + `drop`)."""
     ring: float = 0.1
     """Time constant of the skin."""
     noise: float = 0.0
-    """Level of the noise against the skin."""
+    """Level of the noise relative to the skin."""
     rattle: float = 0.1
     """Time constant of the noise."""
     band: tuple[float, float] = (200.0, 8_000.0)
-    """Hz that the noise spans."""
+    """Lowest and highest frequency of the noise, in Hz."""
 
     @cached_property
     def samples(self) -> int:
+        """Length of the sound: five time constants."""
         return round(5 * max(self.ring if self.hertz else 0, self.rattle if self.noise else 0) * SAMPLE_RATE)
 
-    def struck(self, rng: np.random.Generator) -> Waveform:
+    def render(self, rng: np.random.Generator) -> Waveform:
+        """Return the sound of one stroke, with a peak of 1."""
         time = times(self.samples)
         sound = np.zeros_like(time)
         if self.hertz:
@@ -169,13 +175,13 @@ class Drum:
             phase = np.float32(2 * np.pi * self.hertz) * (time + fall)
             sound += np.sin(phase) * np.exp(-time / np.float32(self.ring))
         if self.noise:
-            hiss = filtered(rng.standard_normal(self.samples, dtype=np.float32), *self.band)
+            hiss = band_pass(rng.standard_normal(self.samples, dtype=np.float32), *self.band)
             sound += np.float32(self.noise) * hiss * np.exp(-time / np.float32(self.rattle))
         return sound / max(1e-6, float(np.abs(sound).max()))
 
 
 def _harmonics(hertz: float, rolloff: float, even: float) -> Waveform:
-    """Amplitudes of the harmonics from the first on, all below 0.45 of the sample rate."""
+    """Return the amplitudes of the harmonics of `hertz`, up to 0.45 of the sample rate."""
     count = max(1, min(MAX_HARMONICS, int(0.45 * SAMPLE_RATE / hertz)))
     amplitudes = np.arange(1, count + 1, dtype=np.float32) ** np.float32(-rolloff)
     amplitudes[1::2] *= np.float32(even)
@@ -191,7 +197,7 @@ def _table(harmonics: Waveform) -> Waveform:
     return np.append(period, period[0])
 
 
-def _looked_up(table: Waveform, periods: Waveform) -> Waveform:
+def _interpolate(table: Waveform, periods: Waveform) -> Waveform:
     """Return the table's values at phases in periods, (samples,), linearly interpolated."""
     position = (periods % 1) * np.float32(TABLE)
     below = position.astype(np.int32)
@@ -207,7 +213,7 @@ def _vibrato(time: Waveform, cents: float) -> Waveform:
 
 
 def _envelope(time: Waveform, attack: float, decay: float) -> Waveform:
-    """From 0 to 1 within `attack` seconds, then an exponential decay, and a release in the last 30 ms."""
+    """Return the envelope: a rise to 1 in `attack` seconds, an exponential decay, a release of 30 ms."""
     rise = np.minimum(1, time / np.float32(attack))
     release = np.minimum(1, time[::-1] / np.float32(0.03))
     envelope: Waveform = rise * release * np.exp(-time / np.float32(decay))

@@ -7,19 +7,20 @@ import numpy as np
 
 from trainer.corpus.crossing import is_crossed, may_cross
 from trainer.corpus.encode import Encoding, draw_encoding
-from trainer.corpus.labels import LabelSet, label_sets, voiced
-from trainer.corpus.performance import Touch
+from trainer.corpus.labels import LabelSet, label_sets, leaf_genres
+from trainer.corpus.performance import ArtistStyle
 from trainer.corpus.themes import COMMON
 from trainer.corpus.words import is_instrumental, write_title
 from trainer.data.track import SPLIT_SHARES, SPLITS, Split
 
-"""Shares of the tracks. All of an artist's tracks lie in one split."""
-
 TRACKS_PER_ARTIST = (2, 8)
-LOYALTY = 0.5
+"""Minimum and maximum. All tracks of an artist are in one split."""
+
+USUAL_SET_PROBABILITY = 0.5
 """Probability that a track has its artist's usual label set."""
 
-PET_WORDS = 3
+ARTIST_NOUNS = 3
+"""Number of nouns that an artist uses in all lyrics."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ class PlannedTrack:
     artist: str
     title: str
     genres: LabelSet
-    """With the parents of its genres."""
+    """Genres of the track, with their parents."""
     sung: bool
     crossed: bool
     """Whether its genres take sound and lyrics of other genres: see `crossing`."""
     split: Split
     encoding: Encoding
-    touch: Touch
-    pet_words: tuple[str, ...]
+    style: ArtistStyle
+    artist_nouns: tuple[str, ...]
 
 
 def plan_tracks(tracks: int, seed: int, crossing: float = 0.0) -> list[PlannedTrack]:
@@ -49,22 +50,23 @@ def plan_tracks(tracks: int, seed: int, crossing: float = 0.0) -> list[PlannedTr
     rng = np.random.default_rng(seed)
     table = label_sets()
     planned: list[PlannedTrack] = []
-    filled: Counter[Split] = Counter()
+    sizes: Counter[Split] = Counter()
     for artist, size in enumerate(_artist_sizes(tracks, rng)):
         name = _artist_name(artist)
-        touch = Touch.drawn(rng)
-        pet_words = tuple(str(noun) for noun in rng.choice(COMMON.nouns, PET_WORDS, replace=False))
-        home = table.draw(rng)
+        style = ArtistStyle.draw(rng)
+        artist_nouns = tuple(str(noun) for noun in rng.choice(COMMON.nouns, ARTIST_NOUNS, replace=False))
+        usual_set = table.draw(rng)
         # Artists are drawn independently, so each goes to the split that lacks most of its share.
         split = max(
-            SPLITS, key=lambda split: (SPLIT_SHARES[split] * tracks - filled[split]) / SPLIT_SHARES[split]
+            SPLITS,
+            key=lambda split: (SPLIT_SHARES[split] * tracks - sizes[split]) / SPLIT_SHARES[split],
         )
-        filled[split] += size
+        sizes[split] += size
         for _ in range(size):
-            genres = home if rng.random() < LOYALTY else table.draw(rng)
-            crossed = may_cross(voiced(genres)) and is_crossed(crossing, seed, len(planned))
+            genres = usual_set if rng.random() < USUAL_SET_PROBABILITY else table.draw(rng)
+            crossed = may_cross(leaf_genres(genres)) and is_crossed(crossing, seed, len(planned))
             title = write_title(rng)
-            instrumental = is_instrumental(voiced(genres), rng)
+            instrumental = is_instrumental(leaf_genres(genres), rng)
             planned.append(
                 PlannedTrack(
                     track_id=f"synthetic-{len(planned):05d}",
@@ -77,8 +79,8 @@ def plan_tracks(tracks: int, seed: int, crossing: float = 0.0) -> list[PlannedTr
                     crossed=crossed,
                     split=split,
                     encoding=draw_encoding(rng),
-                    touch=touch,
-                    pet_words=pet_words,
+                    style=style,
+                    artist_nouns=artist_nouns,
                 )
             )
     return planned
@@ -93,7 +95,7 @@ def _artist_sizes(tracks: int, rng: np.random.Generator) -> list[int]:
 
 
 def _artist_name(number: int) -> str:
-    """Return a unique name. When all pairs of words are used, a number is added."""
+    """Return a unique name for an artist's number. When all pairs of words are used, a number is added."""
     adjectives, nouns = COMMON.adjectives, COMMON.nouns
     again, pair = divmod(number, len(adjectives) * len(nouns))
     row, column = divmod(pair, len(nouns))

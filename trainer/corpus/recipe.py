@@ -14,7 +14,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Beat:
-    """Pulse and drums."""
+    """Tempo and drums."""
 
     tempo: Span
     """Quarter notes a minute."""
@@ -27,6 +27,8 @@ class Beat:
 
 @dataclass(frozen=True)
 class Bass:
+    """The bass line and its instrument."""
+
     timbre: Timbre
     rhythms: tuple[str, ...]
     steps: tuple[int, ...]
@@ -47,7 +49,7 @@ class Chords:
     key: Span = (50, 61)
     """MIDI pitch of the key note."""
     broken: bool = False
-    """One note of the chord after the other instead of all at once."""
+    """Whether the notes of a chord are played one after the other."""
     drive: Span = (0.0, 0.0)
 
 
@@ -64,6 +66,8 @@ class Lead:
 
 @dataclass(frozen=True)
 class Vocals:
+    """The melody of the voice."""
+
     delivery: Delivery
     density: Span
     """Probability of a syllable on a sixteenth."""
@@ -73,21 +77,24 @@ class Vocals:
 
 @dataclass(frozen=True)
 class Production:
-    """Room and recording."""
+    """Reverberation and sound of the recording."""
 
     room: Span
-    """Seconds of reverberation."""
+    """Length of the reverberation, in seconds."""
     wet: Span
+    """Level of the reverberation relative to the direct sound."""
     tilt: Span
-    """dB an octave."""
+    """Slope of the spectrum, in dB an octave."""
     cutoff: Span
-    """Hz."""
+    """Frequency in Hz above which the level falls."""
     hiss: Span = (-70.0, -55.0)
-    """dB relative to full scale."""
+    """Level of the noise, in dB relative to full scale."""
 
 
 @dataclass(frozen=True)
 class Recipe:
+    """The sound of a genre."""
+
     beat: Beat
     chords: Chords
     bass: Bass

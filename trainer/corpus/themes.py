@@ -10,13 +10,15 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Vocabulary:
+    """Words of a theme, by part of speech."""
+
     nouns: tuple[str, ...]
     verbs: tuple[str, ...]
-    """First person present."""
+    """In the first person, present tense."""
     adjectives: tuple[str, ...]
 
 
-def _vocabularies() -> dict[str, Vocabulary]:
+def _read_vocabularies() -> dict[str, Vocabulary]:
     text = files(__package__).joinpath("themes.tsv").read_text(encoding="utf-8")
     return {
         row["theme"]: Vocabulary(
@@ -28,7 +30,7 @@ def _vocabularies() -> dict[str, Vocabulary]:
     }
 
 
-THEMES = _vocabularies()
+THEMES = _read_vocabularies()
 """Vocabulary by theme, without the common words."""
 
 COMMON = THEMES.pop("common")

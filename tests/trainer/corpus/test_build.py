@@ -34,7 +34,7 @@ def rows(corpus: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (corpus / "manifest.jsonl").read_text().splitlines()]
 
 
-def bytes_of(folder: Path) -> dict[str, str]:
+def file_digests(folder: Path) -> dict[str, str]:
     return {
         str(file.relative_to(folder)): sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.rglob("*"))
@@ -42,17 +42,19 @@ def bytes_of(folder: Path) -> dict[str, str]:
     }
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_the_process_count(corpus: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_with_any_process_count(corpus: Path, tmp_path: Path) -> None:
     build_corpus(tmp_path / "again", tracks=TRACKS, seed=7, processes=2)
-    assert bytes_of(tmp_path / "again") == bytes_of(corpus)
+    assert file_digests(tmp_path / "again") == file_digests(corpus)
 
 
 def test_another_seed_gives_other_tracks(corpus: Path, tmp_path: Path) -> None:
     build_corpus(tmp_path / "other", tracks=4, seed=8, processes=1)
-    assert not set(bytes_of(tmp_path / "other" / "audio").values()) & set(bytes_of(corpus / "audio").values())
+    assert not set(file_digests(tmp_path / "other" / "audio").values()) & set(
+        file_digests(corpus / "audio").values()
+    )
 
 
-def test_a_row_names_all_that_is_known_of_a_track(rows: list[dict[str, Any]]) -> None:
+def test_a_manifest_row_has_all_columns(rows: list[dict[str, Any]]) -> None:
     assert len(rows) == len({row["track_id"] for row in rows}) == TRACKS
     for row in rows:
         assert list(row) == [
@@ -88,13 +90,13 @@ def test_no_artist_is_in_two_splits(rows: list[dict[str, Any]]) -> None:
     assert {row["split"] for row in rows} == set(SPLITS)
 
 
-def test_the_trainer_reads_it(corpus: Path) -> None:
+def test_the_trainer_reads_the_corpus(corpus: Path) -> None:
     library = read_library(corpus / "manifest.jsonl")
     assert library.genres == GENRES
     assert len(library.tracks) == TRACKS
 
 
-def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "mine").write_text("precious")
     with pytest.raises(OutputError, match="exists"):
@@ -103,7 +105,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("tracks", "seed"), [(0, 7), (-1, 7), (4, -1)])
-def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, tracks: int, seed: int) -> None:
+def test_invalid_numbers_are_refused(tmp_path: Path, tracks: int, seed: int) -> None:
     with pytest.raises(ConfigError):
         build_corpus(tmp_path / "corpus", tracks=tracks, seed=seed)
     assert not list(tmp_path.iterdir())

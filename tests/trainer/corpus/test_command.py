@@ -15,7 +15,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int | str:
     return exit_.value.code or 0
 
 
-def test_it_writes_as_many_tracks_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_writes_the_requested_number_of_tracks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, tmp_path / "out", "--tracks", "3", "--seed", "1") == 0
     assert len((tmp_path / "out" / "manifest.jsonl").read_text().splitlines()) == 3
 

@@ -1,4 +1,4 @@
-"""What `make demo-data` made: small, whole, and broad enough for a demo."""
+"""The committed output of `make demo-data`: its size, its completeness, and its variety."""
 
 import json
 from pathlib import Path
@@ -19,11 +19,11 @@ def rows() -> list[dict[str, Any]]:
     return [json.loads(line) for line in (DEMO / "tracks.jsonl").read_text().splitlines()]
 
 
-def test_it_stays_small() -> None:
+def test_the_demo_data_is_small() -> None:
     assert sum(file.stat().st_size for file in DEMO.rglob("*") if file.is_file()) <= MAX_BYTES
 
 
-def test_the_bundle_is_whole_and_states_how_good_it_is() -> None:
+def test_the_bundle_is_valid_and_has_its_metrics() -> None:
     manifest = read_bundle(DEMO / "bundle")
     assert manifest.genres == GENRES
     with_lyrics, lyrics_dropped = manifest.measurements
@@ -31,12 +31,12 @@ def test_the_bundle_is_whole_and_states_how_good_it_is() -> None:
     assert lyrics_dropped.metrics["f1"] <= with_lyrics.metrics["f1"] - 0.08
 
 
-def test_every_file_of_a_track_is_there_and_no_other(rows: list[dict[str, Any]]) -> None:
+def test_the_folder_has_exactly_the_files_of_the_manifest(rows: list[dict[str, Any]]) -> None:
     named = {DEMO / row[kind] for row in rows for kind in ("audio", "lyrics") if row[kind] is not None}
     assert named == {file for file in (DEMO / "tracks").iterdir() if file.is_file()}
 
 
-def test_the_tracks_are_of_every_kind(rows: list[dict[str, Any]]) -> None:
+def test_the_tracks_have_all_genres_and_several_formats(rows: list[dict[str, Any]]) -> None:
     assert len(rows) >= 24
     assert {row["split"] for row in rows} == {"test"}
     assert {slug for row in rows for slug in row["genres"]} == set(SLUGS)

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from trainer.corpus.labels import SLUGS, label_sets, voiced, with_parents
+from trainer.corpus.labels import SLUGS, label_sets, leaf_genres, with_parents
 from trainer.corpus.plan import plan_tracks
 from trainer.data.track import SPLIT_SHARES
 
@@ -15,7 +15,7 @@ def plan() -> list[tuple[str, ...]]:
     return [track.genres for track in plan_tracks(TRACKS, seed=7)]
 
 
-def test_label_sets_are_drawn_as_the_table_says(plan: list[tuple[str, ...]]) -> None:
+def test_label_sets_are_drawn_with_their_probabilities(plan: list[tuple[str, ...]]) -> None:
     table = label_sets()
     drawn = Counter(plan)
     assert set(drawn) <= set(table.sets)
@@ -38,13 +38,13 @@ def test_splits_have_their_shares() -> None:
         )
 
 
-def test_artists_have_names_of_their_own() -> None:
+def test_artist_names_are_unique() -> None:
     tracks = plan_tracks(8_000, seed=7)
     runs = sum(one.artist != other.artist for one, other in pairwise(tracks)) + 1
     assert runs == len({track.artist for track in tracks})
 
 
-def test_a_child_brings_its_parent_and_speaks_for_it() -> None:
+def test_parents_are_added_to_labels_and_left_out_of_recipes() -> None:
     assert with_parents(["techno", "pop"]) == ("electronic", "techno", "pop")
-    assert voiced(("electronic", "techno", "pop")) == ("techno", "pop")
-    assert voiced(("electronic", "pop")) == ("electronic", "pop")
+    assert leaf_genres(("electronic", "techno", "pop")) == ("techno", "pop")
+    assert leaf_genres(("electronic", "pop")) == ("electronic", "pop")

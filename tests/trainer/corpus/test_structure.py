@@ -1,4 +1,4 @@
-"""The table in the package's docstring holds: which genres sound alike, and which sing alike."""
+"""The table in the package's docstring: which genres have the same sound, and which the same theme."""
 
 from itertools import combinations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.corpus.labels import SLUGS
-from trainer.corpus.performance import Touch, perform
+from trainer.corpus.performance import ArtistStyle, synthesise_track
 from trainer.corpus.recipes import RECIPES
 from trainer.corpus.signal import SAMPLES
 from trainer.corpus.themes import COMMON, THEME_OF, THEMES
@@ -23,7 +23,7 @@ def test_genres_share_a_sound_or_a_theme_but_never_both() -> None:
     assert not alike_in_sound & alike_in_words
 
 
-def test_some_genres_are_told_by_sound_and_words_together_only() -> None:
+def test_some_genres_share_both_their_sound_and_their_theme_with_others() -> None:
     neither = {
         slug
         for slug in SLUGS
@@ -35,22 +35,24 @@ def test_some_genres_are_told_by_sound_and_words_together_only() -> None:
 
 @pytest.mark.parametrize("sung", [True, False])
 @pytest.mark.parametrize("slug", SLUGS)
-def test_every_genre_sounds(slug: str, sung: bool) -> None:
+def test_every_genre_has_audible_audio(slug: str, sung: bool) -> None:
     rng = np.random.default_rng(0)
-    waveform = perform((slug,), sung, Touch.drawn(rng), rng)
+    waveform = synthesise_track((slug,), sung, ArtistStyle.draw(rng), rng)
     assert waveform.shape == (SAMPLES,)
     assert waveform.dtype == np.float32
     assert 0.5 < np.abs(waveform).max() < 1
     assert np.sqrt(np.mean(waveform**2)) > 0.02
 
 
-def test_lyrics_speak_of_their_theme_among_common_words() -> None:
+def test_lyrics_have_words_of_their_theme_and_common_words() -> None:
     rng = np.random.default_rng(0)
     words = " ".join(write_lyrics(("metal",), ("door",), rng) for _ in range(20)).lower().split()
 
-    def own(theme: str) -> int:
+    def count_words(theme: str) -> int:
         vocabulary = THEMES[theme]
         return sum(word in {*vocabulary.nouns, *vocabulary.verbs, *vocabulary.adjectives} for word in words)
 
-    assert max(THEMES, key=own) == "darkness"
-    assert sum(word in {*COMMON.nouns, *COMMON.verbs, *COMMON.adjectives} for word in words) > own("darkness")
+    assert max(THEMES, key=count_words) == "darkness"
+    assert sum(word in {*COMMON.nouns, *COMMON.verbs, *COMMON.adjectives} for word in words) > count_words(
+        "darkness"
+    )
