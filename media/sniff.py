@@ -5,6 +5,9 @@ from media.errors import EmptyAudio, UnsupportedAudio
 HEAD_BYTES = 12
 """Enough to distinguish all supported containers."""
 
+SUPPORTED_FORMATS = "WAV, FLAC, MP3, Ogg, AAC or MP4"
+"""For messages. The docs and the description of `TrackJob.audio` name the same formats."""
+
 
 def id3_bytes(head: bytes) -> int:
     """Return the length of the ID3v2 tag at the start of a file; 0 without one."""
@@ -38,4 +41,4 @@ def detect_demuxer(head: bytes) -> str:
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
         layer = head[1] & 0x06
         return "aac" if layer == 0 else "mp3"
-    raise UnsupportedAudio(f"not WAV, FLAC, MP3, Ogg, AAC or MP4: the file begins with {head[:8].hex(' ')}")
+    raise UnsupportedAudio(f"not {SUPPORTED_FORMATS}: the file begins with {head[:8].hex(' ')}")

@@ -62,7 +62,7 @@ class TrackJob(_Message):
         Field(min_length=1, max_length=255, description="The platform's id of the track, unique."),
         Storable,
     ]
-    audio: ObjectRef = Field(description="The encoded audio: WAV, FLAC, MP3, Ogg or MP4.")
+    audio: ObjectRef = Field(description="The encoded audio: WAV, FLAC, MP3, Ogg, AAC or MP4.")
     lyrics: ObjectRef | InlineLyrics | None = Field(
         default=None, description="The lyrics, or the object that holds them; null = no lyrics."
     )

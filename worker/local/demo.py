@@ -19,7 +19,7 @@ from rich.table import Table
 from sqlalchemy import Engine, text
 
 from media.errors import MediaError
-from media.sniff import HEAD_BYTES, detect_demuxer
+from media.sniff import HEAD_BYTES, SUPPORTED_FORMATS, detect_demuxer
 from schemas.catalog.migrate import migrate
 from schemas.errors import ConfigError
 from schemas.jobs import ObjectRef, TrackJob
@@ -148,7 +148,7 @@ def own_tracks(console: Console, folder: Path) -> list[DemoTrack]:
             )
         )
     if not tracks:
-        raise ConfigError(f"{folder} holds no WAV, FLAC, MP3, Ogg, AAC or MP4 file")
+        raise ConfigError(f"{folder} has no {SUPPORTED_FORMATS} file")
     if skipped:
         names = ascii(skipped[:5])[1:-1] + (", …" if len(skipped) > 5 else "")
         console.print(f"skipped, not audio of a known format: {names}", soft_wrap=True)

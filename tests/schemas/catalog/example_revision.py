@@ -1,7 +1,7 @@
 """A revision for the tests: what a next release may change while workers of this one write.
 
-The tests copy it into the migrations as revision 0002. It adds a column that older workers do not write, an
-index, constraints, and a value that older workers do not know.
+test_migrate.py copies it into the migrations, numbered after the newest revision. It adds a column that older
+workers do not write, an index, constraints, and a value that older workers do not know.
 """
 
 import sqlalchemy as sa
@@ -16,8 +16,8 @@ from schemas.catalog.migrations.online import (
     has_constraint,
 )
 
-revision = "0002"
-down_revision = "0001"
+revision = "{NEXT}"
+down_revision = "{NEWEST}"
 branch_labels = None
 depends_on = None
 

@@ -1,7 +1,7 @@
 """The catalog's schema: every revision to every other, empty and with rows, while workers write.
 
-There is one revision so far. `next_release` adds a second, `example_revision.py`, so that the rules of
-`schemas.catalog.migrations.online` are tested: they are what the next revision needs.
+`next_release` adds a revision after the newest, `example_revision.py`, so that the rules of
+`schemas.catalog.migrations.online` are tested: the next revision needs them.
 """
 
 import shutil
@@ -30,7 +30,8 @@ RELEASED = [script.revision for script in ScriptDirectory.from_config(alembic_co
 ]
 NEWEST = RELEASED[-1]
 EXAMPLE = Path(__file__).with_name("example_revision.py")
-REVISIONS = [*RELEASED, "0002"]
+NEXT = f"{int(NEWEST) + 1:04}"
+REVISIONS = [*RELEASED, NEXT]
 
 # As a worker of this release writes a label, and moves the pointer after it.
 WRITE_CLASSIFICATION = """
@@ -70,7 +71,8 @@ def next_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The migrations of a next release: those of this one and `example_revision.py`."""
     versions = tmp_path / "migrations" / "versions"
     shutil.copytree(revision_module.VERSIONS.parent, versions.parent)
-    shutil.copy(EXAMPLE, versions / "0002_example.py")
+    example = EXAMPLE.read_text().replace("{NEWEST}", NEWEST).replace("{NEXT}", NEXT)
+    (versions / f"{NEXT}_example.py").write_text(example)
     for module in (migrate_module, revision_module):
         monkeypatch.setattr(module, "VERSIONS", versions)
 
@@ -208,7 +210,7 @@ def test_a_reader_delays_the_migration_and_no_writer(catalog: Engine, next_relea
             for at in range(5):
                 write_as_this_release(catalog, f"t{at}")
             assert not migrated.done()
-        assert migrated.result().after == "0002"
+        assert migrated.result().after == NEXT
     labelling.label("t1", rock=0.9)
     assert rows(catalog, "select count(*) from track_current") == [(5,)]
 
@@ -375,7 +377,7 @@ def test_an_interrupted_migration_continues(empty: Engine, next_release: None) -
         )
     migrate(empty)
     with empty.connect() as connection:
-        assert current_revision(connection) == newest_revision() == "0002"
+        assert current_revision(connection) == newest_revision() == NEXT
     assert rows(empty, "select indexrelid::regclass::text from pg_index where not indisvalid") == []
     assert rows(
         empty,

@@ -220,7 +220,7 @@ def test_a_process_that_the_kernel_kills_is_no_stack_trace(manifest: Path, tmp_p
     assert process.returncode == 2
     assert "Traceback" not in said
     assert said.splitlines()[-1].endswith(
-        "a process ended without a word, as where memory is short: lower --processes"
+        "a process was killed, probably because memory ran out: lower --processes"
     )
 
 
