@@ -1,7 +1,8 @@
-"""The model's inputs, in training and in serving: audio becomes waveform windows, lyrics become token ids.
+"""Turns audio files into waveform windows, and lyrics into token ids: the inputs of the model.
 
-There is one decoder and one lyrics cleaner, so that training and serving cannot differ.
+Training and serving use the same decoder and the same lyrics cleaner, so that their inputs cannot differ.
 """
 
 PIPELINE_VERSION = 2
-"""Incremented when the same file or text gives other model inputs than before. Results are keyed by it."""
+"""Incremented when a change gives other model inputs for the same file or text. It is a part of
+`input_hash`."""

@@ -1,4 +1,4 @@
-"""Frames between a worker and its decode processes, over a pair of sockets.
+"""Sends and receives frames between a worker and its decode processes, over a pair of sockets.
 
 A frame is its length in four bytes, big-endian, followed by its content. A malicious file may control a
 decode process, so nothing from it is unpickled, and the length of each frame is limited. The messages are
@@ -17,22 +17,22 @@ _LENGTH = struct.Struct(">I")
 class Channel:
     """One end of the connection, used by one thread at a time."""
 
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
         self._seconds_left: float | None = None
         self._deadline: float | None = None
 
     def limit_waiting(self, seconds: float) -> None:
-        """Limit the total time of waiting for the other side from now on. By default there is no limit."""
+        """Limit the total time that later calls wait for the other side. By default there is no limit."""
         self._seconds_left = seconds
 
     def send(self, *frames: bytes | memoryview) -> None:
         """Send frames. Raises TimeoutError; OSError if the other side has closed the connection."""
-        with self._clock():
+        with self._count_time():
             for frame in frames:
                 for part in (_LENGTH.pack(len(frame)), frame):
                     self._set_timeout()
-                    self._end.sendall(part)
+                    self._socket.sendall(part)
 
     def receive(self, max_bytes: int) -> bytearray:
         """Return the next frame.
@@ -40,29 +40,29 @@ class Channel:
         Raises TimeoutError; EOFError or OSError if the other side has closed the connection; ValueError if
         the frame is longer than `max_bytes`.
         """
-        with self._clock():
+        with self._count_time():
             (length,) = _LENGTH.unpack(self._receive_exactly(_LENGTH.size))
             if length > max_bytes:
-                raise ValueError(f"a frame of {length} bytes; at most {max_bytes}")
+                raise ValueError(f"the other side announced a frame of {length} bytes; at most {max_bytes}")
             return self._receive_exactly(length)
 
     def close(self) -> None:
-        self._end.close()
+        self._socket.close()
 
     def _receive_exactly(self, length: int) -> bytearray:
         content = bytearray(length)
         missing = memoryview(content)
         while missing:
             self._set_timeout()
-            received = self._end.recv_into(missing)
+            received = self._socket.recv_into(missing)
             if not received:
                 raise EOFError
             missing = missing[received:]
         return content
 
     @contextmanager
-    def _clock(self) -> Iterator[None]:
-        """Subtract the time spent inside from the time that is left."""
+    def _count_time(self) -> Iterator[None]:
+        """Subtract the time spent in the context from the time that is left."""
         if self._seconds_left is None:
             yield
             return
@@ -73,9 +73,12 @@ class Channel:
             self._seconds_left = self._deadline - time.monotonic()
 
     def _set_timeout(self) -> None:
-        """Set the timeout of the next socket call to the time that is left: each may transfer only a byte."""
+        """Set the timeout of the next socket call to the time that is left.
+
+        Set before every call, because each call may transfer only one byte.
+        """
         if self._deadline is not None:
             left = self._deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
-            self._end.settimeout(left)
+            self._socket.settimeout(left)

@@ -7,7 +7,7 @@ CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def available_cpus() -> int:
-    """Return the number of CPUs by affinity and container quota. ONNX Runtime ignores the quota."""
+    """Return the number of CPUs that affinity and container quota allow. ONNX Runtime ignores the quota."""
     cpus = len(os.sched_getaffinity(0))
     try:
         quota, period = CGROUP_QUOTA.read_text().split()

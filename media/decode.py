@@ -1,11 +1,11 @@
 """Decodes encoded audio to mono waveform windows, in training and in serving.
 
 The demuxer is chosen by magic bytes, and only the first audio stream is read. Lengths in headers are not
-trusted: the number of decoded samples is bounded. Channels are averaged, then resampled.
+trusted: the number of decoded samples is limited. The channels are averaged, and the mean is resampled.
 
 Window positions are exact, except in MP3 of variable bit rate, whose table of contents has a resolution of
-1/256 of the file. ADTS, and MP3 of variable bit rate without that table, are decoded from the start, since
-they contain no positions.
+1/256 of the file. ADTS, and MP3 of variable bit rate without that table, contain no positions and are decoded
+from the start.
 """
 
 import errno
@@ -36,7 +36,7 @@ CODECS = frozenset({"mp3", "mp3float", "flac", "vorbis", "opus", "libopus", "aac
 """FFmpeg's names of the decoders that may run."""
 
 MIN_SECONDS = 1.0
-"""Shorter tracks are refused."""
+"""Minimum duration of a track."""
 
 SILENCE_PEAK = 1e-4
 """Peak amplitude (full scale = 1) below which a track is silent: -80 dBFS."""
@@ -46,11 +46,12 @@ MAX_DECODED_SAMPLES = 20 * 60 * 48_000
 
 MAX_CHANNELS = 8
 
-UNINDEXED = frozenset({"aac"})
+UNINDEXED_CONTAINERS = frozenset({"aac"})
 """Containers whose length and positions FFmpeg only estimates from the bit rate."""
 
 BIT_RATE_TOLERANCE = 0.03
-"""Relative. MP3 frames of a constant bit rate differ by one byte of padding; the next bit rate by 9 %."""
+"""Relative difference from the stream's bit rate that counts as equal. Frames of a constant bit rate differ
+by one byte of padding; the next higher bit rate differs by 9 %."""
 
 PREROLL_SECONDS = 0.25
 """Decoded and discarded before a window: after a seek, a codec needs some packets to converge."""
@@ -58,7 +59,7 @@ PREROLL_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Clip:
-    """The windows of a track, which the model analyses."""
+    """The windows of a track."""
 
     windows: Waveform
     """(windows, samples), mono, full scale = ±1, zeros after the end of a short track."""
@@ -69,16 +70,16 @@ class Clip:
 def decode_windows(encoded: bytes | Source, audio: AudioInput) -> Clip:
     """Return the windows of an encoded file that `audio` specifies.
 
-    Each window is reached by a seek, so that little else of the file is read. A track that is little longer
-    than its windows, or whose header is wrong about its length, is decoded from the start instead.
+    Seeks to each window, so that little else of the file is read. A track that is only a little longer than
+    its windows, or whose header states a wrong length, is decoded from the start instead.
 
-    Raises MediaError with the problem of the file, and the errors of reading the source.
+    Raises MediaError if the file cannot be used, and the errors of reading the source.
     """
     source = BytesSource(encoded) if isinstance(encoded, bytes) else encoded
-    with _opened(source) as (container, stream):
+    with _open_container(source) as (container, stream):
         clip = _decode_by_seeking(container, stream, audio) or _decode_from_start(container, stream, audio)
     if not np.isfinite(clip.windows).all():
-        raise CorruptAudio("contains samples that are not finite")
+        raise CorruptAudio("contains samples that are infinite or not a number")
     if np.abs(clip.windows).max() < SILENCE_PEAK:
         raise SilentAudio("is silent in every window")
     return clip
@@ -98,7 +99,7 @@ def window_starts(seconds: float, audio: AudioInput) -> list[float]:
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[tuple[InputContainer, AudioStream]]:
+def _open_container(source: Source) -> Iterator[tuple[InputContainer, AudioStream]]:
     """Open the container and its audio stream. FFmpeg's errors inside become CorruptAudio."""
     file = SourceFile(source)
     demuxer = _skip_tags(file)
@@ -108,7 +109,7 @@ def _opened(source: Source) -> Iterator[tuple[InputContainer, AudioStream]]:
     }
     try:
         with av.open(file, "r", format=demuxer, options=options, metadata_errors="replace") as container:
-            yield container, _audio_stream(container)
+            yield container, _find_audio_stream(container)
     except av.error.FFmpegError as error:
         if error.errno == errno.ENOMEM:
             raise MemoryError(str(error)) from error
@@ -121,18 +122,18 @@ def _skip_tags(file: SourceFile) -> str:
     head = file.read(HEAD_BYTES)
     while tag := id3_bytes(head):
         start += tag
-        file.begin_at(start)
+        file.set_start(start)
         head = file.read(HEAD_BYTES)
-    file.begin_at(start)
+    file.set_start(start)
     try:
         return detect_demuxer(head)
     except MediaError:
         if not start:
             raise
-        return "mp3"  # what usually follows a tag, here after padding
+        return "mp3"  # an ID3 tag usually precedes MP3 frames, here with padding between them
 
 
-def _audio_stream(container: InputContainer) -> AudioStream:
+def _find_audio_stream(container: InputContainer) -> AudioStream:
     if not container.streams.audio:
         raise UnsupportedAudio("contains no audio stream")
     stream = container.streams.audio[0]
@@ -142,17 +143,17 @@ def _audio_stream(container: InputContainer) -> AudioStream:
     if stream.codec_context.channels > MAX_CHANNELS:
         raise UnsupportedAudio(f"has {stream.codec_context.channels} channels; at most {MAX_CHANNELS}")
     if not stream.codec_context.sample_rate:
-        raise CorruptAudio("states no sample rate")
-    # Parallelism comes from decoding several tracks at once.
+        raise CorruptAudio("its header contains no sample rate")
+    # One thread per track, because several tracks are decoded in parallel.
     stream.codec_context.thread_count = 1
     return stream
 
 
 def _decode_by_seeking(container: InputContainer, stream: AudioStream, audio: AudioInput) -> Clip | None:
     """Decode the windows, each after a seek; None if positions are not reliable or seeking saves nothing."""
-    if container.format.name in UNINDEXED or stream.duration is None or stream.time_base is None:
+    if container.format.name in UNINDEXED_CONTAINERS or stream.duration is None or stream.time_base is None:
         return None
-    # index_entries holds an MP3's table of contents. Without one, FFmpeg seeks by a constant bit rate.
+    # index_entries is an MP3's table of contents. Without it, FFmpeg assumes a constant bit rate to seek.
     by_bit_rate = container.format.name == "mp3" and not len(stream.index_entries)
     seconds = float(stream.duration * stream.time_base)
     if seconds < 1.5 * audio.windows * audio.window_seconds:
@@ -175,7 +176,7 @@ def _decode_by_seeking(container: InputContainer, stream: AudioStream, audio: Au
 def _decode_window(
     container: InputContainer, stream: AudioStream, start: float, audio: AudioInput, by_bit_rate: bool
 ) -> Waveform | None:
-    """Decode one window from `start` seconds on, resampled; None if its position is not certain."""
+    """Return the window that starts at `start` seconds, resampled; None if its position is not certain."""
     rate = stream.codec_context.sample_rate
     needed = round(audio.window_seconds * rate)
     origin = float((stream.start_time or 0) * (stream.time_base or 0))
@@ -185,10 +186,10 @@ def _decode_window(
     for packet in container.demux(stream):
         if by_bit_rate and not _has_stream_bit_rate(packet, stream):
             return None
-        for frame in _frames(packet):
+        for frame in _decode_packet(packet):
             if frame.pts is None or frame.time_base is None or frame.sample_rate != rate:
                 return None
-            samples = _mono(frame)
+            samples = _to_mono(frame)
             decoded += len(samples)
             if decoded > MAX_DECODED_SAMPLES:
                 return None
@@ -203,7 +204,7 @@ def _decode_window(
             break
     if not parts:
         return None
-    return _resampled(np.concatenate(parts)[:needed], rate, audio.sample_rate)
+    return _resample(np.concatenate(parts)[:needed], rate, audio.sample_rate)
 
 
 def _has_stream_bit_rate(packet: "Packet[AudioStream]", stream: AudioStream) -> bool:
@@ -215,16 +216,16 @@ def _has_stream_bit_rate(packet: "Packet[AudioStream]", stream: AudioStream) -> 
 
 
 def _decode_from_start(container: InputContainer, stream: AudioStream, audio: AudioInput) -> Clip:
-    """Decode from the first sample on, up to `MAX_DECODED_SAMPLES`, and return the windows of that."""
+    """Decode at most `MAX_DECODED_SAMPLES` from the start, and return the windows of these samples."""
     container.seek(0)
     rate = stream.codec_context.sample_rate
     parts: list[Waveform] = []
     collected = 0
     for packet in container.demux(stream):
-        for frame in _frames(packet):
+        for frame in _decode_packet(packet):
             if frame.sample_rate != rate:
                 raise UnsupportedAudio("changes its sample rate")
-            parts.append(_mono(frame))
+            parts.append(_to_mono(frame))
             collected += len(parts[-1])
         if collected >= MAX_DECODED_SAMPLES:
             break
@@ -238,24 +239,24 @@ def _decode_from_start(container: InputContainer, stream: AudioStream, audio: Au
     for start in window_starts(seconds, audio):
         first = round(start * rate)
         last = first + round(audio.window_seconds * rate)
-        # Only the parts that contain the window: to concatenate the whole track would double its memory.
+        # Concatenate only the parts that contain the window: all parts would double the memory of the track.
         within = slice(int(np.searchsorted(ends, first, "right")), int(np.searchsorted(ends, last)) + 1)
         samples = np.concatenate(parts[within])
         first -= int(ends[within.start]) - len(parts[within.start])
         samples = samples[first : first + round(audio.window_seconds * rate)]
-        windows.append(_fit_length(_resampled(samples, rate, audio.sample_rate), audio.window_samples))
+        windows.append(_fit_length(_resample(samples, rate, audio.sample_rate), audio.window_samples))
     return Clip(np.stack(windows), seconds)
 
 
-def _frames(packet: "Packet[AudioStream]") -> list[AudioFrame]:
-    """Return the decoded frames. Damaged packets are skipped, as players do: many real files have some."""
+def _decode_packet(packet: "Packet[AudioStream]") -> list[AudioFrame]:
+    """Return the frames of a packet; none if it is damaged. Players skip damaged packets too."""
     try:
         return packet.decode()
     except av.error.InvalidDataError:
         return []
 
 
-def _mono(frame: AudioFrame) -> Waveform:
+def _to_mono(frame: AudioFrame) -> Waveform:
     """Return the mean of a frame's channels, (samples,), full scale = ±1.
 
     FFmpeg's own downmix scales by 1/2 or by 1/√2, depending on the sample format.
@@ -271,7 +272,7 @@ def _mono(frame: AudioFrame) -> Waveform:
     return mono
 
 
-def _resampled(samples: Waveform, rate: int, target_rate: int) -> Waveform:
+def _resample(samples: Waveform, rate: int, target_rate: int) -> Waveform:
     """Return `samples` (n,) at another rate, by FFmpeg's windowed-sinc resampler."""
     if rate == target_rate or not len(samples):
         return samples

@@ -1,8 +1,8 @@
 """`python -m media.decode_process PARENT SOCKET MEMORY`: decodes tracks, one after the other, in a sandbox.
 
-PARENT is the worker's process id, SOCKET the number of the inherited socket, MEMORY the limit in bytes. The
-worker's side is media/decoders.py. Messages are frames of media/channel.py, most of them JSON (`►` = to this
-process):
+PARENT is the worker's process id, SOCKET the file descriptor of the inherited socket, MEMORY the limit in
+bytes. The worker's side is media/decoders.py. Messages are frames of media/channel.py, most of them JSON (`►`
+= to this process):
 
 ```
 ◄ "ready"                                              the process has started
@@ -38,7 +38,7 @@ MAX_CONTROL_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class _RemoteSource:
-    """The file, whose head came with the track. Other parts are requested from the worker."""
+    """The track's file. Its first bytes are in `head`; other parts are requested from the worker."""
 
     channel: Channel
     size: int
@@ -52,12 +52,12 @@ class _RemoteSource:
 
 
 def main() -> None:
-    parent, end, memory_bytes = map(int, sys.argv[1:])
+    parent, descriptor, memory_bytes = map(int, sys.argv[1:])
     sandbox.end_with_parent(parent, signal.SIGKILL)
-    # A signal to the process group is meant for the worker, which finishes its tracks first.
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, signal.SIG_IGN)
-    channel = Channel(socket.socket(fileno=end))
+    # A signal to the process group ends the worker, which first finishes its tracks and needs this process.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    channel = Channel(socket.socket(fileno=descriptor))
     _warm_up()
     sandbox.enter(memory_bytes)
     try:
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def _warm_up() -> None:
-    """Decode a short file, so that all code is loaded: in the sandbox no file can be opened."""
+    """Decode a short file, so that all code is loaded before the sandbox, in which no file can be opened."""
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))

@@ -12,9 +12,9 @@
 ```
 
 Each slot of the pool is in one of these states. Free slots are kept in a stack, so that a worker with little
-load keeps few processes. Processes are started by exec, since a fork would copy the state of ONNX Runtime's
-and CUDA's threads; with an environment without secrets; and the kernel kills them when the process that
-started them ends. The messages are documented in media/decode_process.py.
+load runs few processes. Processes are started by exec, because a fork would copy the state of ONNX Runtime's
+and CUDA's threads. Their environment contains no secrets. The kernel kills them when the process that started
+them ends. The messages are documented in media/decode_process.py.
 """
 
 import json
@@ -55,15 +55,15 @@ RECYCLE_AFTER = 1000
 """Tracks after which a process is replaced, to limit the memory that codecs leak."""
 
 MAX_READ_RATIO = 4
-"""Maximum of the bytes read, as a multiple of the file's size: indexes and seeks read parts again."""
+"""Maximum number of bytes read, as a multiple of the file's size. Indexes and seeks read parts repeatedly."""
 
 INHERITED_VARIABLES = frozenset({"LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH"})
-"""Variables passed to decode processes. The worker's environment also has passwords and keys."""
+"""Variables passed to decode processes. The worker's environment also contains passwords."""
 
 ENVIRONMENT = {
-    # Otherwise numpy starts a thread for each CPU.
+    # By default numpy starts a thread for each CPU.
     "OPENBLAS_NUM_THREADS": "1",
-    # Keep the memory of a track for the next one: to allocate it again takes a quarter of a track's CPU time.
+    # Keep the memory of a track for the next one: allocating it again takes a quarter of a track's CPU time.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
 }
@@ -79,20 +79,22 @@ class DecoderPool:
     ) -> None:
         """Start one process, to check that it can be started. Raises DecoderUnavailable.
 
-        Limits for a track: `seconds`, without the time of reading its source, and `memory_bytes`. A process
-        is replaced after `recycle_after` tracks.
+        `seconds` limits the decoding of a track, not counting reads of its source. `memory_bytes` limits the
+        memory that a process uses in addition to its idle memory. A process is replaced after
+        `recycle_after` tracks.
         """
         self._seconds = seconds
         self._memory_bytes = memory_bytes
         self._recycle_after = recycle_after
         self._processes = processes
         self._closed = False
-        # The kernel kills a process when the thread that started it ends. This one lives as long as the pool.
+        # The kernel kills a process when the thread that started it ends, so this thread runs as long as the
+        # pool.
         self._starter = ThreadPoolExecutor(1, "decoder-starter")
-        self._free: queue.LifoQueue[_Decoder | None] = queue.LifoQueue()
+        self._free_slots: queue.LifoQueue[_Decoder | None] = queue.LifoQueue()
         for _ in range(processes - 1):
-            self._free.put(None)
-        self._free.put(self._start())
+            self._free_slots.put(None)
+        self._free_slots.put(self._start())
 
     def decode(self, source: Source, audio: AudioInput, deadline: float = math.inf) -> Clip:
         """Return the windows that `audio` specifies. Waits until a process is free.
@@ -101,16 +103,16 @@ class DecoderPool:
         problem, or if no process is free by `deadline` (of time.monotonic()); and the errors of reading the
         source.
         """
-        head = source.read_at(
-            0, head_bytes(source.size)
-        )  # before a process is taken, so that it does not wait
-        decoder = self._take(deadline)
+        # Read before a process is taken, so that no process waits for S3.
+        head = source.read_at(0, head_bytes(source.size))
+        decoder = self._take_slot(deadline)
         try:
             if decoder is None or not decoder.assign(source, head, audio):
                 decoder = self._replace(decoder)
                 if not decoder.assign(source, head, audio):
                     raise DecoderUnavailable(
-                        f"a new decode process {decoder.describe_end()} when it was assigned a track"
+                        f"a new decode process {decoder.describe_end()} when it was assigned a track: "
+                        "its output on stderr has the reason"
                     )
             clip = decoder.decode(source, audio)
         except BaseException as error:
@@ -121,7 +123,7 @@ class DecoderPool:
         finally:
             if decoder is not None and decoder.tracks >= self._recycle_after:
                 decoder.kill()
-            self._free.put(decoder if decoder is not None and decoder.alive else None)
+            self._free_slots.put(decoder if decoder is not None and decoder.is_alive else None)
         return clip
 
     def __enter__(self) -> "DecoderPool":
@@ -136,21 +138,21 @@ class DecoderPool:
             return
         self._closed = True
         for _ in range(self._processes):
-            if decoder := self._free.get():
+            if decoder := self._free_slots.get():
                 decoder.kill()
-        self._free.put(None)  # wakes a thread that waits for a process
+        self._free_slots.put(None)  # so that a waiting thread finds the pool closed
         self._starter.shutdown()
 
-    def _take(self, deadline: float) -> "_Decoder | None":
+    def _take_slot(self, deadline: float) -> "_Decoder | None":
         """Take a free slot and return its process; None if it has none. Raises DecoderUnavailable."""
         try:
-            decoder = self._free.get(
+            decoder = self._free_slots.get(
                 timeout=None if deadline == math.inf else max(0, deadline - time.monotonic())
             )
         except queue.Empty:
             raise DecoderUnavailable("no decode process was free before the deadline of the track") from None
         if self._closed:
-            self._free.put(decoder)
+            self._free_slots.put(decoder)
             raise RuntimeError("the pool of decode processes is closed")
         return decoder
 
@@ -174,13 +176,13 @@ class _Decoder:
 
     def __init__(self, seconds: float, memory_bytes: int) -> None:
         self._seconds = seconds
-        ours, theirs = socket.socketpair()
-        with theirs:
-            arguments = [str(os.getpid()), str(theirs.fileno()), str(memory_bytes)]
+        worker_end, process_end = socket.socketpair()
+        with process_end:
+            arguments = [str(os.getpid()), str(process_end.fileno()), str(memory_bytes)]
             try:
-                self._process = subprocess.Popen(  # noqa: S603 - the command is ours
+                self._process = subprocess.Popen(  # noqa: S603 - the command is fixed
                     [sys.executable, "-P", "-m", "media.decode_process", *arguments],
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[process_end.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     env={name: os.environ[name] for name in INHERITED_VARIABLES & os.environ.keys()}
@@ -188,18 +190,19 @@ class _Decoder:
                     cwd="/",
                 )
             except OSError as error:
-                ours.close()
+                worker_end.close()
                 raise DecoderUnavailable(f"no decode process can be started: {error}") from error
-        self._channel = Channel(ours)
+        self._channel = Channel(worker_end)
         self.tracks = 0
         """Number of tracks assigned so far."""
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def wait_until_ready(self) -> None:
-        """Wait until the process has started. Raises DecoderUnavailable."""
+        """Wait until the process has loaded its code. Raises DecoderUnavailable."""
         self._channel.limit_waiting(START_SECONDS)
         try:
             self._channel.receive(len(READY))
@@ -209,7 +212,7 @@ class _Decoder:
             ) from error
 
     def assign(self, source: Source, head: bytes, audio: AudioInput) -> bool:
-        """Send a track to the process. Returns False if it has died or hangs since the last track."""
+        """Send a track to the process. Return False if the process has ended or does not answer."""
         self.tracks += 1
         self._channel.limit_waiting(self._seconds)
         request = json.dumps({"audio": audio.model_dump(), "size": source.size}).encode()
@@ -256,7 +259,7 @@ class _Decoder:
 
     @contextmanager
     def _decoder_faults(self) -> Iterator[None]:
-        """Raise failures of the process as DecoderFault."""
+        """Raise failures of the process in the context as DecoderFault or DecoderUnavailable."""
         try:
             yield
         except TimeoutError as error:
@@ -267,7 +270,7 @@ class _Decoder:
     def _raise_crash(self, cause: Exception | None = None) -> NoReturn:
         end = self.describe_end()
         if self._process.returncode == -signal.SIGKILL:
-            # A file cannot cause SIGKILL. The kernel sends it when the whole worker has no memory left.
+            # No file can cause SIGKILL. The kernel sends it when the machine or container is out of memory.
             raise DecoderUnavailable(
                 "its decode process was killed, probably for lack of memory: add memory, or lower "
                 "COGENRE_DECODERS or COGENRE_DECODE_MEMORY_BYTES"

@@ -1,10 +1,10 @@
-"""Errors of a file. All except the last are final: a retry fails in the same way."""
+"""Errors of media files. All except DecoderUnavailable are final: a retry fails in the same way."""
 
 from schemas.errors import CogenreError
 
 
 class MediaError(CogenreError, ValueError):
-    """Base of the errors of a file. The message is one line for the person who delivered it."""
+    """Base class of the errors of a file. The message is one line for the supplier of the file."""
 
 
 class EmptyAudio(MediaError):
@@ -16,7 +16,7 @@ class UnsupportedAudio(MediaError):
 
 
 class CorruptAudio(MediaError):
-    """The file has the signature of a supported format, and cannot be decoded as that."""
+    """The file starts like a supported format, but cannot be decoded."""
 
 
 class ShortAudio(MediaError):
@@ -48,7 +48,7 @@ class DecoderOutOfMemory(DecoderFault):
 
 
 class DecoderReadsTooMuch(DecoderFault):
-    """Decoding read the file too many times."""
+    """Decoding read more bytes than `MAX_READ_RATIO` times the size of the file."""
 
 
 class DecoderUnavailable(Exception):

@@ -6,7 +6,7 @@ import re
 from media.errors import UnreadableLyrics
 
 MAX_BYTES = 256 * 1024
-"""Maximum size of lyrics, far more than any song has."""
+"""Maximum size of lyrics. The lyrics of a song are far shorter."""
 
 _MARKUP = re.compile(r"<[^<>\n]{1,200}>")
 _LRC_TAG = re.compile(
@@ -24,7 +24,7 @@ _INSTRUMENTAL = re.compile(
 
 
 def read_lyrics(raw: bytes) -> str:
-    """Decode bytes: UTF-8 with or without a byte order mark, or UTF-16 with one. Raises UnreadableLyrics."""
+    """Return lyrics as text, from UTF-8, or UTF-16 with a byte order mark. Raises UnreadableLyrics."""
     if len(raw) > MAX_BYTES:
         raise UnreadableLyrics(f"lyrics of {len(raw)} bytes; at most {MAX_BYTES}")
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -39,7 +39,7 @@ def read_lyrics(raw: bytes) -> str:
 def clean_lyrics(raw: str) -> str:
     """Return the sung lines; empty if there are none.
 
-    Removes timing tags, section headers, markup, repeat marks and notes that a track is instrumental.
+    Removes timing tags, section headers, markup, repeat marks, and a note that the track is instrumental.
     """
     text = _MARKUP.sub(" ", html.unescape(raw).replace("\x00", ""))
     if _INSTRUMENTAL.match(text.strip()):

@@ -1,11 +1,11 @@
-"""Restricts a decode process, once it has loaded its code.
+"""Restricts a decode process after it has loaded its code.
 
-FFmpeg parses untrusted uploads. A file that takes over the process finds no secrets, since the process starts
-without the worker's environment (media/decoders.py). It cannot open or change files, open sockets, start or
-inspect processes, or exceed the memory limit.
+FFmpeg parses untrusted files, so a malicious file may control the process. It finds no secrets, because the
+process is started without the worker's environment (media/decoders.py). It cannot open or change files, open
+sockets, start or inspect processes, or exceed the memory limit.
 
-System calls are refused by number with seccomp, on Linux on x86-64 and arm64. It is a deny-list, since an
-allow-list would differ by C library and kernel.
+System calls are refused by number with seccomp, on Linux on x86-64 and arm64. A list of refused calls
+is used, because a list of allowed calls would depend on C library and kernel.
 """
 
 import ctypes
@@ -58,15 +58,15 @@ most of the kernel's vulnerabilities."""
 
 
 RESERVE_BYTES = 64 << 20
-"""From the limit at which MemoryError is raised to the limit that Linux enforces: not all of FFmpeg and PyAV
-survives a failed allocation."""
+"""Distance from the limit at which MemoryError is raised to the limit that Linux enforces. It exists because
+parts of FFmpeg and PyAV crash if an allocation fails."""
 
 WATCH_SECONDS = 0.01
-"""CPU time between two checks of the memory in use. An idle process is not woken."""
+"""CPU time between two checks of the memory in use. An idle process uses none, so it is not woken."""
 
 
 def end_with_parent(parent: int, number: signal.Signals) -> None:
-    """Ask Linux to send this process the signal `number` when its parent ends, in whatever way it ends.
+    """Ask Linux to send this process the signal `number` when its parent ends, even by SIGKILL.
 
     `parent` is the parent's process id. Exits with code 1 if the parent has ended already.
     """
@@ -76,7 +76,7 @@ def end_with_parent(parent: int, number: signal.Signals) -> None:
 
 
 def enter(memory_bytes: int) -> None:
-    """Restrict this process permanently. Using `memory_bytes` more than now raises MemoryError in it.
+    """Restrict this process permanently. MemoryError is raised in it if it uses `memory_bytes` more than now.
 
     Raises OSError if Linux refuses a limit.
     """
@@ -121,19 +121,20 @@ def _watch_memory(memory_bytes: int) -> int:
 def stop_watching() -> None:
     """Stop the check of the memory in use. Must be called before the process ends.
 
-    At exit Python removes the signal's handler first, so that a late signal would kill the process and hide
-    the reason why it ended.
+    At exit Python removes the signal's handler. A signal after that would kill the process, and the reason
+    why it ended would be lost.
     """
     signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 class _Program(ctypes.Structure):
-    """`struct sock_fprog`"""
+    """The C structure `sock_fprog`: a filter and its number of instructions."""
 
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
 def _install_filter(libc: ctypes.CDLL, architecture: int, calls: tuple[int, ...]) -> None:
+    """Install a seccomp filter that refuses `calls`, and kills the process on another `architecture`."""
     load, equal, at_least, end = 0x20, 0x15, 0x35, 0x06
     count = len(calls)
     # (operation, steps to skip if true, if false, operand)
@@ -149,5 +150,5 @@ def _install_filter(libc: ctypes.CDLL, architecture: int, calls: tuple[int, ...]
     ]
     code = b"".join(struct.pack("HBBI", *step) for step in steps)
     program = _Program(len(steps), code)
-    # This fails on a kernel without seccomp. The resource limits apply nevertheless.
+    # This fails on a kernel without seccomp. The resource limits apply anyway.
     libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)

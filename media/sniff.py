@@ -3,7 +3,7 @@
 from media.errors import EmptyAudio, UnsupportedAudio
 
 HEAD_BYTES = 12
-"""Enough to distinguish all supported containers."""
+"""Number of first bytes that distinguish all supported containers."""
 
 SUPPORTED_FORMATS = "WAV, FLAC, MP3, Ogg, AAC or MP4"
 """For messages. The docs and the description of `TrackJob.audio` name the same formats."""
@@ -23,8 +23,8 @@ def id3_bytes(head: bytes) -> int:
 def detect_demuxer(head: bytes) -> str:
     """Return FFmpeg's name of the demuxer for a file that begins with `head` (`HEAD_BYTES` or more).
 
-    The demuxer is forced, so that FFmpeg never probes. So playlists, which can refer to other files and URLs,
-    and rare formats are never parsed. Raises EmptyAudio, UnsupportedAudio.
+    The caller passes the demuxer to FFmpeg, so that FFmpeg does not choose one itself and never parses rare
+    formats or playlists, which can refer to other files and URLs. Raises EmptyAudio, UnsupportedAudio.
     """
     if not head:
         raise EmptyAudio("the file is empty")

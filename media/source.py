@@ -1,18 +1,18 @@
-"""Encoded audio that is read piece by piece, from memory or from storage."""
+"""Reads encoded audio in parts, from memory or from S3."""
 
 from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
 MAX_WHOLE_READ_BYTES = 16 << 20
-"""Files up to this size are read in one request. That takes an object store no longer than the dozen requests
-that pieces would take, and no decode process waits for them."""
+"""Files up to this size are read in one request. An object store needs no more time for it than for a dozen
+requests for parts, and no decode process waits for those."""
 
 SEEK_READ_BYTES = 256 << 10
 """Size of the first read after a seek: enough for a header or a step of a binary search."""
 
 MAX_READ_BYTES = 1 << 20
-"""Maximum size of a read from a larger file. It limits what is read needlessly at the end of a window."""
+"""Maximum size of a read from a larger file. It limits the bytes that are read after the end of a window."""
 
 CACHED_BLOCKS = 8
 """Number of recent blocks that are cached: demuxers return to the header and to earlier steps of a search."""
@@ -23,7 +23,7 @@ class Source(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset` on; fewer only at the end of the file."""
@@ -44,7 +44,7 @@ class BytesSource:
 
 
 def head_bytes(size: int) -> int:
-    """Return how much of a file of `size` bytes is read first: a small file is read completely."""
+    """Return how many bytes of a file of `size` bytes are read first: all bytes of a small file."""
     return size if size <= MAX_WHOLE_READ_BYTES else SEEK_READ_BYTES
 
 
@@ -62,7 +62,7 @@ class SourceFile:
         self._next = 0
         self._ahead = head_bytes(source.size)
 
-    def begin_at(self, start: int) -> None:
+    def set_start(self, start: int) -> None:
         """Make byte `start` of the source position 0 from now on."""
         self._start = self._at = start
 

@@ -38,7 +38,7 @@ def test_reads_what_is_there_wherever_it_is_sought(large: Watched) -> None:
 
 def test_seeks_from_the_start_from_here_and_from_the_end(large: Watched) -> None:
     file = SourceFile(large)
-    file.begin_at(100)
+    file.set_start(100)
     assert file.read(10) == large.content[100:110]
     assert file.seek(5, 1) == 15
     assert file.seek(-1, 2) == large.size - 101
