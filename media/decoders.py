@@ -58,7 +58,7 @@ MAX_READ_RATIO = 4
 """Maximum number of bytes read, as a multiple of the file's size. Indexes and seeks read parts repeatedly."""
 
 INHERITED_VARIABLES = frozenset({"LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH"})
-"""Variables passed to decode processes. The worker's environment also contains passwords."""
+"""Variables passed to decode processes. The worker's environment also contains secrets."""
 
 ENVIRONMENT = {
     # By default numpy starts a thread for each CPU.

@@ -1,1 +1,1 @@
-"""Bundles at run time: load, warm up, batch, serve, and follow promotions in the catalog."""
+"""Loads bundles, runs them in batches, and follows the status of their models in the catalog."""

@@ -1,4 +1,4 @@
-"""Which waiting tracks form the next batch. `worker.models.batcher` runs the policy in its thread."""
+"""Selects the queued tracks that form the next batch. `worker.models.batcher` calls it in its thread."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from worker.models.model import ModelInput
 
 @dataclass(frozen=True)
 class BatchPolicy:
-    """Batches the oldest track with others whose lyrics are padded to the same length.
+    """Forms a batch of the oldest track and later ones whose lyrics are padded to the same length.
 
-    Equal lengths need little padding. The oldest track is always included, so that no track starves.
+    Equal lengths need little padding. The oldest track is always included, so that no track waits forever.
     """
 
     max_rows: int
@@ -19,21 +19,21 @@ class BatchPolicy:
     max_tokens: int
     """Maximum lyrics tokens in a batch, padding included."""
     bucket: Callable[[int], int]
-    """Returns the length to which lyrics of that many tokens are padded."""
+    """Returns the length to which lyrics are padded, for their number of tokens."""
 
-    def select(self, waiting: list[ModelInput]) -> list[int]:
-        """Return the positions of the next batch's tracks in `waiting`, which is in order of arrival."""
-        length = self.bucket(len(waiting[0].token_ids))
+    def select(self, queued: list[ModelInput]) -> list[int]:
+        """Return the positions of the next batch's tracks in `queued`, which is in order of arrival."""
+        length = self.bucket(len(queued[0].token_ids))
         max_rows = min(self.max_rows, self.max_tokens // length)
         rows = 0
         selected = []
-        for at, track in enumerate(waiting):
+        for position, track in enumerate(queued):
             if self.bucket(len(track.token_ids)) != length:
                 continue
             if rows + len(track.windows) > max_rows:
                 break
             rows += len(track.windows)
-            selected.append(at)
+            selected.append(position)
         return selected
 
     def validate(self, windows: int, max_tokens: int) -> None:

@@ -1,4 +1,4 @@
-"""One thread that runs the requests of many threads in groups.
+"""Runs the requests of many threads in groups, in one thread.
 
 ```
 submit ──► waiting (bounded) ──► policy takes a group ──► run ──► futures resolve
@@ -7,8 +7,8 @@ submit ──► waiting (bounded) ──► policy takes a group ──► run 
         DeadlinePassed                   └── next group ◄──┘
 ```
 
-Groups form while the thread is busy. An idle thread takes the waiting requests immediately, so that a single
-request does not wait for others. A model and its catalog writer each have a batcher.
+Requests queue up while the thread is busy, and form the next groups. If the thread is idle, it runs a request
+at once and does not wait for others. A model and its catalog writer each have a batcher.
 """
 
 import math
@@ -30,17 +30,17 @@ HEARTBEAT_SECONDS = 5.0
 
 
 @dataclass(eq=False)
-class _Waiting(Generic[Request, Result]):
+class _QueuedRequest(Generic[Request, Result]):
     request: Request
     deadline: float
     future: Future[Result] = field(default_factory=Future)
-    since: float = field(default_factory=time.monotonic)
+    queued_at: float = field(default_factory=time.monotonic)
 
 
 class Batcher(Generic[Request, Result]):
     """A queue of requests and the thread that runs them in groups.
 
-    `select` gets the waiting requests in order of arrival and returns the positions of the next group,
+    `select` gets the queued requests in order of arrival and returns the positions of the next group,
     which always include the first. `run` returns one result per request, in order. `send_heartbeat` is
     called before every group, and every `HEARTBEAT_SECONDS` while the thread is idle.
     """
@@ -58,10 +58,10 @@ class Batcher(Generic[Request, Result]):
         self._select = select
         self._run = run
         self._capacity = capacity
-        self._queue: list[_Waiting[Request, Result]] = []
+        self._queue: list[_QueuedRequest[Request, Result]] = []
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run_groups, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, request: Request, deadline: float = math.inf) -> Future[Result]:
@@ -70,17 +70,17 @@ class Batcher(Generic[Request, Result]):
         The future raises DeadlinePassed if no group includes the request by `deadline`, of time.monotonic().
         Raises RuntimeError if the batcher is closed.
         """
-        waiting = _Waiting[Request, Result](request, deadline)
+        queued = _QueuedRequest[Request, Result](request, deadline)
         with self._changed:
             self._changed.wait_for(lambda: len(self._queue) < self._capacity or self._closed)
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            self._queue.append(waiting)
+            self._queue.append(queued)
             self._changed.notify_all()
-        return waiting.future
+        return queued.future
 
     @property
-    def waiting(self) -> int:
+    def queue_length(self) -> int:
         """Number of requests in the queue."""
         return len(self._queue)
 
@@ -91,61 +91,62 @@ class Batcher(Generic[Request, Result]):
             self._changed.notify_all()
         self._thread.join()
 
-    def _serve(self) -> None:
+    def _run_groups(self) -> None:
         while (group := self._next_group()) is not None:
-            self._resolve(group)
+            self._run_group(group)
 
-    def _next_group(self) -> list[_Waiting[Request, Result]] | None:
+    def _next_group(self) -> list[_QueuedRequest[Request, Result]] | None:
         """Wait for the next group and return it; None if the batcher is closed and the queue is empty."""
         with self._changed:
             while not self._changed.wait_for(lambda: self._queue or self._closed, HEARTBEAT_SECONDS):
                 self._send_heartbeat()
             if not self._queue:
                 return None
-            self._drop_late()
+            self._fail_expired()
             if not self._queue:
                 self._changed.notify_all()
                 return []
-            selected = set(self._select([waiting.request for waiting in self._queue]))
-            group = [waiting for at, waiting in enumerate(self._queue) if at in selected]
-            self._queue = [waiting for at, waiting in enumerate(self._queue) if at not in selected]
+            selected = set(self._select([queued.request for queued in self._queue]))
+            group = [queued for at, queued in enumerate(self._queue) if at in selected]
+            self._queue = [queued for at, queued in enumerate(self._queue) if at not in selected]
             self._changed.notify_all()
         now = time.monotonic()
-        for waiting in group:
-            BATCH_WAIT_SECONDS.labels(self._name).observe(now - waiting.since)
+        for queued in group:
+            BATCH_WAIT_SECONDS.labels(self._name).observe(now - queued.queued_at)
         return group
 
-    def _drop_late(self) -> None:
+    def _fail_expired(self) -> None:
         """Fail the requests whose deadline has passed."""
         now = time.monotonic()
-        late = [waiting for waiting in self._queue if waiting.deadline < now]
-        self._queue = [waiting for waiting in self._queue if waiting.deadline >= now]
-        for waiting in late:
-            waiting.future.set_exception(
+        expired = [queued for queued in self._queue if queued.deadline < now]
+        self._queue = [queued for queued in self._queue if queued.deadline >= now]
+        for queued in expired:
+            queued.future.set_exception(
                 DeadlinePassed(
-                    f"waited {now - waiting.since:.0f} s in the queue of the batcher {self._name!r}"
+                    f"waited {now - queued.queued_at:.0f} s in the queue of the batcher {self._name!r}, "
+                    "until the deadline of the track (COGENRE_TRACK_SECONDS)"
                 )
             )
 
-    def _resolve(self, group: list[_Waiting[Request, Result]]) -> None:
+    def _run_group(self, group: list[_QueuedRequest[Request, Result]]) -> None:
         """Run a group and resolve its futures."""
         self._send_heartbeat()
         if not group:
             return
         try:
             with BATCH_SECONDS.labels(self._name).time():
-                results = self._run([waiting.request for waiting in group])
+                results = self._run([queued.request for queued in group])
         except TryLater as error:  # both halves would fail for the same reason
-            for waiting in group:
-                waiting.future.set_exception(error)
+            for queued in group:
+                queued.future.set_exception(error)
             return
         except Exception as error:  # caused by one of the requests
             if len(group) == 1:
                 group[0].future.set_exception(error)
                 return
             middle = len(group) // 2
-            self._resolve(group[:middle])
-            self._resolve(group[middle:])
+            self._run_group(group[:middle])
+            self._run_group(group[middle:])
             return
-        for waiting, result in zip(group, results, strict=True):
-            waiting.future.set_result(result)
+        for queued, result in zip(group, results, strict=True):
+            queued.future.set_result(result)

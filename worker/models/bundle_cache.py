@@ -1,4 +1,4 @@
-"""The bundles that `COGENRE_BUNDLE` names, as folders on disk. A bundle in S3 is downloaded once."""
+"""Finds the bundles that `COGENRE_BUNDLE` names. A bundle in S3 is downloaded to the cache once."""
 
 from pathlib import Path
 
@@ -25,20 +25,20 @@ def fetch_bundle(settings: ModelSettings) -> Path:
     folder, *others = fetch_bundles(settings)
     if others:
         raise BundleError(
-            f"this command takes one bundle, and several are set: name one of {settings.bundle}"
+            f"this command runs one bundle, and COGENRE_BUNDLE names several: set one of {settings.bundle}"
         )
     return folder
 
 
 def _download(url: str, cache: Path | None) -> Path:
-    """Return the folder of a bundle in S3, in the cache."""
+    """Return the folder of a bundle in the cache, downloading the bundle if it is not there."""
     bucket, prefix = split_url(url)
     folder = (cache or DEFAULT_CACHE.expanduser()) / bucket / prefix
     if not folder.is_dir():
         try:
             pull(s3_client(), url, folder)
         except BundleError:
-            # Another worker on this machine may have downloaded it meanwhile.
+            # Another worker on this machine may have downloaded it in the meantime.
             if not folder.is_dir():
                 raise
     return folder

@@ -1,6 +1,6 @@
-"""The installed NVIDIA libraries, compared with the versions that ONNX Runtime needs.
+"""Compares the installed NVIDIA libraries with the versions that ONNX Runtime needs.
 
-If a version differs, ONNX Runtime falls back to the CPU, with a log line at most.
+ONNX Runtime itself falls back to the CPU if a version differs, and writes at most a log line.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import onnxruntime
 
 from worker.settings import Provider
 
-OLDEST_RUNTIME = (1, 27)
+MIN_RUNTIME = (1, 27)
 """The first onnxruntime-gpu release for CUDA 13. Older ones need CUDA 12."""
 
 CUDA, CUDNN, TENSORRT = 13, 9, 10
@@ -30,11 +30,11 @@ CUDNN_HINT = "pip install nvidia-cudnn-cu13"
 TENSORRT_HINT = 'pip install "tensorrt-cu13<11"'
 
 TF32_OFF = {"NVIDIA_TF32_OVERRIDE": "0"}
-"""NVIDIA's libraries read it when they load. With TF32, fp32 products would be rounded to ten bits, and the
-scores would differ from those of the checkpoint by more than a bundle allows."""
+"""Environment variable that NVIDIA's libraries read when they are loaded. With TF32, fp32 products would be
+rounded to ten bits, and the scores would differ from those of the checkpoint by more than a bundle allows."""
 
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
-"""CUdevice_attribute of the driver's API."""
+"""Numbers of the compute capability in the driver's enum CUdevice_attribute."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class GpuStack:
     driver_cuda: tuple[int, int] | None
     """Newest CUDA version that the driver supports."""
     cuda: frozenset[int]
-    """Major versions of the runtime: the needed one, or others if it is missing. The next two likewise."""
+    """Installed major versions of the CUDA runtime: only the needed one, or others if that is missing.
+    `cudnn` and `tensorrt` likewise."""
     cudnn: frozenset[int]
     tensorrt: frozenset[int]
     tensorrt_version: str | None = None
@@ -58,8 +59,8 @@ def find_problem(stack: GpuStack, provider: Provider) -> str | None:
     """Return what prevents a provider from running, and what to install; None if nothing does."""
     if provider == "cpu":
         return None
-    if _release(stack.onnxruntime) < OLDEST_RUNTIME:
-        oldest = ".".join(map(str, OLDEST_RUNTIME))
+    if _version_numbers(stack.onnxruntime) < MIN_RUNTIME:
+        oldest = ".".join(map(str, MIN_RUNTIME))
         return (
             f"ONNX Runtime {stack.onnxruntime} is for an older CUDA: {oldest} or newer is needed, "
             "install cogenre's extra `gpu`"
@@ -87,34 +88,36 @@ def load_gpu_stack() -> GpuStack:
     Loads the libraries of wheels, so that ONNX Runtime finds them.
     """
     os.environ.update(TF32_OFF)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints the libraries that are missing
+    with contextlib.redirect_stdout(io.StringIO()):  # preload_dlls prints the missing libraries
         onnxruntime.preload_dlls()
-    driver_cuda, capability = _driver()
-    tensorrt = _majors("libnvinfer.so", TENSORRT, range(TENSORRT + 1, TENSORRT + 3), _wheel("tensorrt_libs"))
+    driver_cuda, capability = _driver_versions()
+    tensorrt = _installed_majors(
+        "libnvinfer.so", TENSORRT, range(TENSORRT + 1, TENSORRT + 3), _wheel_folder("tensorrt_libs")
+    )
     if TENSORRT in tensorrt:
-        _load(f"libnvonnxparser.so.{TENSORRT}", _wheel("tensorrt_libs"))
+        _load_library(f"libnvonnxparser.so.{TENSORRT}", _wheel_folder("tensorrt_libs"))
     return GpuStack(
         onnxruntime=onnxruntime.__version__,
         driver_cuda=driver_cuda,
-        cuda=_majors("libcudart.so", CUDA, (CUDA - 2, CUDA - 1, CUDA + 1)),
-        cudnn=_majors("libcudnn.so", CUDNN, (CUDNN - 1, CUDNN + 1)),
+        cuda=_installed_majors("libcudart.so", CUDA, (CUDA - 2, CUDA - 1, CUDA + 1)),
+        cudnn=_installed_majors("libcudnn.so", CUDNN, (CUDNN - 1, CUDNN + 1)),
         tensorrt=tensorrt,
         tensorrt_version=_tensorrt_version(),
         capability=capability,
     )
 
 
-def _release(version: str) -> tuple[int, ...]:
+def _version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2])
 
 
-def _wheel(module: str) -> Path | None:
+def _wheel_folder(module: str) -> Path | None:
     """Return the folder of a wheel that contains libraries; None if it is not installed."""
     spec = find_spec(module)
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
-def _load(name: str, folder: Path | None = None) -> ctypes.CDLL | None:
+def _load_library(name: str, folder: Path | None = None) -> ctypes.CDLL | None:
     """Load a library from `folder`, else from the system's paths; None if it is in neither."""
     for path in ([str(folder / name)] if folder else []) + [name]:
         with contextlib.suppress(OSError):
@@ -122,19 +125,21 @@ def _load(name: str, folder: Path | None = None) -> ctypes.CDLL | None:
     return None
 
 
-def _majors(library: str, needed: int, others: Iterable[int], folder: Path | None = None) -> frozenset[int]:
+def _installed_majors(
+    library: str, needed: int, others: Iterable[int], folder: Path | None = None
+) -> frozenset[int]:
     """Return the installed major versions of a library.
 
-    The others are loaded only if the needed one is missing: once loaded, they would hide its functions.
+    `others` are loaded only if `needed` is missing, because their functions would hide those of `needed`.
     """
-    if _load(f"{library}.{needed}", folder):
+    if _load_library(f"{library}.{needed}", folder):
         return frozenset({needed})
-    return frozenset(major for major in others if _load(f"{library}.{major}", folder))
+    return frozenset(major for major in others if _load_library(f"{library}.{major}", folder))
 
 
-def _driver() -> tuple[tuple[int, int] | None, str | None]:
+def _driver_versions() -> tuple[tuple[int, int] | None, str | None]:
     """Return the newest CUDA version of the driver and the compute capability of the first GPU."""
-    driver = _load("libcuda.so.1")
+    driver = _load_library("libcuda.so.1")
     if driver is None or driver.cuInit(0) != 0:
         return None, None
     version, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
@@ -146,7 +151,7 @@ def _driver() -> tuple[tuple[int, int] | None, str | None]:
 
 def _tensorrt_version() -> str | None:
     """Return the full version of TensorRT; None if it is not installed."""
-    library = _load(f"libnvinfer.so.{TENSORRT}", _wheel("tensorrt_libs"))
+    library = _load_library(f"libnvinfer.so.{TENSORRT}", _wheel_folder("tensorrt_libs"))
     try:
         number = int(library.getInferLibVersion()) if library else None
     except AttributeError:  # another library of that name

@@ -42,7 +42,8 @@ class Model:
         opened = open_session(folder, self.manifest, settings)
         self._session = opened.session
         self.provider = opened.provider
-        """Execution provider in use: cpu instead of the requested one after a permitted fallback."""
+        """Execution provider in use: the requested one, or cpu after a fallback that COGENRE_CPU_FALLBACK
+        allows."""
         self.rule = LabelRule(self.manifest.genres, self.manifest.thresholds)
         # A GPU allocates memory and selects kernels separately for every batch size.
         try:
@@ -73,13 +74,13 @@ class Model:
         return TrackResult(prediction, use, clip.seconds, self.analysed_seconds(clip))
 
     def bucket(self, tokens: int) -> int:
-        """Return the length to which lyrics of that many tokens are padded."""
+        """Return the length to which lyrics of `tokens` tokens are padded."""
         return next(length for length in self.manifest.lyrics.buckets if tokens <= length)
 
     def predict(self, inputs: Sequence[ModelInput]) -> list[Prediction]:
         """Run the graph once for all windows of all tracks, and return one prediction per track.
 
-        Lyrics are padded to the bucket of the longest. Raises InferenceFailed.
+        All lyrics are padded to the bucket of the longest lyrics. Raises InferenceFailed.
         """
         length = self.bucket(max(len(track.token_ids) for track in inputs))
         counts = [len(track.windows) for track in inputs]
@@ -100,7 +101,7 @@ class Model:
         ]
 
     def _warm_up(self, batches: Sequence[int]) -> None:
-        """Run every bucket once with every batch size in `batches`, so that the first track is not slower."""
+        """Run the graph once with every bucket and batch size, so that the first track is not slower."""
         for rows in batches:
             silence = np.zeros((rows, self.manifest.audio.window_samples), dtype=np.float32)
             for length in self.manifest.lyrics.buckets:
@@ -108,7 +109,7 @@ class Model:
 
 
 def _with_windows(manifest: BundleManifest, windows: int | None) -> BundleManifest:
-    """Return the manifest with another number of windows per track; None = as the bundle says."""
+    """Return the manifest with `windows` windows per track; None = the bundle's number."""
     if windows is None:
         return manifest
     audio = manifest.audio.model_copy(update={"windows": windows})
@@ -116,5 +117,5 @@ def _with_windows(manifest: BundleManifest, windows: int | None) -> BundleManife
 
 
 def open_bundle(bundle: Path | str) -> Model:
-    """Return the model of a bundle, a folder or an s3:// URL, with the other settings as configured."""
+    """Return the model of a bundle (folder or s3:// URL). Other settings are read from the environment."""
     return Model(ModelSettings.load(bundle=bundle))

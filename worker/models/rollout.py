@@ -1,7 +1,7 @@
-"""Which bundles a worker serves: all that it finds, except those whose models are retired in the catalog.
+"""Keeps the models that a worker serves up to date: every bundle that it finds, unless its model is retired.
 
-`COGENRE_BUNDLE` is a bundle, a folder of bundles, or a list of s3:// URLs. A thread polls it and the catalog:
-a bundle that is added, and a model that is promoted or retired, takes effect without a restart.
+`COGENRE_BUNDLE` is a bundle, a folder of bundles, or a list of s3:// URLs. A thread polls these and the
+catalog, so that an added bundle and a promoted or retired model take effect without a restart.
 """
 
 import logging
@@ -58,7 +58,8 @@ class Rollout:
         try:
             self._update()
         finally:
-            # Also if another bundle cannot be loaded: the models that serve go on.
+            # Even if a new bundle cannot be loaded, because the models that were loaded before continue to
+            # serve.
             if self._models.serving:
                 note_served(self._engine, self._loaded)
 
@@ -88,15 +89,15 @@ class Rollout:
             self._update_metrics()
             self._models.replace(to_serve.values())
             for served in retired:
-                for thread in _threads(served.label):
+                for thread in _thread_names(served.label):
                     self._health.heartbeats.forget(thread)
-                log.info("model %s is retired: closed", served.label)
+                log.info("model %s is retired: unloaded", served.label)
 
     def _load(self, folder: Path, registered: RegisteredModel) -> ServedModel:
         model = Model(self._settings.model_copy(update={"bundle": folder}))
         catalog = TrackCatalog(self._engine, registered, model.provider, model.precision)
         send = self._health.heartbeats.send_heartbeat
-        heartbeats = (partial(send, thread) for thread in _threads(model.manifest.label))
+        heartbeats = (partial(send, thread) for thread in _thread_names(model.manifest.label))
         served = ServedModel(model, catalog, self._limits, *heartbeats)
         log.info("model %s is loaded and warm on %s", served.label, model.provider)
         return served
@@ -113,14 +114,15 @@ class Rollout:
             ).set(1)
 
 
-def _threads(label: str) -> tuple[str, str]:
+def _thread_names(label: str) -> tuple[str, str]:
+    """Return the names under which the two threads of a model send heartbeats."""
     return f"inference {label}", f"writer {label}"
 
 
 def find_bundles(*folders: Path) -> list[Path]:
-    """Return each folder that is a bundle, and the bundles in each that is not.
+    """Return the folders that are bundles, and the bundles inside the other folders.
 
-    Raises BundleError if a folder neither is nor contains a bundle.
+    Raises BundleError if a folder is not a bundle and contains none.
     """
     return [bundle for folder in folders for bundle in _bundles_at(folder)]
 
@@ -130,12 +132,14 @@ def _bundles_at(folder: Path) -> list[Path]:
         return [folder]
     inside = sorted(path.parent for path in folder.glob(f"*/{MANIFEST_FILE}"))
     if not inside:
-        raise BundleError(f"no bundle at {folder}: neither it nor a folder in it has a {MANIFEST_FILE}")
+        raise BundleError(
+            f"no bundle at {folder}: there is no {MANIFEST_FILE} in it or in a folder directly below it"
+        )
     return inside
 
 
 class PollingThread:
-    """A thread that calls `poll` every `seconds`. Errors are logged, and the models stay as they are."""
+    """A thread that calls `poll` every `seconds`. After an error the models stay as they are."""
 
     def __init__(self, poll: Callable[[], None], seconds: float = POLL_SECONDS) -> None:
         self._poll = poll
@@ -155,5 +159,5 @@ class PollingThread:
                 self._poll()
             except (ConfigError, BundleError, SQLAlchemyError, OSError) as error:
                 log.warning("the models are not updated: %s; next attempt in %g s", error, self._seconds)
-            except Exception:  # if this thread ended, no model would change until the next restart
+            except Exception:  # without this thread, no model would change until the worker restarts
                 log.exception("the models are not updated; next attempt in %g s", self._seconds)

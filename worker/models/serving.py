@@ -1,10 +1,10 @@
-"""The models that a worker serves: the current one and shadows. They change while jobs are processed.
+"""The models that a worker serves. They can be replaced while jobs are processed.
 
 ```
-loaded ──► serving ──► replaced: jobs that acquired it finish ──► closed
+loaded ──► serving ──► replaced: jobs that acquired the model finish ──► closed
 ```
 
-A job acquires the models that serve when it starts, and keeps them until it ends.
+A job acquires all served models when it starts, and holds them until it ends.
 """
 
 import threading
@@ -28,8 +28,8 @@ MAX_COMMIT_TRACKS = 64
 """Maximum tracks in one transaction."""
 
 MAX_FAILED_RUNS = 20
-"""Consecutive failed runs after which the device counts as broken. One bad track among 64 causes 7 failed
-runs by bisection, and then others succeed."""
+"""Consecutive failed runs after which the device counts as broken. One bad track in a batch of 64 causes 7
+failed runs while the batch is halved; then other runs succeed."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ServedModel:
         inference_heartbeat: Callable[[], None] = lambda: None,
         writer_heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
-        """The heartbeats are called while the two threads are not stuck and the device works.
+        """`inference_heartbeat` and `writer_heartbeat` are called while the threads and the device work.
 
         Raises ConfigError if one track exceeds the limits of a batch.
         """
@@ -89,11 +89,14 @@ class ServedModel:
         return self.model.manifest.audio
 
     def predict(self, clip: Clip, token_ids: tuple[int, ...], deadline: float) -> Future[Prediction]:
-        """Queue a track for the model. It fails if it is still queued at `deadline`, of time.monotonic()."""
+        """Queue a track and return its future prediction.
+
+        The future raises DeadlinePassed if the track is still queued at `deadline`, of time.monotonic().
+        """
         return self._inference.submit(ModelInput(clip.windows, token_ids), deadline)
 
     def commit(self, track: Classified) -> Future[None]:
-        """Queue a result for the catalog."""
+        """Queue a result for the catalog. The future is done when the result is committed."""
         return self._writer.submit(track)
 
     def close(self) -> None:
@@ -112,7 +115,7 @@ class ServedModel:
         return predictions
 
     def _heartbeat_unless_broken(self) -> None:
-        """Send a heartbeat unless the device is broken. Without it the worker is restarted."""
+        """Send a heartbeat unless the device is broken. Without heartbeats the worker is restarted."""
         if self._failed_runs < MAX_FAILED_RUNS:
             self._inference_heartbeat()
 
@@ -125,7 +128,7 @@ class ServedModel:
 
 
 class ServedModels:
-    """The models that serve. Safe to share between threads."""
+    """The served models. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._serving: tuple[ServedModel, ...] = ()
@@ -138,7 +141,7 @@ class ServedModels:
 
     @contextmanager
     def acquire(self) -> Iterator[tuple[ServedModel, ...]]:
-        """Yield the models that serve. They are not closed before the context ends."""
+        """Yield the served models. They are not closed before the context ends."""
         with self._changed:
             models = self._serving
             for model in models:
@@ -163,5 +166,5 @@ class ServedModels:
             model.close()
 
     def close(self) -> None:
-        """Serve no model. Waits for the jobs under way, then closes their models."""
+        """Serve no model. Waits for the running jobs, then closes all models."""
         self.replace(())

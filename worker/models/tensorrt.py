@@ -1,4 +1,4 @@
-"""TensorRT engines, built ahead of time and cached under a key of everything that they depend on.
+"""Builds and caches TensorRT engines, each in a folder named by a hash of everything that it depends on.
 
 ```
 absent ──lock──► built in a temporary folder ──rename──► cached, never changed
@@ -7,8 +7,8 @@ absent ──lock──► built in a temporary folder ──rename──► cac
 ```
 
 A build takes minutes and cannot be interrupted, so it runs in a separate process. ONNX Runtime does not
-detect that a cached engine was built for another model, TensorRT or GPU (onnxruntime #22244), so the folder's
-name is the key.
+detect that a cached engine was built for another model, TensorRT version or GPU (onnxruntime #22244). The
+hash in the folder's name prevents that.
 """
 
 import contextlib
@@ -42,7 +42,8 @@ CONTEXT_FILE = "model_ctx.onnx"
 """A graph of one node that refers to the engine, so that a start need not parse the whole graph."""
 
 UNSUPPORTED_OPERATOR = "NonZero"
-"""Its output shape depends on the data, and an engine needs shapes that depend on the input shapes only."""
+"""Operator whose output shape depends on the data. In an engine, shapes may depend only on the input
+shapes."""
 
 BUILDER = (sys.executable, "-m", "worker.models.tensorrt_build")
 
@@ -52,7 +53,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Profile:
-    """The range of shapes of an engine. Another shape would cause a build of minutes at the first track."""
+    """The range of shapes of an engine. A shape outside it would cause a new build, which takes minutes."""
 
     min_shape: Shapes
     opt_shape: Shapes
@@ -155,14 +156,14 @@ def tensorrt_options(plan: EnginePlan, folder: Path, timing: Path | None = None)
 
 
 def reject_unsupported_graph(graph: Path) -> None:
-    """Raise ProviderUnavailable if the graph has an operator at which TensorRT would split it, and fail."""
-    # The encoding of the operator's name in the ONNX format, so that the worker needs no ONNX parser.
+    """Raise ProviderUnavailable if the graph contains `UNSUPPORTED_OPERATOR`, at which TensorRT fails."""
+    # Searches for the encoded name of the operator, so that the worker needs no ONNX parser.
     node = b"\x22" + bytes([len(UNSUPPORTED_OPERATOR)]) + UNSUPPORTED_OPERATOR.encode()
     with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(node) >= 0:
             raise ProviderUnavailable(
-                f"TensorRT has no engine of {graph.name}, because of its operator {UNSUPPORTED_OPERATOR}: "
-                "set COGENRE_PRECISION=fp16, or COGENRE_PROVIDER=cuda"
+                f"TensorRT cannot build an engine of {graph.name}: it contains the operator "
+                f"{UNSUPPORTED_OPERATOR}. Set COGENRE_PRECISION=fp16, or COGENRE_PROVIDER=cuda"
             )
 
 
@@ -180,10 +181,10 @@ def provide_engine(
     try:
         cache.mkdir(parents=True, exist_ok=True)
         # One lock for all engines: creating two sessions at the same time crashes (onnxruntime #20089).
-        with _locked(cache, deadline, seconds):
-            if folder.is_dir():  # built by another process meanwhile
+        with _hold_cache_lock(cache, deadline, seconds):
+            if folder.is_dir():  # built by another process in the meantime
                 return Engine(folder, built=False)
-            log.info("building a TensorRT engine in %s, which takes minutes", cache)
+            log.info("building a TensorRT engine in %s: takes minutes, at most %g s", cache, seconds)
             _remove_leftovers(cache)
             with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as temporary:
                 _build(plan, graph, cache, Path(temporary), builder, deadline, seconds)
@@ -205,8 +206,8 @@ def _build(
 ) -> None:
     """Build an engine in `temporary` and move it, with the timings, to the cache."""
     # A build that is killed may leave an incomplete file of timings, so it works on a copy.
-    timing, kept = temporary / TIMING_FOLDER, cache / plan.timing
-    shutil.copytree(kept, timing) if kept.is_dir() else timing.mkdir()
+    timing, cached_timing = temporary / TIMING_FOLDER, cache / plan.timing
+    shutil.copytree(cached_timing, timing) if cached_timing.is_dir() else timing.mkdir()
     built_folder = temporary / plan.key
     built_folder.mkdir()
     request = {
@@ -215,7 +216,7 @@ def _build(
         "shapes": [plan.profile.min_shape, plan.profile.max_shape],
     }
     try:
-        done = subprocess.run(  # noqa: S603 - the command is ours
+        completed = subprocess.run(  # noqa: S603 - a fixed command
             bind_to_this_process(builder),
             input=json.dumps(request),
             capture_output=True,
@@ -227,29 +228,29 @@ def _build(
         raise ConfigError(
             f"the TensorRT engine was not built in {seconds:g} s: allow more time with COGENRE_ENGINE_SECONDS"
         ) from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    if completed.returncode:
+        lines = completed.stderr.strip().splitlines() or [f"exit code {completed.returncode}"]
         raise ConfigError(f"the TensorRT engine cannot be built: {lines[-1]}")
     if not ((built_folder / CONTEXT_FILE).exists() if plan.context else any(built_folder.iterdir())):
         raise ConfigError(
             "TensorRT built no engine of this graph: check its operators, or set COGENRE_PROVIDER=cuda"
         )
-    kept.mkdir(exist_ok=True)
+    cached_timing.mkdir(exist_ok=True)
     for file in timing.iterdir():
-        file.replace(kept / file.name)
+        file.replace(cached_timing / file.name)
     built_folder.rename(cache / plan.key)
 
 
 @contextlib.contextmanager
-def _locked(cache: Path, deadline: float, seconds: float) -> Iterator[None]:
+def _hold_cache_lock(cache: Path, deadline: float, seconds: float) -> Iterator[None]:
     """Hold the cache's lock. Raises ConfigError at the deadline, or if the cache cannot be locked."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock_folder(cache, max(0.0, deadline - time.monotonic())))
         except TimeoutError:
             raise ConfigError(
-                f"another process was building a TensorRT engine in {cache} for {seconds:g} s: wait for "
-                "it, or allow more time with COGENRE_ENGINE_SECONDS"
+                f"another process was building a TensorRT engine in {cache} for {seconds:g} s: wait until "
+                "it has finished, or allow more time with COGENRE_ENGINE_SECONDS"
             ) from None
         except OutputError as error:
             raise ConfigError(f"{error} (COGENRE_ENGINE_CACHE)") from error

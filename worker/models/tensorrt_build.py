@@ -1,6 +1,7 @@
-"""`python -m worker.models.tensorrt_build` builds one TensorRT engine, as a JSON request on stdin describes.
+"""`python -m worker.models.tensorrt_build` builds the TensorRT engine that a JSON request on stdin describes.
 
-`worker.models.tensorrt` starts it. It is a separate process, because a build cannot be stopped otherwise.
+`worker.models.tensorrt` starts it. It is a separate process, because a build can be stopped only with its
+process.
 """
 
 import json
@@ -16,7 +17,7 @@ from worker.models.session import PROVIDERS
 
 def main() -> None:
     """Build the engine and run it once with its smallest and its largest shapes."""
-    # Python's own handler would run only after the build.
+    # SIGINT ends the process at once. Python's own handler would run only after the build.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     request = json.load(sys.stdin)
     load_gpu_stack()  # loads the libraries
@@ -27,9 +28,7 @@ def main() -> None:
         session = onnxruntime.InferenceSession(request["graph"], options, providers=providers)
         if session.get_providers()[0] != PROVIDERS["tensorrt"]:
             sys.exit("TensorRT's provider did not start")
-        types = {
-            given.name: np.float32 if "float" in given.type else np.int64 for given in session.get_inputs()
-        }
+        types = {node.name: np.float32 if "float" in node.type else np.int64 for node in session.get_inputs()}
         # An engine that cannot run its smallest or largest shapes fails now, not at the first track.
         for shapes in request["shapes"]:
             session.run(None, {name: np.zeros(shape, types[name]) for name, shape in shapes.items()})

@@ -34,7 +34,7 @@ def submit_while_busy(batcher: Batcher[int, int], doubler: Doubler, requests: ra
     """Submit a first request that keeps the thread busy, then all others, then open the gate."""
     doubler.gate.clear()
     futures = [batcher.submit(requests[0])]
-    while batcher.waiting:
+    while batcher.queue_length:
         pass  # until the thread runs it
     futures += [batcher.submit(request) for request in requests[1:]]
     doubler.gate.set()
@@ -97,7 +97,7 @@ def test_submit_blocks_while_the_queue_is_full() -> None:
     thread.start()
     thread.join(0.2)
     assert thread.is_alive()
-    assert batcher.waiting <= 2
+    assert batcher.queue_length <= 2
     doubler.gate.set()
     thread.join(5)
     assert [future.result(5) for future in (*futures, *late)] == [0, 2, 4, 20, 22, 24, 26, 28]
@@ -119,7 +119,7 @@ def test_a_request_past_its_deadline_is_not_run() -> None:
     batcher = Batcher("test", select_all, doubler, capacity=8)
     doubler.gate.clear()
     first = batcher.submit(0)
-    while batcher.waiting:
+    while batcher.queue_length:
         pass
     late = batcher.submit(1, deadline=time.monotonic())
     in_time = batcher.submit(2, deadline=time.monotonic() + 60)

@@ -206,7 +206,7 @@ def test_several_bundles_in_s3_are_served_and_the_first_is_current(
         statuses = connection.execute(text("select version, status from model order by version")).all()
     assert [tuple(row) for row in statuses] == [("1", "current"), ("2", "shadow")]
     models.close()
-    with pytest.raises(BundleError, match="this command takes one bundle, and several are set"):
+    with pytest.raises(BundleError, match="this command runs one bundle, and COGENRE_BUNDLE names several"):
         fetch_bundle(WorkerSettings.load())
 
 
