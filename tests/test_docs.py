@@ -125,6 +125,15 @@ def test_paths_are_found_on_the_pages_for_contributors() -> None:
     assert "worker/pipeline.py" in paths
 
 
+def test_names_of_code_on_the_page_for_contributors_exist() -> None:
+    names = re.findall(r"`(\w*[A-Z_]\w*)`", (ROOT / "docs" / "architecture.md").read_text())
+    assert len(names) > 20
+    folders = ("schemas", "storage", "media", "report", "trainer", "exporter", "worker", "tests")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    words = {word for file in files for word in re.findall(r"\w+", file.read_text())}
+    assert not set(names) - words
+
+
 def test_the_readme_names_every_page() -> None:
     readme = (ROOT / "README.md").read_text()
     assert not [page.name for page in PAGES if f"docs/{page.name}" not in readme]
