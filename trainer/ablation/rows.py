@@ -22,7 +22,7 @@ LAMBDAS = tuple(number / 10 for number in range(10))
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the tables: a network with some settings of its own. Other settings are common to all."""
+    """A row of the tables: the settings in which its network differs from the full method."""
 
     name: str
     network: tuple[tuple[str, Any], ...]
@@ -30,7 +30,8 @@ class Row:
     contrastive_weight: float | None = None
     """λ of this row; None means the configured one."""
 
-    def run(self, config: TrainingConfig, seed: int) -> "Run":
+    def make_run(self, config: TrainingConfig, seed: int) -> "Run":
+        """Return the run of this row with a seed. `config` has the settings common to all rows."""
         fit: dict[str, Any] = {"seed": seed}
         if self.contrastive_weight is not None:
             fit["contrastive_weight"] = self.contrastive_weight
@@ -41,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Run:
-    """A row with a seed."""
+    """A training run: a row with a seed, and all its settings."""
 
     row: str
     seed: int
@@ -49,6 +50,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """Unique name, such as `full-0`."""
         return f"{self.row}-{self.seed}"
 
 
@@ -65,14 +67,15 @@ class Result(BaseModel):
     metrics: dict[str, float]
     """Metrics of the test split, with thresholds fitted on the validation split."""
     seconds: float
+    """Duration of the run."""
 
 
-def part_row(parts: tuple[bool, ...]) -> str:
-    """Return the name of the row in which these of `PARTS` are on.
+def part_row_name(parts: tuple[bool, ...]) -> str:
+    """Return the name of the row in which the given `PARTS` are on.
 
-    With none of them, the outputs of both encoders are concatenated.
+    Without any part, the outputs of both encoders are concatenated.
     """
-    names = [name.replace("_", "-") for name, on in zip(PARTS, parts, strict=True) if on]
+    names = [name.replace("_", "-") for name, is_on in zip(PARTS, parts, strict=True) if is_on]
     if len(names) == len(PARTS):
         return FULL
     return "+".join(names) or CONCATENATION
@@ -98,7 +101,7 @@ COMBINATIONS = (
 )
 """Which of `PARTS` are on, in the order of the paper's table."""
 
-PART_ROWS = tuple(Row(part_row(parts), tuple(zip(PARTS, parts, strict=True))) for parts in COMBINATIONS)
+PART_ROWS = tuple(Row(part_row_name(parts), tuple(zip(PARTS, parts, strict=True))) for parts in COMBINATIONS)
 
 
 def lambda_row(weight: float, configured: float) -> Row:
@@ -106,11 +109,11 @@ def lambda_row(weight: float, configured: float) -> Row:
     if weight == configured:
         return PART_ROWS[-1]
     if weight == 0:
-        return next(row for row in PART_ROWS if row.name == part_row((False, True, True)))
+        return next(row for row in PART_ROWS if row.name == part_row_name((False, True, True)))
     return Row(f"lambda-{weight}", PART_ROWS[-1].network, weight)
 
 
-def planned(config: TrainingConfig, seeds: int) -> list[Run]:
+def plan_runs(config: TrainingConfig, seeds: int) -> list[Run]:
     """Return every run once: all rows with the first seed, then with the second, …, the sweep of λ last.
 
     The full method and the baselines come first within a seed.
@@ -119,7 +122,7 @@ def planned(config: TrainingConfig, seeds: int) -> list[Run]:
     order = (PART_ROWS[-1], PART_ROWS[0], *late_fusion, AUDIO_ONLY_ROW, *PART_ROWS[1:-1])
     rows = [(row, seed) for seed in range(seeds) for row in order]
     sweep = [(lambda_row(weight, config.fit.contrastive_weight), 0) for weight in LAMBDAS]
-    return [row.run(config, seed) for row, seed in dict.fromkeys(rows + sweep)]
+    return [row.make_run(config, seed) for row, seed in dict.fromkeys(rows + sweep)]
 
 
 PAPER_BASELINES = {

@@ -21,7 +21,7 @@ from trainer.ablation.rows import (
     PARTS,
     Result,
     lambda_row,
-    part_row,
+    part_row_name,
 )
 
 METRICS = {
@@ -46,6 +46,7 @@ class Summary:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Summary":
+        """Return the summary of one value for each seed."""
         return cls(mean(values), stdev(values) if len(values) > 1 else 0.0, len(values))
 
     def __str__(self) -> str:
@@ -63,15 +64,19 @@ class Scores:
     results: Sequence[Result]
 
     def values(self, row: str, metric: str) -> dict[int, float]:
+        """Return the values of a metric by seed."""
         return {result.seed: result.metrics[metric] for result in self.results if result.row == row}
 
     def summary(self, row: str, metric: str) -> Summary | None:
+        """Return the mean and the spread of a metric; None if no run of the row has finished."""
         values = self.values(row, metric)
         return Summary.of(list(values.values())) if values else None
 
-    def difference(self, one: Iterable[str], other: Iterable[str], metric: str) -> Summary | None:
-        """Return how much higher the rows `one` score than the rows `other`, by pair and by seed."""
-        pairs = [(self.values(a, metric), self.values(b, metric)) for a, b in zip(one, other, strict=True)]
+    def difference(self, rows: Iterable[str], baselines: Iterable[str], metric: str) -> Summary | None:
+        """Return the mean gain of `rows` over `baselines`, by pair and by seed; None without runs."""
+        pairs = [
+            (self.values(a, metric), self.values(b, metric)) for a, b in zip(rows, baselines, strict=True)
+        ]
         seeds = set.intersection(*(set(a) & set(b) for a, b in pairs))
         gains = [mean(a[seed] - b[seed] for a, b in pairs) for seed in sorted(seeds)]
         return Summary.of(gains) if gains else None
@@ -79,15 +84,17 @@ class Scores:
 
 def differences(scores: Scores, metric: str) -> dict[str, Summary | None]:
     """Return the gain of the full method over each baseline, and of each part over the rows without it."""
-    found = {
+    gains = {
         f"full above {name}": scores.difference([FULL], [name], metric)
         for name in (AUDIO_ONLY, *_late_fusion(scores), CONCATENATION)
     }
     for number, name in enumerate(PARTS.values()):
-        without = [parts for parts in COMBINATIONS if not parts[number]]
-        having = [(*parts[:number], True, *parts[number + 1 :]) for parts in without]
-        found[f"{name} added"] = scores.difference(map(part_row, having), map(part_row, without), metric)
-    return found
+        without_part = [parts for parts in COMBINATIONS if not parts[number]]
+        with_part = [(*parts[:number], True, *parts[number + 1 :]) for parts in without_part]
+        gains[f"{name} added"] = scores.difference(
+            map(part_row_name, with_part), map(part_row_name, without_part), metric
+        )
+    return gains
 
 
 def _late_fusion(scores: Scores) -> list[str]:
@@ -115,7 +122,7 @@ def as_json(results: Sequence[Result], about: Mapping[str, Any], configured: flo
         "lambda": {str(weight): {"accuracy": value} for weight, value in PAPER_LAMBDAS.items()},
     }
     runs = [result.model_dump(include={"row", "seed", "metrics", "seconds"}) for result in results]
-    whole = {
+    content = {
         "about": about,
         "rows": rows,
         "differences": gains,
@@ -123,7 +130,7 @@ def as_json(results: Sequence[Result], about: Mapping[str, Any], configured: flo
         "runs": runs,
         "paper": paper,
     }
-    return json.dumps(whole, indent=2) + "\n"
+    return json.dumps(content, indent=2) + "\n"
 
 
 def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured: float) -> str:
@@ -144,20 +151,30 @@ def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured:
         markdown_table(
             ["method", *PARTS.values(), *METRICS.values()],
             [
-                [name, *_marks(name), *(_cell(scores.summary(name, metric)) for metric in METRICS)]
+                [
+                    name,
+                    *_part_marks(name),
+                    *(_format_summary(scores.summary(name, metric)) for metric in METRICS),
+                ]
                 for name in names
             ],
         ),
         "## What each part adds",
         "Differences between runs with the same seed: mean ± standard deviation. A part is measured four "
         "times per seed, once with each combination of the other two parts.",
-        _gains(scores),
+        _gain_table(scores),
         "## λ",
         "The full method with one seed.",
         markdown_table(
             ["λ", "accuracy", "F1", "mAP"],
             [
-                [str(weight), *(_first(scores, lambda_row(weight, configured).name, m) for m in _SHORT)]
+                [
+                    str(weight),
+                    *(
+                        _format_first_seed(scores, lambda_row(weight, configured).name, m)
+                        for m in _SHORT_METRICS
+                    ),
+                ]
                 for weight in LAMBDAS
             ],
         ),
@@ -167,7 +184,7 @@ def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured:
         markdown_table(
             ["method", *PARTS.values(), "accuracy", "F"],
             [
-                [name, *_marks(name), f"{accuracy:.3f}", f"{f:.3f}"]
+                [name, *_part_marks(name), f"{accuracy:.3f}", f"{f:.3f}"]
                 for name, (accuracy, f) in (PAPER_BASELINES | PAPER).items()
             ],
         ),
@@ -178,35 +195,35 @@ def as_markdown(results: Sequence[Result], about: Mapping[str, Any], configured:
     return "\n\n".join(sections) + "\n"
 
 
-_SHORT = ("accuracy", "f1", "map")
+_SHORT_METRICS = ("accuracy", "f1", "map")
 
 
-def _gains(scores: Scores) -> str:
-    by_metric = {metric: differences(scores, metric) for metric in _SHORT}
+def _gain_table(scores: Scores) -> str:
+    by_metric = {metric: differences(scores, metric) for metric in _SHORT_METRICS}
     rows = []
     for name in by_metric["accuracy"]:
         cells = []
-        for metric in _SHORT:
+        for metric in _SHORT_METRICS:
             gain = by_metric[metric][name]
-            within = gain is not None and gain.seeds > 1 and abs(gain.mean) <= gain.spread
-            cells.append(_signed(gain) + (" (within the spread)" if within else ""))
+            is_within_spread = gain is not None and gain.seeds > 1 and abs(gain.mean) <= gain.spread
+            cells.append(_format_gain(gain) + (" (within the spread)" if is_within_spread else ""))
         rows.append([name, *cells])
-    return markdown_table(["", *(METRICS[metric] for metric in _SHORT)], rows)
+    return markdown_table(["", *(METRICS[metric] for metric in _SHORT_METRICS)], rows)
 
 
-def _signed(gain: Summary | None) -> str:
+def _format_gain(gain: Summary | None) -> str:
     return "–" if gain is None else f"{gain.mean:+.3f} ± {gain.spread:.3f}"
 
 
-def _cell(summary: Summary | None) -> str:
+def _format_summary(summary: Summary | None) -> str:
     return "–" if summary is None else str(summary)
 
 
-def _first(scores: Scores, row: str, metric: str) -> str:
+def _format_first_seed(scores: Scores, row: str, metric: str) -> str:
     value = scores.values(row, metric).get(0)
     return "–" if value is None else f"{value:.3f}"
 
 
-def _marks(name: str) -> list[str]:
-    on = next((parts for parts in COMBINATIONS if part_row(parts) == name), None)
-    return [""] * len(PARTS) if on is None else ["✓" if part else "–" for part in on]
+def _part_marks(name: str) -> list[str]:
+    parts_on = next((parts for parts in COMBINATIONS if part_row_name(parts) == name), None)
+    return [""] * len(PARTS) if parts_on is None else ["✓" if part else "–" for part in parts_on]

@@ -1,4 +1,4 @@
-"""The ablation: its rows, its tables, and that it carries on where it was stopped."""
+"""The ablation: its rows, its tables, and that it resumes after it was stopped."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from schemas.errors import ConfigError
 from storage.errors import OutputError
 from tests.conftest import ROOT
 from tests.trainer.fit.process_group import wait_for_group
-from trainer.ablation.rows import FULL, LAMBDAS, PAPER, Result, planned
+from trainer.ablation.rows import FULL, LAMBDAS, PAPER, Result, plan_runs
 from trainer.ablation.run import RUNS, TABLES_JSON, ablate
 from trainer.ablation.tables import Scores, as_json, as_markdown, differences
 from trainer.config import TrainingConfig, preset
@@ -24,7 +24,7 @@ from trainer.fit.train import train
 from trainer.network.network import Network
 
 RUNS_OF_ONE_SEED = 18
-"""Audio only, late fusion, eight combinations, and λ at eight values that are no row already."""
+"""Audio only, late fusion, eight combinations, and the eight values of λ that no other row has."""
 
 SETTINGS = [
     'network.audio={"sample_rate":8000,"window_seconds":1,"windows":1,"picking":"spread"}',
@@ -35,8 +35,8 @@ SETTINGS = [
 CONFIG = preset("ablation", SETTINGS)
 
 
-def ablating(manifest: Path, out: Path) -> list[str]:
-    """The command, with two processes and a cache beside `out`."""
+def ablate_command(manifest: Path, out: Path) -> list[str]:
+    """Return the command line, with two processes and a cache beside `out`."""
     program = str(Path(sys.executable).with_name("cogenre-train"))
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
     return [
@@ -47,10 +47,10 @@ def ablating(manifest: Path, out: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An ablation that was killed with some of its runs done, and carried on."""
+    """Folder of an ablation that was killed after some of its runs, and then resumed."""
     folder = tmp_path_factory.mktemp("ablation")
     out = folder / "out"
-    command = ablating(manifest, out)
+    command = ablate_command(manifest, out)
     process = subprocess.Popen(command, start_new_session=True, cwd=ROOT)
     while not list(out.glob(f"{RUNS}/*.json")):
         assert process.poll() is None
@@ -66,8 +66,8 @@ def finished(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_every_row_differs_from_the_full_method_by_its_part_alone(tiny: TrainingConfig) -> None:
-    runs = {run.name: run.config for run in planned(tiny, seeds=1)}
+def test_every_row_differs_from_the_full_method_only_in_its_parts(tiny: TrainingConfig) -> None:
+    runs = {run.name: run.config for run in plan_runs(tiny, seeds=1)}
     assert len(runs) == RUNS_OF_ONE_SEED
     full = runs["full-0"].model_dump()
     switches = ("contrastive", "cross_attention", "genre_graph")
@@ -92,7 +92,7 @@ def test_every_row_differs_from_the_full_method_by_its_part_alone(tiny: Training
 
 def test_late_fusion_is_concatenation_where_every_row_has_its_layer(tiny: TrainingConfig) -> None:
     network = tiny.network.model_copy(update={"fusion_layers": 2})
-    runs = planned(tiny.model_copy(update={"network": network}), seeds=1)
+    runs = plan_runs(tiny.model_copy(update={"network": network}), seeds=1)
     assert len(runs) == RUNS_OF_ONE_SEED - 1
     assert "late-fusion" not in {run.row for run in runs}
     without = as_markdown([result("concatenation", 0, 0.5)], {}, configured=0.3)
@@ -102,15 +102,15 @@ def test_late_fusion_is_concatenation_where_every_row_has_its_layer(tiny: Traini
     assert "| late-fusion |" in as_markdown(both, {}, configured=0.3)
 
 
-def test_seeds_come_one_after_the_other_and_the_sweep_has_one(tiny: TrainingConfig) -> None:
-    runs = planned(tiny, seeds=3)
+def test_runs_are_ordered_by_seed_and_the_sweep_has_one_seed(tiny: TrainingConfig) -> None:
+    runs = plan_runs(tiny, seeds=3)
     assert len(runs) == 3 * 10 + 8
     assert [run.seed for run in runs[:20]] == [0] * 10 + [1] * 10
     assert {run.config.fit.seed for run in runs} == {0, 1, 2}
     assert all(run.row.startswith("lambda") and run.seed == 0 for run in runs[30:])
 
 
-def test_a_finished_ablation_does_no_run_again(finished: Path, manifest: Path) -> None:
+def test_a_finished_ablation_repeats_no_run(finished: Path, manifest: Path) -> None:
     files = sorted((finished / RUNS).iterdir())
     assert len(files) == RUNS_OF_ONE_SEED
     before = {file: file.stat().st_mtime_ns for file in files}
@@ -130,7 +130,7 @@ def test_runs_of_other_settings_or_tracks_are_not_mixed(
         ablate(manifest.parent / "fewer.jsonl", CONFIG, finished, seeds=1, cache=tmp_path, processes=1)
 
 
-def test_a_damaged_result_is_named(finished: Path, manifest: Path) -> None:
+def test_the_error_names_a_damaged_result(finished: Path, manifest: Path) -> None:
     file = finished / RUNS / "concatenation-0.json"
     content = file.read_text()
     file.write_text(content[:40])
@@ -152,7 +152,7 @@ def test_means_and_spreads_are_over_seeds() -> None:
     assert scores.summary("audio-only", "f1") is None
 
 
-def test_differences_are_taken_seed_by_seed() -> None:
+def test_differences_are_computed_by_seed() -> None:
     results = [result(FULL, seed, score) for seed, score in enumerate((0.5, 0.7))]
     results += [result("audio-only", seed, score) for seed, score in enumerate((0.4, 0.6))]
     above = differences(Scores(results), "accuracy")["full above audio-only"]
@@ -168,7 +168,7 @@ def test_a_part_is_measured_with_every_combination_of_the_others() -> None:
     assert [round(gain.mean, 6) for gain in gains if gain] == [0.1, -0.1, -0.1]
 
 
-def test_the_papers_numbers_stand_apart() -> None:
+def test_the_papers_numbers_are_in_their_own_section() -> None:
     page = as_markdown([result(FULL, 0, 0.75)], {"data": "tones"}, configured=0.3)
     ours, papers = page.split("## The paper's numbers")
     assert "0.456" in papers
@@ -178,7 +178,7 @@ def test_the_papers_numbers_stand_apart() -> None:
     assert "0.750" not in papers
 
 
-def test_lambda_0_and_the_configured_one_are_rows_already() -> None:
+def test_lambda_0_and_the_configured_lambda_use_existing_rows() -> None:
     results = [
         result(FULL, 0, 0.8),
         result("cross-attention+genre-graph", 0, 0.7),
@@ -191,7 +191,7 @@ def test_lambda_0_and_the_configured_one_are_rows_already() -> None:
     assert "| 0.9 | – |" in page
 
 
-def test_the_json_holds_every_run(finished: Path) -> None:
+def test_the_json_contains_every_run(finished: Path) -> None:
     tables = json.loads((finished / TABLES_JSON).read_text())
     assert len(tables["runs"]) == RUNS_OF_ONE_SEED
     assert set(tables["lambda_rows"]) == {str(weight) for weight in LAMBDAS}
@@ -200,31 +200,31 @@ def test_the_json_holds_every_run(finished: Path) -> None:
     assert as_json([], {}, 0.3)
 
 
-def test_runs_have_one_device_each(manifest: Path, tmp_path: Path) -> None:
-    """For another Lightning would start the whole command again, which would clear the first's folder."""
+def test_more_than_one_device_is_refused(manifest: Path, tmp_path: Path) -> None:
+    """With two devices, Lightning starts the command a second time, which would clear the scratch folder."""
     config = preset("ablation", [*SETTINGS, "fit.devices=2"])
     with pytest.raises(ConfigError, match=r"uses one device: remove fit.devices"):
         ablate(manifest, config, tmp_path / "out", 1, tmp_path / "cache", 1)
 
 
-def test_a_process_that_the_kernel_kills_is_no_stack_trace(manifest: Path, tmp_path: Path) -> None:
+def test_a_killed_process_is_reported_in_one_line(manifest: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = subprocess.Popen(ablating(manifest, out), stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(ablate_command(manifest, out), stderr=subprocess.PIPE, text=True, cwd=ROOT)
     while not list(out.glob(f"{RUNS}/*.json")):
         assert process.poll() is None
         time.sleep(0.1)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     runs = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(int(runs[0]), signal.SIGKILL)
-    said = process.communicate()[1]
+    stderr = process.communicate()[1]
     assert process.returncode == 2
-    assert "Traceback" not in said
-    assert said.splitlines()[-1].endswith(
+    assert "Traceback" not in stderr
+    assert stderr.splitlines()[-1].endswith(
         "a process was killed, probably because memory ran out: lower --processes"
     )
 
 
-def test_a_run_that_diverges_holds_up_no_other(
+def test_a_run_that_diverges_does_not_stop_the_others(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def diverges(network: Network, *rest: Any, **settings: Any) -> bool:
@@ -233,10 +233,10 @@ def test_a_run_that_diverges_holds_up_no_other(
         return train(network, *rest, **settings)
 
     monkeypatch.setattr("trainer.ablation.run.train", diverges)
-    monkeypatch.setattr("trainer.ablation.run.planned", lambda *_: planned(CONFIG, 1)[:4])
+    monkeypatch.setattr("trainer.ablation.run.plan_runs", lambda *_: plan_runs(CONFIG, 1)[:4])
     out = tmp_path / "out"
     with pytest.raises(TrainingError, match=r"missing from the tables: audio-only-0"):
         ablate(manifest, CONFIG, out, 1, tmp_path / "cache", 1)
-    done = {f"{run.name}.json" for run in planned(CONFIG, 1)[:4]} - {"audio-only-0.json"}
+    done = {f"{run.name}.json" for run in plan_runs(CONFIG, 1)[:4]} - {"audio-only-0.json"}
     assert {file.name for file in (out / RUNS).iterdir()} == done
     assert (out / TABLES_JSON).exists()
