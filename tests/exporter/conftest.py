@@ -78,6 +78,6 @@ def checkpoint(checkpoint_folder: Path) -> Checkpoint:
 @pytest.fixture(scope="session")
 def bundle_folder(checkpoint_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "bundle"
-    rounded = PrecisionOptions(("fp16", "int8"), allow_loss=True)
-    write_bundle(load_checkpoint(checkpoint_folder), folder, "tiny", "1.0.0", rounded)
+    options = PrecisionOptions(("fp16", "int8"), allow_loss=True)
+    write_bundle(load_checkpoint(checkpoint_folder), folder, "tiny", "1.0.0", options)
     return folder

@@ -1,4 +1,4 @@
-"""The bundle: what the worker's loader accepts, whole or not there."""
+"""The bundle: the worker loads it, and it is written completely or not at all."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from worker.models.model import Model
 from worker.settings import ModelSettings
 
 
-def test_the_manifest_carries_the_checkpoint(bundle_folder: Path, checkpoint: Checkpoint) -> None:
+def test_the_manifest_has_the_checkpoints_description(bundle_folder: Path, checkpoint: Checkpoint) -> None:
     manifest = read_bundle(bundle_folder)
     description = checkpoint.description
     assert manifest.label == "tiny:1.0.0"
@@ -42,7 +42,7 @@ def test_the_manifest_carries_the_checkpoint(bundle_folder: Path, checkpoint: Ch
     assert manifest.product_parity["fp32"].providers == ("cpu",)
 
 
-def test_a_network_that_only_hears_reads_no_lyrics(tmp_path: Path) -> None:
+def test_the_bundle_of_an_audio_only_network_uses_no_lyrics(tmp_path: Path) -> None:
     parts = {"lyrics": False, "contrastive": False, "cross_attention": False}
     config = CONFIG.model_copy(update={"network": CONFIG.network.model_copy(update=parts)})
     folder = write_checkpoint(tmp_path / "checkpoint", synthetic=True, config=config)
@@ -73,7 +73,7 @@ def test_buckets_double_up_to_the_limit(limit: int, buckets: tuple[int, ...]) ->
     ("name", "version"),
     [("Tiny", "1"), ("tiny model", "1"), ("", "1"), ("tiny", ""), ("tiny", "1 0"), ("t", "/")],
 )
-def test_names_that_no_bundle_can_have(
+def test_invalid_names_and_versions_are_refused(
     checkpoint: Checkpoint, tmp_path: Path, name: str, version: str
 ) -> None:
     with pytest.raises(BundleNameError, match="is not valid"):
@@ -86,7 +86,7 @@ def test_an_existing_folder_is_not_touched(checkpoint: Checkpoint, tmp_path: Pat
         write_bundle(checkpoint, tmp_path, "tiny", "1")
 
 
-def test_no_bundle_of_a_graph_that_differs(
+def test_no_bundle_is_written_if_the_graph_differs(
     checkpoint: Checkpoint, bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def export_wrongly(_: object, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line: one line and exit code 2 for what a person can put right."""
+"""The command line: an error that a user can correct is one line, with exit code 2."""
 
 import shutil
 import sys
@@ -28,7 +28,7 @@ def test_bundle_then_verify(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    # An export takes seconds: the one that the tests share is its result.
+    # Copy the shared graph instead of exporting, which takes seconds.
     def export(_: object, file: Path, deduplicate: bool = True) -> None:
         shutil.copyfile(bundle_folder / file.name, file)
 
@@ -39,16 +39,16 @@ def test_bundle_then_verify(
     measured = ("--measure", write_tracks(tmp_path / "music"))
     precision = ("--precision", "fp32,int8", *measured)
     assert run(monkeypatch, "bundle", checkpoint_folder, out, *label, *precision) == 0
-    said = capfd.readouterr().out
-    assert "tiny:0.1.0 written to" in said
-    assert "int8: changes 0.00% of the label decisions, costs" in said
-    assert "mAP (music, valid, 3)" in said
+    output = capfd.readouterr().out
+    assert "tiny:0.1.0 written to" in output
+    assert "int8: changes 0.00% of the label decisions, costs" in output
+    assert "mAP (music, valid, 3)" in output
     assert read_bundle(out).label == "tiny:0.1.0"
     assert run(monkeypatch, "verify", out, checkpoint_folder) == 0
-    said = capfd.readouterr().out
-    assert "fp32: probabilities within" in said
-    assert "of the checkpoint's in 23 cases, " in said
-    assert "from file to labels in 12 files on cpu\nint8: probabilities within" in said
+    output = capfd.readouterr().out
+    assert "fp32: probabilities within" in output
+    assert "of the checkpoint's in 23 cases, " in output
+    assert "from file to labels in 12 files on cpu\nint8: probabilities within" in output
     assert run(monkeypatch, "verify", out) == 0
     assert "fp32: probabilities within 0.0e+00 of the fp32 graph's in 23 cases" in capfd.readouterr().out
 
@@ -57,13 +57,16 @@ LABEL = ("--name", "tiny", "--version", "1")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (("bundle", "nowhere", "out", *LABEL), "no checkpoint at nowhere"),
         (("bundle", "{checkpoint}", "out", "--name", "No Name", "--version", "1"), "name 'No Name'"),
         (("bundle", "{checkpoint}", "{checkpoint}", *LABEL), "exists"),
         (("bundle", "{checkpoint}", "out", *LABEL, "--precision", "fp32,int4"), "--precision fp32,int4"),
-        (("bundle", "{checkpoint}", "out", *LABEL, "--precision", "fp32,int8,fp16"), "fp16 and int8 cost"),
+        (
+            ("bundle", "{checkpoint}", "out", *LABEL, "--precision", "fp32,int8,fp16"),
+            "the cost of fp16 and int8",
+        ),
         (("bundle", "{checkpoint}", "out", *LABEL, "--measure", "no.jsonl"), "cannot read no.jsonl"),
         (("push", "nowhere", "s3://bucket"), "no bundle at nowhere"),
         (("push", "{bundle}", "bucket"), "write s3://bucket/prefix"),
@@ -72,9 +75,9 @@ LABEL = ("--name", "tiny", "--version", "1")
         (("verify", "{bundle}", "nowhere"), "no checkpoint at nowhere"),
     ],
 )
-def test_bad_input_is_one_line(
+def test_an_error_is_one_line(
     arguments: tuple[str, ...],
-    complaint: str,
+    message: str,
     checkpoint_folder: Path,
     bundle_folder: Path,
     tmp_path: Path,
@@ -87,7 +90,7 @@ def test_bad_input_is_one_line(
     assert run(monkeypatch, *filled) == 2
     stderr = capfd.readouterr().err
     assert stderr.startswith("cogenre-export: ")
-    assert complaint in stderr
+    assert message in stderr
     assert stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

@@ -18,14 +18,14 @@ from exporter.passes.fp16 import FP32_OPERATORS, convert_to_fp16
 from exporter.passes.frontend_nodes import ENCODER, find_frontend_nodes
 from exporter.passes.int8 import quantize_to_int8
 from schemas.bundle import INPUTS, OUTPUTS
-from tests.exporter.checks.test_operators import strangers
+from tests.exporter.checks.test_operators import unsupported_operators
 from tests.exporter.conftest import CONFIG
 from tests.trainer.network.test_audio_model import AUDIO_MODELS, audio_input
 from tests.trainer.networks import build
 from trainer.config import NetworkConfig
 
 NETWORKS: dict[str, dict[str, object]] = {
-    "audio alone": {"lyrics": False, "contrastive": False, "cross_attention": False},
+    "audio only": {"lyrics": False, "contrastive": False, "cross_attention": False},
     "late fusion": {
         "contrastive": False,
         "cross_attention": False,
@@ -39,7 +39,7 @@ NETWORKS: dict[str, dict[str, object]] = {
 
 @dataclass(frozen=True)
 class Exported:
-    """A network's graphs of every precision, an input, and what the network says of it."""
+    """A network's graphs in every precision, an input, and the network's outputs for it."""
 
     folder: Path
     feed: Feed
@@ -74,29 +74,29 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     )
 
 
-def by_onnxruntime(graph: Path, feed: Feed) -> dict[str, NDArray[np.float32]]:
+def run_graph(graph: Path, feed: Feed) -> dict[str, NDArray[np.float32]]:
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     return dict(zip(OUTPUTS, session.run(OUTPUTS, feed), strict=True))
 
 
-def test_fp32_gives_what_the_network_gives(exported: Exported) -> None:
-    for name, found in by_onnxruntime(exported.folder / "fp32.onnx", exported.feed).items():
+def test_the_fp32_graph_equals_the_network(exported: Exported) -> None:
+    for name, found in run_graph(exported.folder / "fp32.onnx", exported.feed).items():
         np.testing.assert_allclose(found, exported.expected[name], atol=1e-4, err_msg=name)
 
 
-def test_a_gpu_has_every_operator(exported: Exported) -> None:
-    assert not strangers(exported.folder / "fp32.onnx")
-    assert not strangers(exported.folder / "fp16.onnx")
-    assert strangers(exported.folder / "int8.onnx") == {"DynamicQuantizeLinear", "MatMulInteger"}
+def test_gpus_support_the_operators_of_fp32_and_fp16(exported: Exported) -> None:
+    assert not unsupported_operators(exported.folder / "fp32.onnx")
+    assert not unsupported_operators(exported.folder / "fp16.onnx")
+    assert unsupported_operators(exported.folder / "int8.onnx") == {"DynamicQuantizeLinear", "MatMulInteger"}
 
 
-def test_the_frontend_is_all_that_the_encoder_hears(exported: Exported) -> None:
+def test_the_frontend_is_every_node_before_the_encoder(exported: Exported) -> None:
     graph = onnx.load(exported.folder / "fp32.onnx").graph
-    makers = {name: node for node in graph.node for name in node.output}
+    producers = {name: node for node in graph.node for name in node.output}
     begins = next(node for node in graph.node if node.op_type in ENCODER)
     before, waiting = set(), list(begins.input)
     while waiting:
-        node = makers.get(waiting.pop())
+        node = producers.get(waiting.pop())
         if node and node.op_type != "Shape":
             before.add(node.name)
             waiting += node.input
@@ -104,7 +104,7 @@ def test_the_frontend_is_all_that_the_encoder_hears(exported: Exported) -> None:
     assert exported.frontend() == before
 
 
-def test_no_product_of_the_frontend_has_eight_bits(exported: Exported) -> None:
+def test_no_product_of_the_frontend_is_quantized(exported: Exported) -> None:
     def products(file: str) -> set[str]:
         return {
             node.name for node in onnx.load(exported.folder / file).graph.node if node.op_type == "MatMul"
@@ -117,25 +117,25 @@ def test_no_product_of_the_frontend_has_eight_bits(exported: Exported) -> None:
 
 def test_the_frontend_and_every_sum_stay_fp32(exported: Exported) -> None:
     before = onnx.load(exported.folder / "every-row.onnx").graph
-    whole = find_frontend_nodes(before) | {
+    fp32_nodes = find_frontend_nodes(before) | {
         node.name for node in before.node if node.op_type in FP32_OPERATORS
     }
     graph = onnx.shape_inference.infer_shapes(onnx.load(exported.folder / "fp16.onnx")).graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
     kinds |= {tensor.name: tensor.data_type for tensor in graph.initializer}
-    halves = {name for name, kind in kinds.items() if kind == TensorProto.FLOAT16}
-    assert len(halves) > 20
+    fp16_values = {name for name, kind in kinds.items() if kind == TensorProto.FLOAT16}
+    assert len(fp16_values) > 20
     used = {node.name: {*node.input, *node.output} for node in graph.node}
-    assert not [name for name in whole if halves.intersection(used[name])]
+    assert not [name for name in fp32_nodes if fp16_values.intersection(used[name])]
 
 
-def test_halves_are_near_the_network(exported: Exported) -> None:
-    # ONNX Runtime computes many halves as fp32 on a CPU; the reference does not.
+def test_fp16_is_near_the_network(exported: Exported) -> None:
+    # On a CPU, ONNX Runtime computes many fp16 operators in fp32; the reference evaluator does not.
     graph = ReferenceEvaluator(onnx.load(exported.folder / "fp16.onnx"))
     for name, found in zip(OUTPUTS, graph.run(list(OUTPUTS), exported.feed), strict=True):
         np.testing.assert_allclose(found, exported.expected[name], atol=0.05, err_msg=name)
 
 
-def test_eight_bits_are_near_the_network(exported: Exported) -> None:
-    found = by_onnxruntime(exported.folder / "int8.onnx", exported.feed)
+def test_int8_is_near_the_network(exported: Exported) -> None:
+    found = run_graph(exported.folder / "int8.onnx", exported.feed)
     np.testing.assert_allclose(found["logits"], exported.expected["logits"], atol=0.5)

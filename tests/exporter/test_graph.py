@@ -27,7 +27,7 @@ def shape(value: onnx.ValueInfoProto) -> list[str | int]:
     return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
-def test_inputs_and_outputs_are_the_contracts(graph: onnx.ModelProto) -> None:
+def test_inputs_and_outputs_have_the_names_and_shapes_of_the_schema(graph: onnx.ModelProto) -> None:
     assert {value.name: shape(value) for value in graph.graph.input} == {
         "waveform": ["batch", 8_000],
         "lyrics_ids": ["batch", "tokens"],
@@ -42,8 +42,8 @@ def test_inputs_and_outputs_are_the_contracts(graph: onnx.ModelProto) -> None:
 def test_every_weight_is_in_the_graph_once(graph: onnx.ModelProto, checkpoint: Checkpoint) -> None:
     weights = sum(weight.numel() for weight in checkpoint.network.parameters())
     frontend = sum(buffer.numel() for buffer in checkpoint.network.frontend.buffers())
-    held = sum(int(np.prod(tensor.dims)) for tensor in graph.graph.initializer)
-    assert held <= 1.02 * (weights + frontend)
+    stored = sum(int(np.prod(tensor.dims)) for tensor in graph.graph.initializer)
+    assert stored <= 1.02 * (weights + frontend)
     values = [tensor.SerializeToString() for tensor in graph.graph.initializer if np.prod(tensor.dims) > 64]
     assert len(values) == len(set(values))
 
@@ -55,7 +55,7 @@ def test_no_fourier_operator_and_no_convolution_of_the_waveform(graph: onnx.Mode
     assert {node.domain for node in graph.graph.node} == {""}
 
 
-def test_it_says_nothing_of_the_machine_that_made_it(bundle_folder: Path) -> None:
+def test_the_graph_contains_no_paths_of_this_machine(bundle_folder: Path) -> None:
     content = (bundle_folder / GRAPH_FILE).read_bytes()
     assert str(Path(torch.__file__).parents[2]).encode() not in content
     assert str(Path(__file__).parents[2]).encode() not in content
@@ -63,7 +63,7 @@ def test_it_says_nothing_of_the_machine_that_made_it(bundle_folder: Path) -> Non
 
 
 @pytest.mark.parametrize(("batch", "tokens"), [(1, 1), (1, 40), (2, 8), (5, 13), (64, 3)])
-def test_logits_and_embedding_are_the_networks(
+def test_logits_and_embedding_equal_the_networks(
     bundle_folder: Path, checkpoint: Checkpoint, batch: int, tokens: int
 ) -> None:
     chance = torch.Generator().manual_seed(batch)
@@ -75,12 +75,12 @@ def test_logits_and_embedding_are_the_networks(
         expected = checkpoint.network(waveform, ids, mask)
     session = onnxruntime.InferenceSession(bundle_folder / GRAPH_FILE, providers=["CPUExecutionProvider"])
     feed = dict(zip(INPUTS, (waveform.numpy(), ids.numpy(), mask.numpy()), strict=True))
-    for served, wanted in zip(session.run(OUTPUTS, feed), expected, strict=True):
-        np.testing.assert_allclose(served, wanted.numpy(), atol=1e-4)
+    for served, expected_output in zip(session.run(OUTPUTS, feed), expected, strict=True):
+        np.testing.assert_allclose(served, expected_output.numpy(), atol=1e-4)
 
 
 @pytest.mark.slow
-def test_one_export_takes_1_to_64_windows_and_8_to_512_tokens(tmp_path: Path) -> None:
+def test_one_graph_accepts_1_to_64_windows_and_8_to_512_tokens(tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = train_little_bert(LITTLE, ["love me tonight"], 512, seed=0).encoder
     config = CONFIG.network.model_copy(update={"max_tokens": 512})
@@ -100,7 +100,7 @@ def test_one_export_takes_1_to_64_windows_and_8_to_512_tokens(tmp_path: Path) ->
             np.testing.assert_allclose(served, expected.numpy(), atol=1e-4)
 
 
-def test_weights_that_no_file_holds_are_refused_at_once(tmp_path: Path) -> None:
+def test_weights_that_exceed_the_file_limit_are_refused(tmp_path: Path) -> None:
     network = torch.nn.Linear(2**15, 2**14, device="meta")
     with pytest.raises(GraphError, match=r"weights take 2\.0 GiB, .*: choose a smaller encoder"):
         write_graph(network, 8_000, 40, tmp_path / "graph.onnx")

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, and what can be wrong with it."""
+"""The labels, activation and licence of a checkpoint, and checkpoints that are refused."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.exporter.adopt import checkpoints
 
 
 @pytest.mark.parametrize(
-    ("card", "told", "licence", "commercial"),
+    ("card", "given", "licence", "commercial"),
     [
         ("---\nlicense: cc-by-nc-4.0\n---\n", None, "cc-by-nc-4.0", False),
         ("---\nlicense: 'apache-2.0'\n---\n", None, "apache-2.0", True),
@@ -24,16 +24,16 @@ from tests.exporter.adopt import checkpoints
         ("", "ncsa", "ncsa", None),
     ],
 )
-def test_the_licence(
-    tmp_path: Path, card: str, told: str | None, licence: str | None, commercial: bool | None
+def test_the_licence_is_given_or_read_from_the_card(
+    tmp_path: Path, card: str, given: str | None, licence: str | None, commercial: bool | None
 ) -> None:
-    source = load_source(checkpoints.ast(tmp_path / "little", card=card), None, told)
+    source = load_source(checkpoints.ast(tmp_path / "little", card=card), None, given)
     assert source.weights.licence == licence
     assert source.weights.commercial_use is commercial
     assert source.weights.source == "little"
-    said = licence_sentence(source.weights)
-    assert ("forbids commercial use" in said) == (commercial is False)
-    assert ("allows commercial use" in said) == (commercial is True)
+    sentence = licence_sentence(source.weights)
+    assert ("forbids commercial use" in sentence) == (commercial is False)
+    assert ("allows commercial use" in sentence) == (commercial is True)
 
 
 def test_labels_and_activation(tmp_path: Path) -> None:
@@ -45,18 +45,20 @@ def test_labels_and_activation(tmp_path: Path) -> None:
     assert load_source(one, "sigmoid", None).activation == "sigmoid"
 
 
-def test_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(AdoptError, match=r"cannot be loaded .*give a hub name or a folder"):
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AdoptError, match=r"cannot be loaded .*give a hub name, or a folder"):
         load_source(str(tmp_path), None, None)
 
 
-def test_a_checkpoint_without_a_feature_extractor(tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_feature_extractor_is_refused(tmp_path: Path) -> None:
     folder = Path(checkpoints.ast(tmp_path / "little"))
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(AdoptError, match="cannot be loaded"):
         load_source(str(folder), None, None)
 
 
-def test_a_network_that_was_not_trained_to_classify(tmp_path: Path) -> None:
-    with pytest.raises(AdoptError, match=r"lacks classifier\.dense\.bias: it was not trained to classify"):
+def test_a_checkpoint_without_a_classifier_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        AdoptError, match=r"lacks the weights classifier\.dense\.bias: it was not trained to classify"
+    ):
         load_source(checkpoints.without_a_head(tmp_path / "little"), None, None)

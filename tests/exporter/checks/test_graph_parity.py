@@ -1,4 +1,4 @@
-"""`verify` passes what is the checkpoint's, and nothing else."""
+"""`verify` accepts the graphs of a checkpoint, and refuses changed ones."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def copy(bundle_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle_folder, tmp_path / "bundle"))
 
 
-def trust(file: Path) -> None:
+def update_hash(file: Path) -> None:
     """Put a file's new hash into its bundle's manifest."""
     path = file.parent / "bundle.json"
     manifest = json.loads(path.read_text())
@@ -32,28 +32,29 @@ def trust(file: Path) -> None:
 
 
 def scale(graph: Path, weight: str, factor: float) -> None:
+    """Multiply a weight of a graph by `factor`, and update the graph's hash."""
     model = onnx.load(graph)
     (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == weight)
     changed = numpy_helper.to_array(tensor) * np.float32(factor)
     tensor.CopyFrom(numpy_helper.from_array(changed, weight))
     onnx.save(model, graph)
-    trust(graph)
+    update_hash(graph)
 
 
-def test_passes_its_own_bundle(bundle_folder: Path, checkpoint: Checkpoint) -> None:
+def test_accepts_the_bundle_of_the_checkpoint(bundle_folder: Path, checkpoint: Checkpoint) -> None:
     found = verify(bundle_folder, checkpoint)
     assert found.keys() == {"fp32", "fp16", "int8"}
     assert 0 < found["fp32"].max_probability_difference <= 1e-5
     assert found["fp32"].max_probability_difference < found["int8"].max_probability_difference < 0.01
 
 
-def test_needs_no_checkpoint_to_compare_the_graphs(bundle_folder: Path) -> None:
+def test_compares_with_the_fp32_graph_without_a_checkpoint(bundle_folder: Path) -> None:
     found = verify(bundle_folder)
     assert found["fp32"].max_probability_difference == 0
     assert 0 < found["int8"].max_probability_difference < 0.01
 
 
-def test_covers_every_batch_lyrics_and_sound() -> None:
+def test_the_cases_cover_batches_lyrics_and_levels() -> None:
     audio = AudioInput(sample_rate=8_000, window_seconds=1, windows=1, picking="spread")
     cases = list(parity_cases(audio, 40, 38))
     assert {len(case["waveform"]) for case in cases} == {1, 2, 3, 7, 16}
@@ -97,22 +98,22 @@ def test_a_wrong_int8_graph_fails(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["model.fp32.onnx", "model.int8.onnx"])
-def test_a_graph_that_does_not_load_is_named(copy: Path, file: str) -> None:
+def test_the_error_names_a_graph_that_does_not_load(copy: Path, file: str) -> None:
     whole = (copy / file).read_bytes()
     (copy / file).write_bytes(whole[: len(whole) // 2])
-    trust(copy / file)
+    update_hash(copy / file)
     with pytest.raises(GraphError, match=f"{file} does not load") as raised:
         verify(copy)
     assert "\n" not in str(raised.value)
 
 
-def test_not_a_number_fails(bundle_folder: Path, checkpoint: Checkpoint) -> None:
+def test_nan_fails(bundle_folder: Path, checkpoint: Checkpoint) -> None:
     checkpoint.network.fuse.bias.data.fill_(float("nan"))
     with pytest.raises(ParityError):
         verify(bundle_folder, checkpoint)
 
 
-def test_a_changed_byte_fails_before_anything_runs(copy: Path, checkpoint: Checkpoint) -> None:
+def test_a_changed_file_fails_before_any_graph_runs(copy: Path, checkpoint: Checkpoint) -> None:
     with (copy / "model.fp32.onnx").open("ab") as file:
         file.write(b"\0")
     with pytest.raises(BundleError, match="SHA-256 differs"):
@@ -123,7 +124,7 @@ def test_a_checkpoint_of_other_windows_fails(copy: Path, checkpoint: Checkpoint)
     manifest = json.loads((copy / "bundle.json").read_text())
     manifest["audio"]["windows"] = 3
     (copy / "bundle.json").write_text(json.dumps(manifest))
-    with pytest.raises(ParityError, match="other windows"):
+    with pytest.raises(ParityError, match="different windows"):
         verify(copy, checkpoint)
 
 
@@ -131,5 +132,5 @@ def test_a_checkpoint_of_other_genres_fails(copy: Path, checkpoint: Checkpoint) 
     manifest = json.loads((copy / "bundle.json").read_text())
     manifest["genres"].reverse()
     (copy / "bundle.json").write_text(json.dumps(manifest))
-    with pytest.raises(ParityError, match="other genres"):
+    with pytest.raises(ParityError, match="different genres"):
         verify(copy, checkpoint)

@@ -1,4 +1,4 @@
-"""Every operator of every graph has a CUDA kernel and is known to TensorRT 10."""
+"""Every operator of the GPU graphs has a CUDA kernel and is supported by TensorRT 10."""
 
 import tomllib
 from pathlib import Path
@@ -17,8 +17,8 @@ from trainer.network.network import Network
 TABLE = tomllib.loads((Path(__file__).parent / "operators.toml").read_text())
 
 
-def strangers(graph: Path) -> set[str]:
-    """Operators that are not in the table, subgraphs' included."""
+def unsupported_operators(graph: Path) -> set[str]:
+    """Return the operators of a graph and its subgraphs that are not in the table."""
     model = onnx.load(graph)
     assert not model.functions
     used = set()
@@ -30,17 +30,17 @@ def strangers(graph: Path) -> set[str]:
     return used - set(TABLE["supported"])
 
 
-def test_the_graph_of_a_bundle(bundle_folder: Path) -> None:
-    assert not strangers(bundle_folder / GRAPH_FILE)
+def test_the_fp32_graph_has_only_supported_operators(bundle_folder: Path) -> None:
+    assert not unsupported_operators(bundle_folder / GRAPH_FILE)
 
 
-def test_int8_is_for_cpus(bundle_folder: Path) -> None:
-    found = strangers(bundle_folder / INT8_FILE)
+def test_int8_has_operators_that_gpus_lack(bundle_folder: Path) -> None:
+    found = unsupported_operators(bundle_folder / INT8_FILE)
     assert found == {"DynamicQuantizeLinear", "MatMulInteger"}
     assert found & TABLE["missing"].keys()
 
 
-def test_what_a_gpu_lacks_is_not_listed_as_supported() -> None:
+def test_no_operator_is_listed_as_both_supported_and_missing() -> None:
     assert not TABLE["missing"].keys() & set(TABLE["supported"])
 
 
@@ -65,7 +65,7 @@ def test_what_a_gpu_lacks_is_not_listed_as_supported() -> None:
     ],
     ids=lambda value: value.model_type if isinstance(value, PretrainedConfig) else "",
 )
-def test_other_encoders_and_networks_without_parts(
+def test_other_encoders_have_only_supported_operators(
     encoder: PretrainedConfig, parts: dict[str, bool], tmp_path: Path
 ) -> None:
     config = CONFIG.network.model_copy(update=parts)
@@ -73,4 +73,4 @@ def test_other_encoders_and_networks_without_parts(
         config, remove_pooler(AutoModel.from_config(encoder)), torch.rand(3, 16), torch.rand(3, 3)
     )
     export_graph(network.eval(), tmp_path / "graph.onnx")
-    assert not strangers(tmp_path / "graph.onnx")
+    assert not unsupported_operators(tmp_path / "graph.onnx")

@@ -1,4 +1,4 @@
-"""What a precision costs is measured, and too much is refused."""
+"""The cost of a precision in labels is measured, and a cost above the limits is refused."""
 
 import shutil
 from pathlib import Path
@@ -19,8 +19,8 @@ from trainer.data.read import read_library
 from trainer.errors import ManifestError
 
 
-def negated(graph: Path, out: Path) -> None:
-    """A graph that says the opposite: every score s becomes 1 - s."""
+def write_negated(graph: Path, out: Path) -> None:
+    """Write a copy of a graph whose scores are 1 - s instead of s."""
     model = onnx.load(graph)
     name = genre_vectors(model.graph)
     (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
@@ -30,7 +30,7 @@ def negated(graph: Path, out: Path) -> None:
 
 @pytest.fixture
 def exported(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An export takes seconds: the one that the tests share is its result. Files are classified elsewhere."""
+    """Copy the shared graph instead of exporting, which takes seconds, and skip the product parity."""
     monkeypatch.setattr(
         "exporter.bundle.export_graph", lambda _, file: shutil.copyfile(bundle_folder / GRAPH_FILE, file)
     )
@@ -51,11 +51,11 @@ def test_the_limits(changed: float, map_loss: float | None, refused: bool) -> No
 
 
 @pytest.mark.usefixtures("exported")
-def test_no_bundle_of_a_precision_that_changes_labels_unless_told_so(
+def test_a_precision_that_changes_labels_needs_allow_loss(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.bundle.quantize_to_int8", negated)
-    tracks = labelled(tmp_path, checkpoint)
+    monkeypatch.setattr("exporter.bundle.quantize_to_int8", write_negated)
+    tracks = labelled_library(tmp_path, checkpoint)
     with pytest.raises(LossError, match=r"label decisions and costs .* mAP on tones"):
         write_bundle(checkpoint, tmp_path / "out", "tiny", "1", PrecisionOptions(("int8",), tracks))
     assert [path.name for path in tmp_path.iterdir()] == ["tones"]
@@ -66,39 +66,41 @@ def test_no_bundle_of_a_precision_that_changes_labels_unless_told_so(
 
 
 @pytest.mark.usefixtures("exported")
-def test_fp32_alone_has_no_cost(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_a_bundle_of_fp32_only_has_no_cost(checkpoint: Checkpoint, tmp_path: Path) -> None:
     manifest = write_bundle(checkpoint, tmp_path / "out", "tiny", "1")
     assert manifest.graphs.keys() == {"fp32"}
     assert manifest.precision_cost == {}
     assert INT8_FILE not in manifest.files
 
 
-def labelled(folder: Path, checkpoint: Checkpoint) -> Library:
+def labelled_library(folder: Path, checkpoint: Checkpoint) -> Library:
     (folder / "tones").mkdir()
     return read_library(write_tracks(folder / "tones"), checkpoint.description.genres)
 
 
-def test_tracks_of_the_validation_split_are_labelled_by_both(
+def test_the_cost_is_measured_on_the_validation_split(
     bundle_folder: Path,
     checkpoint: Checkpoint,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    tracks = labelled(tmp_path, checkpoint)
-    fp32, opposite = bundle_folder / GRAPH_FILE, tmp_path / "negated.onnx"
-    negated(fp32, opposite)
-    said: list[str] = []
-    found = measure_costs_on_tracks(checkpoint, tracks, fp32, {"fp16": fp32, "int8": opposite}, said.append)
+    tracks = labelled_library(tmp_path, checkpoint)
+    fp32, negated = bundle_folder / GRAPH_FILE, tmp_path / "negated.onnx"
+    write_negated(fp32, negated)
+    progress: list[str] = []
+    found = measure_costs_on_tracks(
+        checkpoint, tracks, fp32, {"fp16": fp32, "int8": negated}, progress.append
+    )
     assert found["fp16"] == PrecisionCost(data_set="tones, valid", inputs=3, changed_decisions=0, map_loss=0)
     assert found["int8"].changed_decisions > 0.3
-    (back,) = measure_costs_on_tracks(checkpoint, tracks, opposite, {"fp16": fp32}).values()
+    (from_negated,) = measure_costs_on_tracks(checkpoint, tracks, negated, {"fp16": fp32}).values()
     assert found["int8"].map_loss
-    assert back.map_loss == -found["int8"].map_loss
-    assert said[-1] == "measuring precisions, track 3 of 4"
+    assert from_negated.map_loss == -found["int8"].map_loss
+    assert progress[-1] == "measuring precisions, track 3 of 4"
     assert "track 4 is left out" in caplog.text
 
 
-def test_genres_that_the_checkpoint_does_not_know_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_genres_that_the_checkpoint_lacks_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="polka is not a genre of the checkpoint"):
         read_library(write_tracks(tmp_path, "polka"), checkpoint.description.genres)
 
@@ -106,7 +108,7 @@ def test_genres_that_the_checkpoint_does_not_know_are_refused(checkpoint: Checkp
 def test_a_split_that_cannot_be_read_is_refused(
     bundle_folder: Path, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    tracks = labelled(tmp_path, checkpoint)
+    tracks = labelled_library(tmp_path, checkpoint)
     for file in tmp_path.rglob("*.flac"):
         file.unlink()
     fp32 = bundle_folder / GRAPH_FILE
@@ -115,8 +117,8 @@ def test_a_split_that_cannot_be_read_is_refused(
 
 
 @pytest.mark.usefixtures("exported")
-def test_a_bundle_says_what_its_precisions_cost_on_tracks(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    tracks = labelled(tmp_path, checkpoint)
+def test_the_manifest_and_the_card_have_the_cost_on_tracks(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    tracks = labelled_library(tmp_path, checkpoint)
     write_bundle(checkpoint, tmp_path / "out", "tiny", "1", PrecisionOptions(("int8",), tracks))
     cost = read_bundle(tmp_path / "out").precision_cost["int8"]
     assert (cost.data_set, cost.inputs) == ("tones, valid", 3)

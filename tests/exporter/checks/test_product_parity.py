@@ -1,4 +1,4 @@
-"""`cogenre classify` says of files what the trainer's pipeline says; a bundle that does not is found out."""
+"""`cogenre classify` and the trainer's pipeline give equal results; a bundle where they differ is refused."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from trainer.checkpoint import Checkpoint
 
 @pytest.fixture
 def copy(bundle_folder: Path, tmp_path: Path) -> Path:
-    """The bundle, of its fp32 graph alone: one process."""
+    """Copy of the bundle with only its fp32 graph, so that the check runs one process."""
     folder = Path(shutil.copytree(bundle_folder, tmp_path / "bundle"))
     edit(folder, graphs={"fp32": "model.fp32.onnx"})
     return folder
@@ -31,7 +31,7 @@ def edit(folder: Path, **changes: Any) -> BundleManifest:
     return read_bundle(folder)
 
 
-def test_every_batch_sound_and_lyrics_agree(copy: Path, checkpoint: Checkpoint) -> None:
+def test_the_results_agree_for_all_batches_and_lyrics(copy: Path, checkpoint: Checkpoint) -> None:
     manifest = read_bundle(copy)
     batches: list[int] = []
     tokens: list[int] = []
@@ -45,7 +45,7 @@ def test_every_batch_sound_and_lyrics_agree(copy: Path, checkpoint: Checkpoint) 
     found = measure_product_parity(copy, manifest, "the checkpoint", reference)
     assert found.keys() == {"fp32"}
     assert found["fp32"].max_probability_difference <= 1e-4
-    assert found["fp32"].files == len(batches) + 1  # silence is refused by both
+    assert found["fp32"].files == len(batches) + 1  # both refuse the silent file
     assert {1, 2, 3, 7, 16} <= set(batches)
     assert {0, manifest.lyrics.max_tokens} < set(tokens)
 
@@ -53,9 +53,7 @@ def test_every_batch_sound_and_lyrics_agree(copy: Path, checkpoint: Checkpoint) 
 @pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="onnxruntime-gpu is installed"
 )
-def test_a_provider_that_does_not_run_here_is_not_claimed(
-    copy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_provider_that_does_not_run_here_is_not_listed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr("exporter.checks.product_parity.onnxruntime.get_available_providers", lambda: listed)
     monkeypatch.setenv("COGENRE_CPU_FALLBACK", "true")
@@ -68,14 +66,14 @@ def shifted(scores: Scores, by: float) -> Scores:
     return lambda feed: scores(feed) + by
 
 
-def test_scores_that_differ_are_found_out(copy: Path, checkpoint: Checkpoint) -> None:
+def test_scores_that_differ_fail(copy: Path, checkpoint: Checkpoint) -> None:
     reference = shifted(scores_of_network(checkpoint.network), 2e-4)
     with pytest.raises(ParityError, match=r"0.flac with fp32 on cpu: .* differ by 0.0002") as raised:
         measure_product_parity(copy, read_bundle(copy), "the checkpoint", reference)
     assert "\n" not in str(raised.value)
 
 
-def test_other_windows_than_the_trainers_are_found_out(copy: Path) -> None:
+def test_other_windows_than_the_trainers_fail(copy: Path) -> None:
     reference = scores_of_graph(copy / "model.fp32.onnx")
     manifest = read_bundle(copy)
     edit(copy, audio=manifest.audio.model_dump() | {"sample_rate": 7_000, "window_seconds": 8 / 7})
@@ -83,7 +81,7 @@ def test_other_windows_than_the_trainers_are_found_out(copy: Path) -> None:
         measure_product_parity(copy, manifest, "the fp32 graph", reference)
 
 
-def test_other_thresholds_than_the_trainers_are_found_out(copy: Path) -> None:
+def test_other_thresholds_than_the_trainers_fail(copy: Path) -> None:
     reference = scores_of_graph(copy / "model.fp32.onnx")
     manifest = read_bundle(copy)
     edit(copy, thresholds=[0, 0, 0])
@@ -91,7 +89,7 @@ def test_other_thresholds_than_the_trainers_are_found_out(copy: Path) -> None:
         measure_product_parity(copy, manifest, "the fp32 graph", reference)
 
 
-def test_a_worker_that_does_not_start_is_found_out(copy: Path) -> None:
+def test_a_worker_that_does_not_start_fails(copy: Path) -> None:
     reference = scores_of_graph(copy / "model.fp32.onnx")
     manifest = read_bundle(copy)
     (copy / "model.fp32.onnx").unlink()
@@ -99,7 +97,7 @@ def test_a_worker_that_does_not_start_is_found_out(copy: Path) -> None:
         measure_product_parity(copy, manifest, "the fp32 graph", reference)
 
 
-def test_decisions_on_a_thousand_windows_are_the_networks(
+def test_decisions_on_a_thousand_windows_equal_the_networks(
     bundle_folder: Path, checkpoint: Checkpoint
 ) -> None:
     chance = np.random.default_rng(7)
@@ -118,7 +116,7 @@ def test_decisions_on_a_thousand_windows_are_the_networks(
         after.append(graph(feed))
     expected, served = np.concatenate(before), np.concatenate(after)
     assert len(expected) == 1_008
-    # As many windows on the one side of each threshold as on the other.
+    # Thresholds at the median, so that half of the windows are on each side.
     thresholds = np.median(expected, axis=0)
     near = np.abs(expected - thresholds) <= 1e-4
     assert near.mean() < 0.05

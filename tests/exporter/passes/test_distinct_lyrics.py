@@ -1,4 +1,4 @@
-"""The lyrics encoder reads lyrics once that neighbouring windows share, and each window gets its own."""
+"""Equal lyrics of adjacent windows are encoded once, and each window gets the encoding of its lyrics."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from schemas.bundle import INPUTS
 ENCODER = "network.lyrics_encoder.embeddings.word_embeddings.weight"
 
 
-def rows_read(graph: Path, feed: Feed, folder: Path) -> int:
-    """How many rows of token ids the lyrics encoder looks up."""
+def count_encoded_rows(graph: Path, feed: Feed, folder: Path) -> int:
+    """Return the number of rows of token ids that the lyrics encoder encodes."""
     model = onnx.load(graph)
     (lookup,) = (node for node in model.graph.node if ENCODER in node.input)
     model.graph.output.append(
@@ -26,7 +26,7 @@ def rows_read(graph: Path, feed: Feed, folder: Path) -> int:
     return len(session.run([lookup.output[0]], feed)[0])
 
 
-def feed_of(lyrics: list[list[int]], lengths: list[int] | None = None) -> Feed:
+def make_feed(lyrics: list[list[int]], lengths: list[int] | None = None) -> Feed:
     ids = np.array(lyrics, np.int64)
     waveform = np.random.default_rng(0).normal(0, 0.1, (len(ids), 8_000)).astype(np.float32)
     mask = np.ones_like(ids)
@@ -39,7 +39,7 @@ A, B = [5, 6, 7], [5, 6, 8]
 
 
 @pytest.mark.parametrize(
-    ("lyrics", "lengths", "read"),
+    ("lyrics", "lengths", "encoded"),
     [
         ([A], None, 1),
         ([A, A, A], None, 1),
@@ -49,18 +49,18 @@ A, B = [5, 6, 7], [5, 6, 8]
         ([A, A], [0, 0], 1),
     ],
 )
-def test_neighbours_with_the_same_lyrics_are_read_once(
-    bundle_folder: Path, tmp_path: Path, lyrics: list[list[int]], lengths: list[int] | None, read: int
+def test_equal_lyrics_of_adjacent_rows_are_encoded_once(
+    bundle_folder: Path, tmp_path: Path, lyrics: list[list[int]], lengths: list[int] | None, encoded: int
 ) -> None:
-    feed = feed_of(lyrics, lengths)
-    assert rows_read(bundle_folder / GRAPH_FILE, feed, tmp_path) == read
+    feed = make_feed(lyrics, lengths)
+    assert count_encoded_rows(bundle_folder / GRAPH_FILE, feed, tmp_path) == encoded
     session = onnxruntime.InferenceSession(bundle_folder / GRAPH_FILE, providers=["CPUExecutionProvider"])
     together = session.run(["embedding"], feed)[0]
     for row in range(len(lyrics)):
-        alone = session.run(["embedding"], {name: value[row : row + 1] for name, value in feed.items()})[0]
-        np.testing.assert_allclose(together[row], alone[0], atol=1e-5)
+        single = session.run(["embedding"], {name: value[row : row + 1] for name, value in feed.items()})[0]
+        np.testing.assert_allclose(together[row], single[0], atol=1e-5)
 
 
-def test_the_graph_for_gpus_reads_every_row(bundle_folder: Path) -> None:
+def test_the_fp16_graph_encodes_every_row(bundle_folder: Path) -> None:
     operators = {node.op_type for node in onnx.load(bundle_folder / FP16_FILE).graph.node}
     assert "NonZero" not in operators

@@ -1,4 +1,4 @@
-"""fp16: halves where the work is, fp32 where halves are not enough."""
+"""The fp16 graph: learned products in fp16, and fp32 where the range of fp16 is too small."""
 
 from pathlib import Path
 
@@ -22,8 +22,8 @@ def graph(bundle_folder: Path) -> onnx.GraphProto:
     return onnx.shape_inference.infer_shapes(onnx.load(bundle_folder / FP16_FILE)).graph
 
 
-def kinds(graph: onnx.GraphProto) -> dict[str, int]:
-    """Element type of each value and weight."""
+def element_types(graph: onnx.GraphProto) -> dict[str, int]:
+    """Return the element type of each value and weight, by name."""
     values = (*graph.input, *graph.value_info, *graph.output)
     return {value.name: value.type.tensor_type.elem_type for value in values} | {
         tensor.name: tensor.data_type for tensor in graph.initializer
@@ -31,42 +31,42 @@ def kinds(graph: onnx.GraphProto) -> dict[str, int]:
 
 
 def test_inputs_and_outputs_are_fp32(graph: onnx.GraphProto) -> None:
-    kind = kinds(graph)
-    assert {kind[name] for name in ("waveform", "logits", "embedding")} == {TensorProto.FLOAT}
+    type_of = element_types(graph)
+    assert {type_of[name] for name in ("waveform", "logits", "embedding")} == {TensorProto.FLOAT}
 
 
-def test_learned_products_and_convolutions_are_halves(graph: onnx.GraphProto) -> None:
-    kind = kinds(graph)
+def test_learned_products_and_convolutions_are_fp16(graph: onnx.GraphProto) -> None:
+    type_of = element_types(graph)
     frontend = find_frontend_nodes(graph)
-    worked = [
+    learned = [
         node
         for node in graph.node
         if node.op_type in ("MatMul", "Gemm", "Conv")
         and node.name not in frontend
         and genre_vectors(graph) not in node.input
     ]
-    assert len(worked) > 20
-    assert {kind[name] for node in worked for name in node.input} == {TensorProto.FLOAT16}
+    assert len(learned) > 20
+    assert {type_of[name] for node in learned for name in node.input} == {TensorProto.FLOAT16}
 
 
 def test_the_frontend_sums_and_the_logits_are_fp32(graph: onnx.GraphProto) -> None:
-    kind = kinds(graph)
+    type_of = element_types(graph)
     frontend = find_frontend_nodes(graph)
     assert sum(node.op_type == "MatMul" for node in graph.node if node.name in frontend) == 3
-    whole = [
+    fp32_nodes = [
         node
         for node in graph.node
         if (node.name in frontend or node.op_type in FP32_OPERATORS or genre_vectors(graph) in node.input)
-        # The casts to and from halves.
+        # Except the casts to and from fp16.
         and node.op_type != "Cast"
     ]
-    halves = [
+    fp16_values = [
         (node.name, name)
-        for node in whole
+        for node in fp32_nodes
         for name in (*node.input, *node.output)
-        if kind.get(name) == TensorProto.FLOAT16
+        if type_of.get(name) == TensorProto.FLOAT16
     ]
-    assert halves == []
+    assert fp16_values == []
 
 
 def test_probabilities_are_near_those_of_fp32(bundle_folder: Path) -> None:

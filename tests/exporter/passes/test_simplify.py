@@ -1,4 +1,4 @@
-"""What costs time and computes nothing is out of the graph, and the results stay."""
+"""Operators without effect are removed from the graph, and the results are unchanged."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +17,8 @@ from schemas.bundle import INPUTS
 SAMPLES, TOKENS = 64, 8
 
 
-class Computes(nn.Module):
-    """Keeps the bundle's contract around one function of (batch, 4, 16)."""
+class FunctionModule(nn.Module):
+    """A module with a bundle's inputs and outputs that computes one function of (batch, 4, 16)."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -35,10 +35,12 @@ def attention(x: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(parts, parts, parts, attn_mask=seen)
 
 
-@pytest.mark.parametrize(("function", "gone"), [(attention, {"IsNaN", "Where"}), (F.gelu, set[str]())])
-def test_the_results_stay(function: Callable[[Tensor], Tensor], gone: set[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("function", "removed"), [(attention, {"IsNaN", "Where"}), (F.gelu, set[str]())])
+def test_the_results_are_unchanged(
+    function: Callable[[Tensor], Tensor], removed: set[str], tmp_path: Path
+) -> None:
     graph = tmp_path / "graph.onnx"
-    module = Computes(function).eval()
+    module = FunctionModule(function).eval()
     write_graph(module, SAMPLES, TOKENS, graph)
     ids = np.ones((3, 5), np.int64)
     waveform = np.random.default_rng(0).normal(size=(3, SAMPLES)).astype(np.float32)
@@ -47,13 +49,13 @@ def test_the_results_stay(function: Callable[[Tensor], Tensor], gone: set[str], 
     expected, _ = module(torch.from_numpy(waveform), torch.from_numpy(ids), torch.from_numpy(ids))
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
     nodes = onnx.load(graph).graph.node
-    # The mask itself is made by a Where.
-    assert sum(node.op_type in gone for node in nodes) <= (1 if gone else 0)
+    # One Where remains: it makes the mask.
+    assert sum(node.op_type in removed for node in nodes) <= (1 if removed else 0)
 
 
-def test_onnx_runtime_knows_the_gelu(tmp_path: Path) -> None:
+def test_onnx_runtime_fuses_the_gelu(tmp_path: Path) -> None:
     graph, optimised = tmp_path / "graph.onnx", tmp_path / "optimised.onnx"
-    write_graph(Computes(F.gelu).eval(), SAMPLES, TOKENS, graph)
+    write_graph(FunctionModule(F.gelu).eval(), SAMPLES, TOKENS, graph)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(optimised)
     onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -131,7 +131,7 @@ def test_audio_that_cannot_be_read_is_left_out_and_counted(
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"genres": ["polka"]}, "line 2: polka is not a genre of the checkpoint: leave it out, or train"),
+        ({"genres": ["polka"]}, "line 2: polka is not a genre of the checkpoint: remove it, or train"),
         ({"genres": []}, "line 2: genres"),
         ({"split": "train"}, "split test has 0 of 1 tracks, and at least two are needed"),
         ({"split": "test"}, "split test has 1 of 1 tracks, and at least two are needed"),
