@@ -71,7 +71,7 @@ schema: $(LOCAL) ## write the JSON Schema of the job from schemas/jobs.py
 docs: $(LOCAL) ## write docs/metrics.md and docs/settings.md from worker/observe/metrics.py and the settings classes
 	$(BIN)/python -m worker.observe.reference
 
-demo-data: $(DEV) ## synthesize the demo tracks and train the demo bundle again
+demo-data: $(DEV) ## synthesise the demo tracks and train the demo bundle again
 	$(BIN)/python deploy/demo/make_data.py
 
 clean: ## remove .venv and all caches

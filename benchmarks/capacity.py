@@ -4,7 +4,7 @@
 
 A track costs the CPU-seconds of its stages. On a GPU the session costs GPU seconds instead. The throughput
 of a worker is the limit of its CPUs times the measured efficiency, or the limit of its GPU, whichever is
-less. Workers are planned for the share `UTILIZATION` of that throughput. docs/capacity.md contains the
+less. Workers are planned for the share `UTILISATION` of that throughput. docs/capacity.md contains the
 output.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 
-UTILIZATION = 0.7
+UTILISATION = 0.7
 """Planned share of a worker's throughput. At a higher share the queue grows with each disturbance."""
 
 PEAK = 3
@@ -59,7 +59,7 @@ class Worker:
 
 def workers(rate: float, worker: Worker, cpus: int) -> int:
     """Return the number of workers, with `cpus` CPUs each, for `rate` tracks per second."""
-    return math.ceil(rate / (worker.tracks_per_second(cpus) * UTILIZATION))
+    return math.ceil(rate / (worker.tracks_per_second(cpus) * UTILISATION))
 
 
 def catalog_gib() -> float:
@@ -85,7 +85,7 @@ def plan(figures: dict[str, Any], cpus: int, concurrency: int) -> str:
         f"CPU-seconds per track: {cost} = {sum(figures['cpu_seconds'].values()):.4f}. "
         f"Efficiency: {figures['efficiency']:.2f}.",
         f"A worker with {kind}: {worker.tracks_per_second(cpus):.1f} tracks/s at full load, "
-        f"{worker.tracks_per_second(cpus) * UTILIZATION:.1f} planned.",
+        f"{worker.tracks_per_second(cpus) * UTILISATION:.1f} planned.",
         "",
         f"| new tracks per day | tracks/s at the peak | workers of {kind} | connections to the catalog |",
         "|--:|--:|--:|--:|",

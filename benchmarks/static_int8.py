@@ -1,9 +1,9 @@
-"""Measures whether statically quantized convolutions would make the int8 graph faster.
+"""Measures whether statically quantised convolutions would make the int8 graph faster.
 
     .venv/bin/python benchmarks/static_int8.py OUT
 
 OUT is a bundle that `benchmarks/export.py bundle` wrote. The audio encoder's convolutions are extracted from
-its fp32 graph and quantized statically (QDQ, weights per channel). Both versions alternate on the windows of
+its fp32 graph and quantised statically (QDQ, weights per channel). Both versions alternate on the windows of
 one track.
 """
 

@@ -5,7 +5,7 @@
 
 MP3s of three minutes at 320 kb/s are in the local S3 server. One worker labels them from a full queue. The
 throughput is in tracks per second, from the first commit to the last. The limit is the number of CPUs,
-divided by the CPU-seconds per track of decoding, tokenizing and the session; each stage is measured alone,
+divided by the CPU-seconds per track of decoding, tokenising and the session; each stage is measured alone,
 before and after. Then tracks are enqueued at half that rate, and the latency is the time from enqueue to
 commit, in total and by stage. `--memory` labels that number of short tracks instead, and compares the
 worker's memory at the end with the memory after the first 1,000 tracks. `--json` writes the input of

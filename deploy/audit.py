@@ -31,7 +31,7 @@ def audit(requirements: str) -> dict[str, Any] | None:
     return report
 
 
-def summarize(requirements: str, report: dict[str, Any] | None) -> tuple[bool, list[str]]:
+def summarise(requirements: str, report: dict[str, Any] | None) -> tuple[bool, list[str]]:
     """Return whether no vulnerability is known, and the lines to print."""
     pins = report["dependencies"] if report else []
     audited = [pin for pin in pins if "skip_reason" not in pin]
@@ -49,7 +49,7 @@ def summarize(requirements: str, report: dict[str, Any] | None) -> tuple[bool, l
 
 
 def main() -> None:
-    results = [summarize(requirements, audit(requirements)) for requirements in sys.argv[1:]]
+    results = [summarise(requirements, audit(requirements)) for requirements in sys.argv[1:]]
     for _, lines in results:
         print(*lines, sep="\n")
     sys.exit(0 if all(passed for passed, _ in results) else 1)

@@ -1,6 +1,6 @@
 """Compares `cogenre classify` with the trainer's own pipeline, from encoded file to labels.
 
-A graph can be right while the product is wrong: in decoding, cutting, tokenizing, padding, or in a threshold.
+A graph can be right while the product is wrong: in decoding, cutting, tokenising, padding, or in a threshold.
 So the command runs as a process, on encoded files and raw lyrics.
 """
 

@@ -1,6 +1,6 @@
-"""Quantizes the learned matrix products of an fp32 graph to int8, for CPUs.
+"""Quantises the learned matrix products of an fp32 graph to int8, for CPUs.
 
-Weights are quantized per channel, activations dynamically.
+Weights are quantised per channel, activations dynamically.
 """
 
 import logging
@@ -16,11 +16,11 @@ LOGITS = "logits"
 
 
 def quantize_to_int8(graph: Path, out: Path) -> None:
-    """Quantize the fp32 graph `graph` and write it to `out`. Its inputs and outputs stay fp32."""
+    """Quantise the fp32 graph `graph` and write it to `out`. Its inputs and outputs stay fp32."""
     products = _learned_products(onnx.load(graph).graph)
     root = logging.getLogger()
     level = root.level
-    # The quantizer logs advice to preprocess the graph, which makes no difference here.
+    # The quantiser logs advice to preprocess the graph, which makes no difference here.
     root.setLevel(logging.ERROR)
     try:
         quantize_dynamic(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.capacity import RESULTS, UTILIZATION, Worker, plan, workers
+from benchmarks.capacity import RESULTS, UTILISATION, Worker, plan, workers
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "capacity.md"
@@ -44,8 +44,8 @@ def test_throughput_of_a_worker(figures: dict[str, Any], cpus: int, rate: float)
 
 def test_the_number_of_workers_is_rounded_up() -> None:
     worker = Worker.from_figures(ON_A_CPU)
-    assert workers(5 * UTILIZATION, worker, 4) == 1
-    assert workers(5 * UTILIZATION + 0.01, worker, 4) == 2
+    assert workers(5 * UTILISATION, worker, 4) == 1
+    assert workers(5 * UTILISATION + 0.01, worker, 4) == 2
     assert workers(50, worker, 4) == 15
 
 

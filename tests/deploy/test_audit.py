@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy.audit import summarize
+from deploy.audit import summarise
 from tests.conftest import ROOT
 from tests.test_requirements import pins
 
@@ -18,13 +18,13 @@ VULNERABLE = {"name": "av", "version": "14", "vulns": [{"id": "CVE-2026-8461", "
 
 @pytest.mark.parametrize("report", [None, {"dependencies": []}, {"dependencies": [SKIPPED]}])
 def test_missing_data_is_reported_and_passes(report: dict[str, Any] | None) -> None:
-    good, lines = summarize("worker.txt", report)
+    good, lines = summarise("worker.txt", report)
     assert good
     assert "NOT AUDITED" in lines[0]
 
 
 def test_a_vulnerability_is_listed_with_the_fixed_version() -> None:
-    good, lines = summarize("worker.txt", {"dependencies": [CLEAN, SKIPPED, VULNERABLE]})
+    good, lines = summarise("worker.txt", {"dependencies": [CLEAN, SKIPPED, VULNERABLE]})
     assert not good
     assert lines[0] == "worker.txt: 2 of 3 pins audited"
     assert "  not audited: numpy: not found" in lines
@@ -32,7 +32,7 @@ def test_a_vulnerability_is_listed_with_the_fixed_version() -> None:
 
 
 def test_pins_without_a_vulnerability_pass() -> None:
-    assert summarize("worker.txt", {"dependencies": [CLEAN]}) == (True, ["worker.txt: 1 of 1 pins audited"])
+    assert summarise("worker.txt", {"dependencies": [CLEAN]}) == (True, ["worker.txt: 1 of 1 pins audited"])
 
 
 @pytest.mark.heavy  # downloads the generator
