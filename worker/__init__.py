@@ -1,6 +1,6 @@
-"""The service: pulls jobs from Redis, labels tracks, commits to the catalog. And its command line."""
+"""The service and its command line. A worker pulls jobs from Redis, labels tracks and commits the labels."""
 
 import os
 
-# ONNX Runtime 1.29 and newer send telemetry to Microsoft unless it is disabled before they are loaded.
+# ONNX Runtime 1.29 and newer send telemetry to Microsoft, unless this is set before they are loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

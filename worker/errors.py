@@ -1,4 +1,4 @@
-"""Errors of the service, grouped by who has to act, and the stages of the pipeline in which they occur."""
+"""Errors of the service, and the stages of the pipeline in which they occur."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
@@ -26,15 +26,15 @@ class Stage(StrEnum):
 
 
 class ProviderUnavailable(ConfigError):
-    """The provider is not installed, finds no GPU it can use, or cannot run the graph."""
+    """The execution provider is not installed, finds no usable GPU, or cannot run the graph."""
 
 
 class BucketUnlisted(ConfigError):
-    """S3 refuses to list this bucket, or the bucket does not exist. Other buckets may still be listed."""
+    """S3 refuses to list a bucket, or the bucket does not exist. Other buckets may still be listed."""
 
 
 class TrackError(Exception):
-    """The track cannot be labelled, however often it is attempted. Recorded in `ingest_failure`."""
+    """The track cannot be labelled, and a further attempt would fail too. Recorded in `ingest_failure`."""
 
     def __init__(self, stage: Stage, cause: BaseException) -> None:
         super().__init__(f"{stage}: {cause}")
@@ -45,20 +45,20 @@ class TrackError(Exception):
 
 
 class JobInvalid(ValueError):
-    """The message is not a valid TrackJob."""
+    """The message is not a valid `TrackJob`."""
 
     @classmethod
-    def of(cls, error: "ValidationError") -> Self:
-        """Return the error with the path and the problem of every invalid field."""
+    def from_validation_error(cls, error: "ValidationError") -> Self:
+        """Return an error that names each invalid field by its path, with the problem."""
         return cls("; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()))
 
 
 class WorkerDied(Exception):
-    """A worker received the job and did not finish it. The track may have caused its end."""
+    """A worker received the job and did not finish it. The track may have crashed the worker."""
 
 
 class InferenceFailed(Exception):
-    """The graph did not run, mostly because of the device or its memory. A later attempt may succeed."""
+    """The graph failed to run, mostly because of the device or its memory. A later attempt may succeed."""
 
 
 class DeadlinePassed(Exception):

@@ -1,4 +1,4 @@
-"""Keeps the memory of the worker small, and stops the worker above a limit, so that it is restarted."""
+"""Reduces the memory of the worker, and stops a worker that exceeds its limit, so that it is restarted."""
 
 import ctypes
 import logging
@@ -14,7 +14,7 @@ from celery.signals import worker_ready
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 5.0
-"""Seconds between two measurements."""
+"""Seconds between two measurements of the memory."""
 STATM = Path("/proc/self/statm")
 
 M_ARENA_MAX = -8
@@ -23,23 +23,23 @@ MAX_HEAPS = 2
 
 
 def share_heaps() -> None:
-    """Let all threads that start from now on share two heaps.
+    """Make all threads that start later share two heaps.
 
-    By default glibc gives each thread a heap, up to eight per CPU, and a heap never shrinks below what a
-    track once needed. That would be a third of a worker's memory.
+    By default glibc gives each thread a heap, up to eight per CPU, and a heap never shrinks below the size
+    that a track once needed. These heaps would be a third of a worker's memory.
     """
     with suppress(AttributeError):  # not glibc
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, MAX_HEAPS)
 
 
 def limit_memory(max_bytes: int) -> None:
-    """Send SIGTERM to this worker once it uses more than `max_bytes`. Measured from when it is ready."""
+    """Send SIGTERM to this worker when it uses more than `max_bytes`. Starts when the worker is ready."""
 
     def watch() -> None:
         while (used := resident_bytes()) <= max_bytes:
             sleep(POLL_SECONDS)
         log.warning(
-            "%d bytes resident, more than COGENRE_MAX_MEMORY_BYTES (%d): it finishes its jobs and ends",
+            "%d bytes in use, over COGENRE_MAX_MEMORY_BYTES (%d): the worker finishes its jobs and exits",
             used,
             max_bytes,
         )

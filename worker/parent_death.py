@@ -1,11 +1,11 @@
-"""Run a command that ends when its parent process ends, even if the parent is killed by SIGKILL.
+"""Runs a command that ends when its parent process ends, even if the parent is killed by SIGKILL.
 
 `python -m worker.parent_death PARENT ACCOUNT COMMAND…` asks Linux to send SIGINT when the parent ends, then
 replaces itself by the command; the request stays in force over `exec`. SIGINT is Postgres's fast shutdown and
 Redis's save and exit.
 
-If ACCOUNT is not "-", the process changes to this account first, because changing it later would clear the
-request.
+If ACCOUNT is not "-", the process changes to this account before the request, because a later change would
+clear the request.
 """
 
 import os
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from media.sandbox import end_with_parent
 
 SAME_ACCOUNT = "-"
-"""ACCOUNT if the command runs as the account of its parent."""
+"""Value of ACCOUNT if the command runs as the account of its parent."""
 
 
 def bind_to_this_process(command: Sequence[str], account: str | None = None) -> list[str]:

@@ -12,12 +12,12 @@ message ─► validate ─► open ─► known? ─► decode ─► tokenise 
 ```
 
 A job ends as exactly one of: catalogued, skipped, failed, postponed. A postponed job is due again later
-(`worker.catalog.jobs`). If the catalog does not answer either, `TryLater` returns the job to the queue.
+(`worker.catalog.jobs`). If the catalog does not answer, `TryLater` returns the job to the queue.
 
-Tracks with the same input share one classification, unless the job is forced. A track that is processed
-while another one with the same input is under way waits for its result (`worker.single_flight`). A later
-one finds the result in the catalog: a track leaves `SingleFlight` only after its commit, and joins before it
-looks up, so that no result is missed in between.
+Tracks with the same input share one classification, unless the job is forced. If two of them are processed at
+the same time, one waits for the result of the other (`worker.single_flight`). If they are processed one after
+the other, the second finds the result in the catalog. No result is missed in between: a track joins
+`SingleFlight` before the look-up and leaves it after its commit.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ from schemas.labels import Label
 from storage.objects import ObjectStore, StoredObject
 from worker.catalog.jobs import Failure, JobCatalog
 from worker.catalog.retry import with_retries
-from worker.catalog.tracks import Classified, Known
+from worker.catalog.tracks import Classified, StoredResult
 from worker.errors import JobInvalid, Stage, TrackError, TryLater, WorkerDied
 from worker.models.serving import ServedModel, ServedModels
 from worker.observe.metrics import FAILURES, TRACKS
@@ -59,25 +59,26 @@ Results = dict[ServedModel, TrackResult]
 """Results of one track, by model."""
 
 MAX_CLOCK_SKEW = timedelta(days=1)
-"""How far `enqueued_at` may lie in the future. A time far ahead would be newer than every later job."""
+"""How far `enqueued_at` may lie in the future. With a later time, the job would stay the track's newest
+job."""
 
 
 @dataclass(frozen=True)
 class _OpenedTrack:
-    """A job whose audio and lyrics exist in S3, and are not read yet."""
+    """A job whose audio and lyrics exist in S3 and have not been read yet."""
 
     job: TrackJob
     audio: StoredObject
     lyrics: Lyrics
     input_hash: bytes
-    """Identity of everything that determines the result: audio, lyrics, language, windows."""
+    """Hash of everything that determines a model's result: audio, lyrics, language, windows."""
     clock: Stopwatch
     deadline: float
-    """time.monotonic() by which a model must start; later, the track is attempted again."""
+    """Value of time.monotonic() before which the models must start on the track; else the attempt fails."""
 
 
 class TrackPipeline:
-    """Labels tracks. Many threads call `process` at once."""
+    """Labels tracks. Safe to share between threads."""
 
     def __init__(
         self,
@@ -113,17 +114,21 @@ class TrackPipeline:
         outcome: Outcome
         try:
             with stage(Stage.VALIDATE):
-                job = _validated_job(message)
+                job = _parse_job(message)
             delivery.record_start(job.enqueued_at)
             if redelivered:
                 self._count_attempt(
-                    job, WorkerDied("the worker that had received the job died or was stopped before its end")
+                    job,
+                    WorkerDied("the worker that had received the job died or was stopped before it finished"),
                 )
             outcome = self._label_or_postpone(job)
         except TrackError as error:
-            log.warning("failed: %s", error)
+            log.warning(
+                "failed at stage %s; when the cause is fixed, run `cogenre failures replay`",
+                error,
+            )
             FAILURES.labels(error.stage, error.error_class).inc()
-            failure = _failure(message, job, error)
+            failure = _new_failure(message, job, error)
             self._with_retries(lambda: self._catalog.record_failure(failure))
             outcome = "failed"
         TRACKS.labels(outcome).inc()
@@ -141,19 +146,24 @@ class TrackPipeline:
             return "postponed"
 
     def _count_attempt(self, job: TrackJob, cause: BaseException) -> None:
-        """Count a failed attempt. Raises TrackError if the track has had `max_attempts`."""
-        log.warning("attempt failed: %s", cause)
-        attempts = self._with_retries(lambda: self._catalog.count_attempt(job))
+        """Count and log a failed attempt. Raises TrackError if the track has had `max_attempts`."""
+        try:
+            attempts = self._with_retries(lambda: self._catalog.count_attempt(job))
+        except TryLater:
+            log.warning("attempt failed, and the catalog did not count it: %s", cause)
+            raise
         if attempts >= self._max_attempts:
+            log.warning("attempt %d of %d failed: %s", attempts, self._max_attempts, cause)
             raise TrackError(Stage.DELIVER, cause)
-        log.info(
-            "attempt %d of %d is counted; `cogenre reconcile` enqueues the track again when it is due",
+        log.warning(
+            "attempt %d of %d failed: %s; `cogenre reconcile` enqueues the track again when it is due",
             attempts,
             self._max_attempts,
+            cause,
         )
 
     def _label(self, job: TrackJob, models: Sequence[ServedModel]) -> Outcome:
-        """Look up, classify, commit."""
+        """Look up earlier results, classify with the models that have none, and commit."""
         track = self._open(job)
         if job.force:
             return self._commit(track, self._classify(track, models))
@@ -165,7 +175,7 @@ class TrackPipeline:
             results = {model: entry.result for model, entry in known.items()}
             results |= self._classify(track, _without(models, known))
             flight.share(results)
-            stored = [model for model, entry in known.items() if entry.own]
+            stored = [model for model, entry in known.items() if entry.is_same_track]
             return self._commit(track, {model: results[model] for model in _without(results, stored)})
 
     def _open(self, job: TrackJob) -> _OpenedTrack:
@@ -181,37 +191,41 @@ class TrackPipeline:
             input_hash = self._input_hash(job, audio, lyrics)
         return _OpenedTrack(job, audio, lyrics, input_hash, clock, clock.started + self._track_seconds)
 
-    def _look_up(self, track: _OpenedTrack, models: Sequence[ServedModel]) -> dict[ServedModel, Known]:
-        """Return the results that the catalog holds for this input, by model.
+    def _look_up(self, track: _OpenedTrack, models: Sequence[ServedModel]) -> dict[ServedModel, StoredResult]:
+        """Return the catalog's results of the models for this input.
 
-        A result of this very track becomes the track's current one again.
+        A result of this track, not of another with the same input, becomes the track's current result again.
         """
         known = {}
         for model in models:
-            find = partial(model.catalog.known, track.job.track_id, track.input_hash)
+            find = partial(model.catalog.find_result, track.job.track_id, track.input_hash)
             if found := self._with_retries(find):
                 known[model] = found
         for model, entry in known.items():
-            if entry.own:
-                self._with_retries(partial(model.catalog.confirm, track.job, track.input_hash))
+            if entry.is_same_track:
+                self._with_retries(partial(model.catalog.renew_result, track.job, track.input_hash))
         return known
 
     def _wait_for_same_input(
         self, track: _OpenedTrack, flight: Flight[Results], models: Sequence[ServedModel]
-    ) -> dict[ServedModel, Known]:
-        """Return the results of the track with the same input that is under way, by model.
+    ) -> dict[ServedModel, StoredResult]:
+        """Wait for the track with the same input that is being processed, and return its results by model.
 
-        If that track failed, yet another one may have been committed meanwhile: look up a second time.
+        If that track failed, return the results that the catalog has by now.
         """
         if not models:
             return {}
         shared = flight.wait(track.deadline)
         if shared is None:
             return self._look_up(track, models)
-        return {model: Known(own=False, result=shared[model]) for model in models if model in shared}
+        return {
+            model: StoredResult(is_same_track=False, result=shared[model])
+            for model in models
+            if model in shared
+        }
 
     def _classify(self, track: _OpenedTrack, models: Sequence[ServedModel]) -> Results:
-        """Return the results of the models. The audio is decoded once for models of the same windows."""
+        """Return the results of the models. Audio is decoded once for all models with the same windows."""
         if not models:
             return {}
         clock, job = track.clock, track.job
@@ -233,13 +247,13 @@ class TrackPipeline:
             for model, future in running.items():
                 clip, prediction = clips[model.audio], future.result()
                 if not np.isfinite(prediction.scores).all():
-                    raise ValueError(f"model {model.label} returned scores that are not finite")
+                    raise ValueError(f"model {model.label} returned scores that are infinite or not a number")
                 analysed = model.model.analysed_seconds(clip)
                 results[model] = TrackResult(prediction, lyrics[model][1], clip.seconds, analysed)
             return results
 
     def _commit(self, track: _OpenedTrack, results: Results) -> Outcome:
-        """Write the results with their labels, or mark the job as done if there are none to write."""
+        """Commit the results with their labels. If there are none, mark the job as finished."""
         job, clock = track.job, track.clock
         if not results:
             self._with_retries(lambda: self._catalog.mark_finished(job))
@@ -248,7 +262,9 @@ class TrackPipeline:
         timings = clock.milliseconds() | {"wait": round(waited * 1000, 3)}
         with clock.stage(Stage.COMMIT):
             commits = [
-                model.commit(Classified(job, track.input_hash, result, _labels(model, result), timings))
+                model.commit(
+                    Classified(job, track.input_hash, result, _select_labels(model, result), timings)
+                )
                 for model, result in results.items()
             ]
             for commit in commits:
@@ -284,42 +300,46 @@ class TrackPipeline:
 
 
 def _without(models: Iterable[ServedModel], excluded: Collection[ServedModel]) -> list[ServedModel]:
+    """Return the models that are not in `excluded`."""
     return [model for model in models if model not in excluded]
 
 
-def _labels(model: ServedModel, result: TrackResult) -> list[Label]:
+def _select_labels(model: ServedModel, result: TrackResult) -> list[Label]:
+    """Return the labels that the model's thresholds select."""
     return model.model.rule.select_labels(result.prediction.scores)
 
 
-def _validated_job(message: Mapping[str, Any]) -> TrackJob:
+def _parse_job(message: Mapping[str, Any]) -> TrackJob:
     """Return the job in a message. Raises JobInvalid."""
     try:
         job = TrackJob.model_validate_json(_message_json(message), strict=True)
     except ValidationError as error:
-        raise JobInvalid.of(error) from error
+        raise JobInvalid.from_validation_error(error) from error
     if job.enqueued_at > datetime.now(UTC) + MAX_CLOCK_SKEW:
         raise JobInvalid(f"enqueued_at: {job.enqueued_at.isoformat()} is more than a day ahead")
     return job
 
 
-def _failure(message: Mapping[str, Any], job: TrackJob | None, error: TrackError) -> Failure:
-    """Return the failure to record. An invalid message gives its track id if the catalog can store it."""
+def _new_failure(message: Mapping[str, Any], job: TrackJob | None, error: TrackError) -> Failure:
+    """Return the failure to record. The track id of an invalid message is recorded if it can be stored."""
     sent_id = message.get("track_id")
-    track_id = job.track_id if job else sent_id if isinstance(sent_id, str) and _storable(sent_id) else None
-    reason = _one_line(error.reason)
+    track_id = (
+        job.track_id if job else sent_id if isinstance(sent_id, str) and _is_storable(sent_id) else None
+    )
+    reason = _to_one_line(error.reason)
     return Failure(job, track_id, error.stage, error.error_class, reason, _message_json(message))
 
 
 def _message_json(message: Mapping[str, Any]) -> str:
-    """Return the message as JSON. kombu decodes typed times and UUIDs of Python producers to objects."""
+    """Return the message as JSON. Times and UUIDs, to which kombu converts marked values, become text."""
     return json.dumps(message, default=str)
 
 
-def _storable(text: str) -> bool:
+def _is_storable(text: str) -> bool:
     """Return whether PostgreSQL can store the text and a terminal can print it."""
     return "\x00" not in text and text.isprintable()
 
 
-def _one_line(text: str) -> str:
+def _to_one_line(text: str) -> str:
     """Return the text in one line of at most 2,000 characters, without NUL and invalid characters."""
     return " ".join(text.encode(errors="replace").decode().replace("\x00", " ").split())[:2000]

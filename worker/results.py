@@ -1,4 +1,4 @@
-"""The result of a model for a track. `worker.models` makes it, `worker.catalog` stores it."""
+"""The result of a model for a track. `worker.models` creates it, `worker.catalog` stores it."""
 
 from dataclasses import dataclass
 
@@ -22,11 +22,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class TrackResult:
-    """A prediction and the input that it was made from."""
+    """A prediction and properties of its input."""
 
     prediction: Prediction
     lyrics: LyricsUse
+    """`used`, or the reason why the model did not read the lyrics."""
     track_seconds: float
     """Duration of the track."""
     analysed_seconds: float
-    """Duration of the windows that the model analysed."""
+    """Duration of the part of the track that the windows cover."""

@@ -1,4 +1,4 @@
-"""The service: a Celery worker with a thread pool, around the models on one device."""
+"""The service: a Celery worker whose threads share the models of one device."""
 
 import logging
 import os
@@ -44,14 +44,15 @@ from worker.settings import BrokerSettings, WorkerSettings
 log = logging.getLogger(__name__)
 
 UNEXPECTED_ERROR_SECONDS = 1.0
-"""Wait before a job is returned to the queue after an unexpected error: it may be delivered again at once."""
+"""Wait before a job is returned to the queue after an unexpected error, because it may be delivered again at
+once."""
 
 
 def run_worker(settings: WorkerSettings) -> int:
-    """Process jobs until a signal stops the worker; return the exit code.
+    """Process jobs until a signal stops the worker. Return the exit code.
 
-    On SIGTERM the worker finishes its jobs and takes no new ones. Raises ConfigError, BundleError before
-    the first job if the settings do not work.
+    On SIGTERM the worker finishes its jobs and takes no new ones. If the settings do not work,
+    raises ConfigError or BundleError before the first job.
     """
     share_heaps()
     logs.set_up(settings.log_format)
@@ -72,7 +73,7 @@ def run_worker(settings: WorkerSettings) -> int:
         _register_task(app, pipeline, leases)
         event_loop.attach_health(app, health)
         app.conf.worker_disable_prefetch = True
-        # Not through Celery's command line, which does not return how the worker ended.
+        # Celery's command line is not used, because it does not return how the worker ended.
         worker = app.Worker(
             pool="threads",
             concurrency=settings.concurrency,
@@ -97,7 +98,7 @@ def _register_task(app: Celery, pipeline: TrackPipeline, leases: LeaseRenewer) -
             with observe_delivery(request, received), leases.hold(request.properties["delivery_tag"]):
                 pipeline.process(received, bool((request.delivery_info or {}).get("redelivered")))
         except TryLater as error:
-            log.warning("returned to the queue: %s", error)
+            log.warning("returned to the queue, another worker may receive it at once: %s", error)
             RETURNED_TO_QUEUE.inc()
             raise Reject(error, requeue=True) from error
         except Exception as error:  # otherwise Celery would acknowledge the job, which would then be lost
@@ -110,15 +111,15 @@ def _register_task(app: Celery, pipeline: TrackPipeline, leases: LeaseRenewer) -
 
 
 def limit_draining(seconds: float) -> None:
-    """End the process `seconds` after its shutdown starts.
+    """Exit `seconds` after the shutdown of the worker starts.
 
-    Unfinished jobs are delivered to other workers at the visibility timeout.
+    Unfinished jobs are delivered to other workers after the visibility timeout.
     """
 
     def end() -> None:
         log.warning(
-            "jobs are unfinished after COGENRE_DRAIN_SECONDS (%g): the process ends, and other workers get "
-            "them at the visibility timeout",
+            "jobs are unfinished after COGENRE_DRAIN_SECONDS (%g): the worker exits, and other workers "
+            "receive these jobs after COGENRE_VISIBILITY_TIMEOUT",
             seconds,
         )
         os._exit(os.EX_TEMPFAIL)
@@ -133,7 +134,7 @@ def limit_draining(seconds: float) -> None:
 
 @contextmanager
 def open_pipeline(settings: WorkerSettings, health: Health) -> Iterator[TrackPipeline]:
-    """Yield a pipeline with warm models, connected to S3, the decoders and the catalog.
+    """Yield a pipeline with warm models and decode processes, connected to S3 and the catalog.
 
     Raises ConfigError, BundleError.
     """
@@ -175,7 +176,7 @@ def open_pipeline(settings: WorkerSettings, health: Health) -> Iterator[TrackPip
 
 @contextmanager
 def open_leases(settings: BrokerSettings) -> Iterator[LeaseRenewer]:
-    """Yield the renewer of leases. It stops when the context ends."""
+    """Yield a renewer of leases that stops when the context ends."""
     client = redis_client(settings, WORKER_TIMEOUT_SECONDS)
     leases = LeaseRenewer(
         client, unacked_index_key(settings.deployment), settings.visibility_timeout, LEASE_RENEWALS.inc

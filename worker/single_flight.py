@@ -1,4 +1,4 @@
-"""Threads that need the same result at the same time compute it once.
+"""Computes a result once, if several threads need it at the same time.
 
 ```
 join(key) ─► first thread of the key: leads ─► share(result) ─► context ends: the key is free again
@@ -25,15 +25,15 @@ class Flight(Generic[Result]):
     def __init__(self, future: Future[Result], leads: bool) -> None:
         self._future = future
         self.leads = leads
-        """Whether this thread is the one that computes the result."""
+        """Whether this thread computes the result."""
 
     def share(self, result: Result) -> None:
-        """Give the result to the threads that wait. Does nothing if this thread does not lead."""
+        """Pass the result to the waiting threads. Does nothing if this thread does not lead."""
         if self.leads:
             self._future.set_result(result)
 
     def wait(self, deadline: float = math.inf) -> Result | None:
-        """Return the leader's result; None if the leader failed. Errors of the leader are not shared.
+        """Return the leader's result; None if the leader failed. The leader's error is not passed on.
 
         Raises TryLater if the leader has no result by `deadline`, of time.monotonic().
         """
@@ -45,12 +45,13 @@ class Flight(Generic[Result]):
             return None
         except TimeoutError as error:
             raise TryLater(
-                "another track with the same input was not classified within the time that a track has"
+                "another track with the same input was not classified before the deadline of this track "
+                "(COGENRE_TRACK_SECONDS)"
             ) from error
 
 
 class SingleFlight(Generic[Result]):
-    """The computations under way, by key. Safe to share between threads. Keeps no results."""
+    """The running computations, by key. Safe to share between threads. Stores no results after they end."""
 
     def __init__(self) -> None:
         self._flights: dict[bytes, Future[Result]] = {}
@@ -60,17 +61,17 @@ class SingleFlight(Generic[Result]):
     def join(self, key: bytes) -> Iterator[Flight[Result]]:
         """Join the computation of `key`. The first thread leads until its context ends.
 
-        Until then, threads that join get the leader's result, also after it was shared.
+        A thread that joins before that gets the leader's result, even if it was shared already.
         """
-        own: Future[Result] = Future()
+        new: Future[Result] = Future()
         with self._lock:
-            future = self._flights.setdefault(key, own)
-        if future is not own:
+            future = self._flights.setdefault(key, new)
+        if future is not new:
             yield Flight(future, leads=False)
             return
         try:
-            yield Flight(own, leads=True)
+            yield Flight(new, leads=True)
         finally:
             with self._lock:
                 del self._flights[key]
-            own.cancel()  # releases the threads that wait, if no result was shared
+            new.cancel()  # releases the threads that wait, if no result was shared

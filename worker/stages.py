@@ -1,4 +1,4 @@
-"""What an error in a stage of the pipeline means, and how long each stage took."""
+"""The stages of the pipeline: translates their errors and measures their duration."""
 
 import time
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ TEMPORARY_ERRORS = (
     InferenceFailed,
     DeadlinePassed,
 )
-"""Errors that may not occur again, later or on another worker."""
+"""Errors after which a later attempt, or one on another worker, may succeed."""
 
 
 @contextmanager
 def stage(name: Stage) -> Iterator[None]:
-    """Turn an error inside into TryLater if it is temporary, else into a TrackError of this stage."""
+    """Raise temporary errors in the context as TryLater, and all others as TrackError of this stage."""
     try:
         yield
     except TEMPORARY_ERRORS as error:
@@ -44,7 +44,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: Stage) -> Iterator[None]:
-        """Measure a stage, in a span of its name; errors as in `stage`."""
+        """Measure a stage and record it as a span. Errors are raised as in the function `stage`."""
         started = time.perf_counter()
         try:
             with span(name), stage(name):
@@ -65,7 +65,7 @@ class Stopwatch:
 
 
 class TimedSource:
-    """A source that sums up the seconds of its reads."""
+    """A source that adds up the seconds of its reads, in `seconds`."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -218,7 +218,7 @@ def _parse_job(engine: Engine, track_id: str, stored: object) -> TrackJob | None
     try:
         return TrackJob.model_validate(stored)
     except ValidationError as error:
-        reason = f"the job stored in the catalog is not valid: {JobInvalid.of(error)}"
+        reason = f"the job stored in the catalog is not valid: {JobInvalid.from_validation_error(error)}"
         JobCatalog(engine).record_failure(
             Failure(None, track_id, Stage.RECONCILE, JobInvalid.__name__, reason, json.dumps(stored))
         )

@@ -135,7 +135,7 @@ SERVED_WITHIN = timedelta(minutes=2)
 """A model counts as served for this long after a worker recorded it, which workers do every 30 s."""
 
 
-def note_served(engine: Engine, artefacts: Iterable[str]) -> None:
+def record_served(engine: Engine, artefacts: Iterable[str]) -> None:
     """Record that a worker has these bundles loaded, at most once per model and 30 s for all workers."""
     with engine.begin() as connection:
         connection.execute(

@@ -20,8 +20,8 @@ from worker.catalog.jobs import finish_tracks, upsert_tracks
 from worker.catalog.models import RegisteredModel
 from worker.results import Floats, Prediction, TrackResult
 
-# Until the commit no other model can become current: a promotion waits for this lock. A worker that waits for
-# a promotion's lock sees the new status of the model.
+# No other model can become current before the commit, because a promotion waits for this lock. A worker that
+# waits for a promotion's lock sees the new status of the model.
 HOLD_CURRENT_MODEL = text("lock table track_current in row exclusive mode")
 
 # unnest() would flatten nested arrays, which must also be rectangular: scores are passed as text literals.
@@ -76,7 +76,7 @@ POINT_AT_CURRENT = text("""
 """)
 
 # `enqueued_at` is that of the newest job with this input: the pointer is ordered by it.
-CONFIRM = text("""
+RENEW_RESULT = text("""
     update classification set enqueued_at = :enqueued_at
     where track_id = :track_id and model_id = :model and input_hash = :input_hash
       and enqueued_at < :enqueued_at
@@ -84,8 +84,8 @@ CONFIRM = text("""
 """)
 
 # The track's own result first, then that of any other track with the same input: many may share one.
-KNOWN = text("""
-    (select true as own, scores, embedding, lyrics, track_seconds, analysed_seconds
+FIND_RESULT = text("""
+    (select true as is_same_track, scores, embedding, lyrics, track_seconds, analysed_seconds
      from classification
      where track_id = :track_id and model_id = :model and input_hash = :input_hash)
     union all
@@ -93,7 +93,7 @@ KNOWN = text("""
      from classification
      where input_hash = :input_hash and model_id = :model
      limit 1)
-    order by own desc
+    order by is_same_track desc
     limit 1
 """)
 
@@ -111,10 +111,10 @@ class Classified:
 
 
 @dataclass(frozen=True)
-class Known:
+class StoredResult:
     """An earlier result of the model for the same input."""
 
-    own: bool
+    is_same_track: bool
     """Whether it is a result of the same track, not of another track with the same audio and lyrics."""
     result: TrackResult
 
@@ -127,15 +127,17 @@ class TrackCatalog:
         self._model = model
         self._ran_on = {"model": model.id, "provider": provider, "precision": precision}
 
-    def known(self, track_id: str, input_hash: bytes) -> Known | None:
+    def find_result(self, track_id: str, input_hash: bytes) -> StoredResult | None:
         """Return the model's earlier result for this input, of this or another track; None = none."""
         key = {"track_id": track_id, "model": self._model.id, "input_hash": input_hash}
         with self._engine.connect() as connection:
-            row = connection.execute(KNOWN, key).one_or_none()
+            row = connection.execute(FIND_RESULT, key).one_or_none()
         if row is None:
             return None
         prediction = Prediction(np.array(row.scores, np.float32), np.array(row.embedding, np.float32))
-        return Known(row.own, TrackResult(prediction, row.lyrics, row.track_seconds, row.analysed_seconds))
+        return StoredResult(
+            row.is_same_track, TrackResult(prediction, row.lyrics, row.track_seconds, row.analysed_seconds)
+        )
 
     def write(self, group: Sequence[Classified]) -> list[None]:
         """Commit a group of tracks in one transaction."""
@@ -166,14 +168,14 @@ class TrackCatalog:
                     "score": [label[2] for label in labels],
                 },
             )
-            ended: dict[str, datetime] = {}
+            finished: dict[str, datetime] = {}
             for track in newest.values():
                 job = track.job
-                ended[job.track_id] = max(job.enqueued_at, ended.get(job.track_id, job.enqueued_at))
-            finish_tracks(connection, ended)
+                finished[job.track_id] = max(job.enqueued_at, finished.get(job.track_id, job.enqueued_at))
+            finish_tracks(connection, finished)
         return [None] * len(group)
 
-    def confirm(self, job: TrackJob, input_hash: bytes) -> None:
+    def renew_result(self, job: TrackJob, input_hash: bytes) -> None:
         """Show the model's earlier result for this input again, because a newer job has the same input.
 
         Does not finish the job: other models may not have classified the input.
@@ -181,11 +183,12 @@ class TrackCatalog:
         key = {"track_id": job.track_id, "model": self._model.id, "input_hash": input_hash}
         with self._engine.begin() as connection:
             connection.execute(HOLD_CURRENT_MODEL)
-            raised = connection.execute(CONFIRM, key | {"enqueued_at": job.enqueued_at}).scalars()
-            connection.execute(POINT_AT_CURRENT, {"ids": list(raised)})
+            renewed = connection.execute(RENEW_RESULT, key | {"enqueued_at": job.enqueued_at}).scalars()
+            connection.execute(POINT_AT_CURRENT, {"ids": list(renewed)})
 
 
 def _columns(tracks: Iterable[Classified]) -> dict[str, Any]:
+    """Return the parameters of UPSERT_CLASSIFICATIONS: one array per column."""
     rows = list(tracks)
     return {
         "track_id": [track.job.track_id for track in rows],

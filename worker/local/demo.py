@@ -1,4 +1,4 @@
-"""The demo: labels the tracks of `deploy/demo` with its bundle, by a worker on the local stack."""
+"""The demo: a worker on the local stack labels the tracks of `deploy/demo` with the bundle there."""
 
 import json
 import os
@@ -34,7 +34,7 @@ from worker.queue.enqueue import enqueue
 from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
 
 REAL_MUSIC_NOTE = (
-    "Your own files: the demo model was trained on synthetic music only, so do not trust its labels for them."
+    "The model of the demo was trained on synthetic music only: do not rely on its labels for your own files."
 )
 
 RESULTS = text("""
@@ -56,7 +56,7 @@ COUNT_FINISHED = text("""
 
 @dataclass(frozen=True)
 class DemoTrack:
-    """A track of the demo, or one of the user's own."""
+    """A track of `deploy/demo`, or an audio file of the user."""
 
     track_id: str
     audio: Path
@@ -76,8 +76,8 @@ def run_demo(console: Console, audio: Path | None) -> int:
 
     0 if every track was labelled, else 1. Raises ConfigError if the demo's data or `audio` cannot be used.
     """
-    own = own_tracks(console, audio) if audio else []
-    tracks = demo_tracks() + own
+    user_tracks = find_user_tracks(console, audio) if audio else []
+    tracks = load_demo_tracks() + user_tracks
     ids = [track.track_id for track in tracks]
     clear_server_settings()
     console.print("starting PostgreSQL, Redis and an S3 server")
@@ -86,20 +86,20 @@ def run_demo(console: Console, audio: Path | None) -> int:
         engine = connect(CatalogSettings.load())
         migrate(engine)
         console.print(f"catalog migrated; uploading {len(tracks)} tracks with their lyrics")
-        jobs = [upload(track) for track in tracks]
+        jobs = [upload_track(track) for track in tracks]
         with running_worker(console) as worker:
             started = time.monotonic()
             enqueue(engine, celery_app(BrokerSettings.load()), jobs)
-            wait_for(console, engine, worker, ids)
+            wait_until_finished(console, engine, worker, ids)
             seconds = time.monotonic() - started
         catalogued = _print_results(console, engine, tracks)
-    if own:
+    if user_tracks:
         console.print(REAL_MUSIC_NOTE, soft_wrap=True)
     console.print(f"catalogued {catalogued} of {len(tracks)} tracks in {seconds:.1f} s")
     return 0 if catalogued == len(tracks) else 1
 
 
-def demo_tracks() -> list[DemoTrack]:
+def load_demo_tracks() -> list[DemoTrack]:
     """Return the tracks of `deploy/demo`. Raises ConfigError outside a clone, where they are missing."""
     listing = DEMO_DATA / "tracks.jsonl"
     try:
@@ -121,14 +121,14 @@ def demo_tracks() -> list[DemoTrack]:
     ]
 
 
-def own_tracks(console: Console, folder: Path) -> list[DemoTrack]:
-    """Return the audio files in a folder and below, recognised by their content.
+def find_user_tracks(console: Console, folder: Path) -> list[DemoTrack]:
+    """Return the audio files below a folder, recognised by their content.
 
-    `NAME.txt` beside `NAME.mp3` holds its lyrics. Prints other files that are left out. Raises ConfigError if
-    there is no audio file.
+    The lyrics of `NAME.mp3` are read from `NAME.txt` in the same folder. Prints the names of files that are
+    skipped. Raises ConfigError if there is no audio file.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder: give one that holds audio files")
+        raise ConfigError(f"{folder} is not a folder: give a folder of audio files")
     tracks: list[DemoTrack] = []
     skipped = []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -140,7 +140,7 @@ def own_tracks(console: Console, folder: Path) -> list[DemoTrack]:
                     skipped.append(file.name)
                 continue
         lyrics = file.with_suffix(".txt")
-        # The track's id is a number: a file name may be longer than an id and may not be valid text.
+        # The track's id is a number, because a file name may be too long for an id, or not valid text.
         title = os.fsencode(file.stem).decode(errors="replace")
         tracks.append(
             DemoTrack(
@@ -155,7 +155,7 @@ def own_tracks(console: Console, folder: Path) -> list[DemoTrack]:
     return tracks
 
 
-def upload(track: DemoTrack) -> TrackJob:
+def upload_track(track: DemoTrack) -> TrackJob:
     """Upload the track's files to `BUCKET`. Return its job."""
     s3 = s3_client()
     s3.upload_file(str(track.audio), BUCKET, track.key(track.audio))
@@ -176,7 +176,7 @@ def upload(track: DemoTrack) -> TrackJob:
 def running_worker(console: Console) -> Iterator[subprocess.Popen[bytes]]:
     """Run a worker process, as in production. Print the end of its log if it fails.
 
-    It is stopped by SIGTERM, and killed after 30 s.
+    At the end of the context it is stopped by SIGTERM, and killed if it has not ended after 30 s.
     """
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(  # noqa: S603 - a fixed command
@@ -197,10 +197,16 @@ def running_worker(console: Console) -> Iterator[subprocess.Popen[bytes]]:
                 code = process.wait()
             if code:
                 log.seek(0)
-                console.print(f"the worker ended with {code}:", log.read()[-4000:], markup=False)
+                console.print(
+                    f"the worker ended with exit code {code}; end of its log:",
+                    log.read()[-4000:],
+                    markup=False,
+                )
 
 
-def wait_for(console: Console, engine: Engine, worker: subprocess.Popen[bytes], ids: list[str]) -> None:
+def wait_until_finished(
+    console: Console, engine: Engine, worker: subprocess.Popen[bytes], ids: list[str]
+) -> None:
     """Wait until the tracks `ids` are labelled or have failed.
 
     Shows progress. Raises ConfigError if the worker process ends first.

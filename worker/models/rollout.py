@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.bundle import MANIFEST_FILE, artefact_sha256, read_bundle
 from schemas.errors import BundleError, ConfigError
-from worker.catalog.models import RegisteredModel, note_served, register_model
+from worker.catalog.models import RegisteredModel, record_served, register_model
 from worker.catalog.tracks import TrackCatalog
 from worker.models.bundle_cache import fetch_bundles
 from worker.models.model import Model
@@ -61,7 +61,7 @@ class Rollout:
             # Even if a new bundle cannot be loaded, because the models that were loaded before continue to
             # serve.
             if self._models.serving:
-                note_served(self._engine, self._loaded)
+                record_served(self._engine, self._loaded)
 
     def _update(self) -> None:
         to_serve: dict[str, ServedModel] = {}

@@ -1,1 +1,1 @@
-"""Observability of a worker: metrics, probes, logs, traces. None of it changes what the worker does."""
+"""Observability of a worker: metrics, probes, logs, traces. It does not change what the worker does."""

@@ -30,7 +30,9 @@ def serve_http(port: int | None, health: Health, before_scrape: Callable[[], Non
     try:
         server = _Server(("", port), _handler(health, before_scrape))
     except OSError as error:
-        raise ConfigError(f"cannot listen on port {port}: {error.strerror} (COGENRE_HTTP_PORT)") from None
+        raise ConfigError(
+            f"cannot listen on port {port}: {error.strerror} (set COGENRE_HTTP_PORT to another port)"
+        ) from None
     thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     thread.start()
     try:
@@ -42,7 +44,7 @@ def serve_http(port: int | None, health: Health, before_scrape: Callable[[], Non
 
 def _handler(health: Health, before_scrape: Callable[[], None]) -> type[MetricsHandler]:
     class Handler(MetricsHandler):
-        timeout = 10  # seconds; an idle client must not occupy a thread
+        timeout = 10  # seconds, after which an idle client is disconnected
 
         def do_GET(self) -> None:  # noqa: N802 - http.server's name
             match self.path.partition("?")[0]:

@@ -1,12 +1,12 @@
-"""Liveness and readiness of a worker.
+"""Liveness and readiness of a worker, for the probes `/livez` and `/readyz`.
 
 ```
 loading ──set_warm()──► ready ──set_draining()──► draining
 ```
 
-A worker is ready only in the middle state. Liveness is independent of it: a worker is live while every
-registered thread has sent a heartbeat within `STUCK_SECONDS`. Neither depends on the broker or the catalog,
-because restarting workers does not help during their outage.
+A worker is ready only in the state `ready`. It is live, in any state, while every registered thread has sent
+a heartbeat within `STUCK_SECONDS`. Neither depends on the broker or the catalog, because a restart of the
+worker does not end their outage.
 """
 
 import time
@@ -14,7 +14,8 @@ import time
 from worker.observe.metrics import DRAINING, HEARTBEAT_AGE_SECONDS, MODEL_WARM
 
 STUCK_SECONDS = 90.0
-"""Longer than any batch takes on any device, and than a command on a dead connection to the broker."""
+"""Age of a heartbeat after which a thread counts as stuck. No batch takes this long on any device, and no
+command on a dead connection to the broker."""
 
 
 class Heartbeats:
@@ -32,7 +33,7 @@ class Heartbeats:
         self._last[thread] = time.monotonic()
 
     def forget(self, thread: str) -> None:
-        """Remove this thread, which does not count as stuck until its next heartbeat registers it again."""
+        """Stop monitoring this thread until its next heartbeat registers it again."""
         if self._last.pop(thread, None) is not None:
             HEARTBEAT_AGE_SECONDS.remove(thread)
 
@@ -72,13 +73,13 @@ class Health:
         DRAINING.set(1)
 
     def readiness(self) -> tuple[bool, str]:
-        """Return whether the worker takes jobs, and its state in words."""
+        """Return whether the worker takes jobs, and its state as text."""
         if self._draining:
             return False, "draining"
         return (True, "ready") if self._warm else (False, "loading the model")
 
     def liveness(self) -> tuple[bool, str]:
-        """Return whether no thread is stuck, and the stuck threads in words."""
+        """Return whether no thread is stuck, and the stuck threads as text."""
         if stuck := self.heartbeats.stuck():
             return False, "stuck: " + ", ".join(f"{name} for {age:.0f} s" for name, age in stuck.items())
         return True, "live"

@@ -1,6 +1,6 @@
-"""Logs: one line per record, as text for people or as JSON for log collectors.
+"""Formats log records as one line each: text for people, or JSON for log collectors.
 
-Passwords in URLs are redacted: an error's text may quote a URL with one.
+Passwords in URLs are redacted, because the text of an error may contain such a URL.
 """
 
 import json
@@ -18,7 +18,7 @@ TRACK_ID: ContextVar[str | None] = ContextVar("track_id", default=None)
 """Track id of the job that this thread processes. None outside a job."""
 
 TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
-"""OpenTelemetry trace id of that job, in hexadecimal. None outside a trace."""
+"""OpenTelemetry trace id of the job that this thread processes, in hexadecimal. None outside a trace."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Line breaks and control characters, which could start a new log line or control a terminal."""
@@ -28,7 +28,7 @@ PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
 
 
 def set_up(log_format: LogFormat) -> None:
-    """Log to stderr in this format, including Celery's own records. The loggers' levels are not changed."""
+    """Log to stderr in this format, including the records of Celery. The loggers' levels are not changed."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], force=True)
@@ -50,9 +50,8 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         track_id = TRACK_ID.get()
-        record.track = (
-            f" [{track_id!r}]" if track_id else ""
-        )  # repr escapes what a producer may have put into the id
+        # repr() escapes control characters in an id, which is set by the producer.
+        record.track = f" [{track_id!r}]" if track_id else ""
         return _redact(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides logging's method

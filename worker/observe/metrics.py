@@ -1,10 +1,10 @@
-"""Every metric of the worker. docs/metrics.md is generated from this file; alerts and dashboards use it."""
+"""All metrics of the worker. docs/metrics.md is generated from this file. Alerts and dashboards use them."""
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from worker.errors import Stage
 
-disable_created_metrics()  # one more series per counter and histogram, which nothing here uses
+disable_created_metrics()  # an additional series per counter and histogram, which is not used here
 
 TIMED_STAGES = (Stage.OPEN, Stage.FETCH, Stage.DECODE, Stage.TOKENISE, Stage.INFER, Stage.COMMIT)
 OUTCOMES = ("catalogued", "skipped", "failed", "postponed")
@@ -70,7 +70,7 @@ DEAD_LETTERS = Counter(
     "cogenre_dead_letters_total", "Messages moved to the dead-letter list, because they could not be decoded."
 )
 
-# The broker. Every worker of a deployment reports the same values, so queries take the max.
+# The broker. All workers of a deployment export the same values, so queries take the maximum.
 QUEUE_JOBS = Gauge("cogenre_queue_jobs", "Jobs waiting in a queue of the deployment.", ["queue"])
 QUEUE_OLDEST_SECONDS = Gauge(
     "cogenre_queue_oldest_seconds",
@@ -107,7 +107,7 @@ HEARTBEAT_AGE_SECONDS = Gauge(
     "cogenre_heartbeat_age_seconds", "Seconds since the last heartbeat, by thread.", ["thread"]
 )
 
-# A series that starts with its first event has no rate for that event, so these are created at 0.
+# Series are created at 0, because the rate of a series does not include the event that creates it.
 for _stage in TIMED_STAGES:
     STAGE_SECONDS.labels(_stage)
 for _outcome in OUTCOMES:

@@ -47,14 +47,13 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Settings are environment variables. A command names every one that it needs and that is missing or",
-        "invalid.",
-        "Generated from `worker/settings.py` and `storage/settings.py` by `make docs`.",
+        "Settings are environment variables. A command that needs a missing or invalid variable names it and",
+        "exits with code 2. Generated from `worker/settings.py` and `storage/settings.py` by `make docs`.",
         "",
     ]
-    for group in _groups():
+    for group in _settings_classes():
         rows = (
-            (f"`COGENRE_{name.upper()}`", _default(field), _meaning(field))
+            (f"`COGENRE_{name.upper()}`", _format_default(field), _format_meaning(field))
             for name, field in group.model_fields.items()
             if name in vars(group).get("__annotations__", {})
         )
@@ -67,10 +66,10 @@ def settings_page() -> str:
     return "\n".join(lines)
 
 
-def _groups() -> Iterator[type[BaseSettings]]:
+def _settings_classes() -> Iterator[type[BaseSettings]]:
     """Yield the classes of settings that a worker reads, from all modules; WorkerSettings last."""
-    own, *bases = WorkerSettings.__mro__
-    for group in (*bases, own):
+    all_settings, *bases = WorkerSettings.__mro__
+    for group in (*bases, all_settings):
         if (
             issubclass(group, BaseSettings)
             and vars(group).get("__annotations__", {}).keys() & group.model_fields
@@ -78,13 +77,13 @@ def _groups() -> Iterator[type[BaseSettings]]:
             yield group
 
 
-def _default(field: FieldInfo) -> str:
+def _format_default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     return "unset" if field.default is None else f"`{field.default}`"
 
 
-def _meaning(field: FieldInfo) -> str:
+def _format_meaning(field: FieldInfo) -> str:
     if get_origin(field.annotation) is not Literal:
         return str(field.description)
     return f"{field.description} One of {', '.join(f'`{choice}`' for choice in get_args(field.annotation))}."

@@ -1,7 +1,8 @@
-"""OpenTelemetry spans: one per job, with one child per stage. Without the extra `otel` there are none.
+"""Records OpenTelemetry spans: one per job, with a child per stage. Needs the extra `otel`.
 
-A message with a W3C `traceparent` continues the producer's trace. Spans are sent to the collector that
-OpenTelemetry's own variables name, such as `OTEL_EXPORTER_OTLP_ENDPOINT`; without one, none are recorded.
+A message with a W3C `traceparent` continues the producer's trace. Spans are sent to the collector that an
+environment variable of OpenTelemetry names, such as `OTEL_EXPORTER_OTLP_ENDPOINT`. If none is set, no spans
+are recorded.
 """
 
 import logging

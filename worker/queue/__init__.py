@@ -1,1 +1,1 @@
-"""Jobs in Redis: broker, message format, enqueueing, leases, dead letters, reconciler, backfill, status."""
+"""The queues of jobs in Redis: messages, enqueueing, leases, dead letters, reconciler, backfill, status."""

@@ -3,8 +3,8 @@
 A track counts as not classified if the model has classified only an older version of its audio or lyrics.
 Tracks with an open failure are left to `cogenre failures replay`.
 
-Tracks are read in pages, in the order of their ids. Tracks that the model has classified since are skipped,
-so an interrupted run can be started again; with `after` it also skips the pages that are done.
+Tracks are read in pages, ordered by id. An interrupted run can be started again, because tracks that the
+model has classified in the meantime are skipped. With `after`, the pages that are done are not read again.
 """
 
 import time
@@ -38,7 +38,7 @@ COUNT_REMAINING = text(f"select count(*) {UNCLASSIFIED}")
 NEXT_PAGE = text(f"select t.id, t.job {UNCLASSIFIED} order by t.id limit :page")
 
 POLL_SECONDS = 0.5
-"""Between two reads of the queue's depth while the queue is full."""
+"""Seconds between two reads of the queue's depth while the queue is full."""
 
 
 class Backfill:
@@ -68,8 +68,8 @@ class Backfill:
     ) -> int:
         """Enqueue at most `rate` jobs a second. Return how many were enqueued.
 
-        Pauses while a page would bring the queue, whose depth `count_waiting` returns, above `max_waiting`.
-        `on_published` is called after each page with its number of jobs.
+        Pauses while a further page would make the queue longer than `max_waiting` jobs. `count_waiting`
+        returns the length of the queue. `on_published` is called after each page with its number of jobs.
         """
         page_size = max(1, min(PAGE_SIZE, int(rate), max_waiting))
         total = 0
@@ -91,9 +91,9 @@ class Backfill:
 
 
 def _parse_job(stored: object) -> TrackJob | None:
-    """Return the track's newest job without `force`, so that a track classified in the meantime is skipped.
+    """Return a track's newest job without `force`, so that workers skip it if it is classified by then.
 
-    None if the row holds no valid job: it was not registered by cogenre.
+    None if the stored job is not valid, because the track was not registered by cogenre.
     """
     try:
         return TrackJob.model_validate(stored).model_copy(update={"force": False})

@@ -1,4 +1,4 @@
-"""Redis clients of the broker, its queues and keys. Imports no Celery, for commands that start fast."""
+"""Redis clients, queues and keys of the broker. Does not import Celery, so that commands start fast."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ QUEUES = (QUEUE_TRACKS, QUEUE_BACKFILL)
 """Queues in the order in which workers serve them."""
 
 WORKER_TIMEOUT_SECONDS = 10
-"""Timeout of connecting and of each command, for workers and producers. Without it, a publish over a dead
+"""Timeout of connecting and of each command, for workers and producers. Without it, publishing over a dead
 connection would block forever."""
 
 COMMAND_TIMEOUT_SECONDS = 5
 """Timeout of connecting and of each command, for the CLI's Redis clients and for the check at start-up."""
 
 MONITOR_TIMEOUT_SECONDS = 2
-"""Timeout of connecting and of each command, for reading queue depths. Short, because `cogenre status` and
-scrapes of `/metrics` must not block."""
+"""Timeout of connecting and of each command, for reading the state of the queues. It is short, because
+`cogenre status` and scrapes of `/metrics` must not block."""
 
 
 def unacked_key(deployment: str) -> str:

@@ -17,7 +17,7 @@ from worker.settings import BrokerSettings
 class FixedQueueOrder(priority_cycle):  # type: ignore[type-arg] # not subscriptable at run time
     """Serve a queue only when every queue before it in `QUEUES` is empty.
 
-    kombu passes the queues in an undefined order, so they are sorted before each read.
+    kombu passes the queues in undefined order, so they are sorted before each read.
     """
 
     def consume(self, n: int) -> Any:
@@ -48,7 +48,7 @@ def celery_app(settings: BrokerSettings) -> Celery:
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,
             "queue_order_strategy": f"{__name__}:{FixedQueueOrder.__name__}",
-            "priority_steps": [0],  # one Redis list per queue, with the name of the queue
+            "priority_steps": [0],  # one Redis list per queue, named like the queue
             "socket_timeout": WORKER_TIMEOUT_SECONDS,
             "socket_connect_timeout": WORKER_TIMEOUT_SECONDS,
             "health_check_interval": WORKER_TIMEOUT_SECONDS,

@@ -1,4 +1,4 @@
-"""Dead letters: messages that cannot be decoded are moved to a list before Celery receives them.
+"""Moves messages that cannot be decoded to the dead-letter list, before Celery receives them.
 
 ```
 BRPOP ─► validate_envelope ─► kombu ─► Celery ─► task
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def install_validation(deployment: str, on_dead_letter: Callable[[], None]) -> None:
-    """Make every Redis connection that this process opens through kombu validate the messages that it pops.
+    """Make every Redis client that kombu creates in this process validate the messages that it pops.
 
     An invalid message is moved to the dead-letter list of `deployment`; `on_dead_letter` is called for each.
     """
@@ -59,7 +59,7 @@ def install_validation(deployment: str, on_dead_letter: Callable[[], None]) -> N
                     error,
                 )
                 on_dead_letter()
-                # On another connection: kombu may already have sent its next command on this one.
+                # On another connection, because kombu may already have sent its next command on this one.
                 redis.Redis(connection_pool=self.connection_pool).lpush(
                     key, _encode_letter(queue.decode(), item, str(error))
                 )
@@ -72,8 +72,8 @@ def install_validation(deployment: str, on_dead_letter: Callable[[], None]) -> N
 
     class ValidatingTransport(Transport):
         Channel = ValidatingChannel
-        # The server became a replica after a failover, or is out of memory: kombu reconnects until it can
-        # write again.
+        # Raised if the server became a replica after a failover, or is out of memory. kombu then reconnects
+        # until it can write again.
         connection_errors = (*Transport.connection_errors, redis.ReadOnlyError, redis.OutOfMemoryError)
 
     aliases: dict[str, Any] = TRANSPORT_ALIASES
@@ -88,8 +88,9 @@ class DeadLetter:
     queue: str
     """The queue that it was popped from."""
     reason: str
+    """Text of the error."""
     at: str
-    """When it was moved to the list, in ISO 8601."""
+    """Time at which it was moved to the list, in ISO 8601."""
     message: bytes
     """The message as it was popped."""
 
@@ -108,7 +109,9 @@ def requeue_dead_letters(settings: BrokerSettings) -> int:
     letters = client.lrange(key, 0, -1)
     for letter in letters:
         dead = _decode_letter(letter)
-        with client.pipeline() as transaction:  # atomic: the message is always in the queue or in the list
+        with (
+            client.pipeline() as transaction
+        ):  # atomic, so that the message is always in the queue or in the list
             transaction.lpush(dead.queue, dead.message)
             transaction.lrem(key, 1, letter)
             transaction.execute()

@@ -1,4 +1,4 @@
-"""What is recorded of each delivered job: log context, trace, metrics of its wait and its redelivery."""
+"""Records each delivered job: its track id for the log, its trace, and metrics of wait and redelivery."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,36 +35,36 @@ def observe_delivery(request: Any, message: Mapping[str, Any]) -> Iterator[None]
     with (
         job_span(track_id, headers.get("traceparent")) as trace_id,
         IN_FLIGHT.track_inprogress(),
-        _set(TRACK_ID, track_id),
-        _set(TRACE_ID, trace_id),
-        # The routing key comes from the producer: only known queues may become a metric label.
-        _set(QUEUE, queue if queue in (QUEUE_TRACKS, QUEUE_BACKFILL) else "none"),
-        _set(_published_at, published_at(headers)),
+        _set_variable(TRACK_ID, track_id),
+        _set_variable(TRACE_ID, trace_id),
+        # The producer sets the routing key, so only the names of the two queues become a metric label.
+        _set_variable(QUEUE, queue if queue in (QUEUE_TRACKS, QUEUE_BACKFILL) else "none"),
+        _set_variable(_published_at, published_at(headers)),
     ):
         yield
 
 
 def record_start(enqueued_at: datetime) -> None:
-    """Record the job's wait in the queue. Called when its message is valid and its processing starts."""
+    """Record the job's wait in the queue. Called after its message was validated."""
     QUEUE_WAIT_SECONDS.labels(QUEUE.get()).observe(seconds_since_published(enqueued_at))
 
 
 def record_commit(enqueued_at: datetime) -> None:
-    """Record the job's time from publication to commit. Called when its labels are in the catalog."""
+    """Record the job's time from publication to commit. Called after its labels were committed."""
     ENQUEUE_TO_COMMIT_SECONDS.labels(QUEUE.get()).observe(seconds_since_published(enqueued_at))
 
 
 def seconds_since_published(enqueued_at: datetime) -> float:
     """Return the seconds since this thread's job was published, at least 0.
 
-    Without a valid header `published_at`, counts from the job's `enqueued_at`. A producer's clock may be
-    ahead of the worker's, hence the minimum.
+    Without a valid header `published_at`, counts from the job's `enqueued_at`. The result is not negative
+    even if the producer's clock is ahead of the worker's.
     """
     return max(0.0, (datetime.now(UTC) - (_published_at.get() or enqueued_at)).total_seconds())
 
 
 @contextmanager
-def _set(variable: ContextVar[Value], value: Value) -> Iterator[None]:
+def _set_variable(variable: ContextVar[Value], value: Value) -> Iterator[None]:
     token = variable.set(value)
     try:
         yield

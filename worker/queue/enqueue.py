@@ -1,4 +1,4 @@
-"""Registering and publishing jobs.
+"""Registers and publishes jobs.
 
 A job is registered in the catalog before it is published, so that the reconciler finds a job that Redis lost.
 """
@@ -42,8 +42,8 @@ def enqueue(
 ) -> int:
     """Register and publish `jobs` in pages of `PAGE_SIZE`. Return how many were published.
 
-    `on_published` is called after each page with its number of jobs. An error that the iteration of `jobs`
-    raises is raised after all jobs before it were published.
+    `on_published` is called after each page with its number of jobs. If iterating over `jobs` raises an
+    error, the jobs before it are published first.
     """
     total = 0
     page: list[TrackJob] = []
@@ -72,7 +72,7 @@ def enqueue(
 def publish_jobs(app: "Celery", jobs: Iterable[TrackJob], queue: str) -> None:
     """Push registered jobs to `queue` in one command: all of them or none.
 
-    Celery's own `send_task` pushes each job in a command of its own and takes twice as long. Raises
+    Celery's `send_task` uses one command per job and takes twice as long. Raises
     redis.RedisError.
     """
     from kombu.exceptions import OperationalError

@@ -1,8 +1,8 @@
 """The envelope of a job: the message in the Redis list, in Celery's message protocol 2.
 
-Celery and kombu do not validate envelopes. One that lacks a part, or has a part of the wrong type, stops the
-worker, which then receives the same message again after its restart, or is dropped without a log line. So
-every envelope is validated before they receive it, and reduced to the parts that a job needs.
+Celery and kombu do not validate envelopes. If a part is missing or has the wrong type, the worker stops and
+receives the same message again after its restart, or the message is dropped without a log line. So every
+envelope is validated before Celery and kombu receive it, and reduced to the parts that a job needs.
 """
 
 import base64
@@ -15,15 +15,16 @@ from typing import Any
 from schemas.jobs import TASK_NAME, TrackJob
 
 PUBLISHED_AT = "published_at"
-"""Header: when this message was published, in ISO 8601. A job that is enqueued again gets a new value, but
-keeps its `enqueued_at`."""
+"""Header: time at which this message was published, in ISO 8601. When a job is enqueued again, this value is
+new, while `enqueued_at` stays the same."""
 
 KEPT_HEADERS = ("id", "task", "lang", "traceparent", PUBLISHED_AT)
-"""Text headers that are passed on. Celery acts on others: time limits, stamps, chains, compression."""
+"""Text headers that are passed on. Others are dropped, because Celery acts on some: time limits, stamps,
+chains, compression."""
 
 
 class EnvelopeInvalid(ValueError):
-    """The message is not an envelope that Celery can process. The text names the part and what is wrong."""
+    """The message is not an envelope that Celery can process. The text names the invalid part."""
 
 
 def encode_envelope(job: TrackJob, queue: str) -> bytes:
@@ -36,7 +37,7 @@ def encode_envelope(job: TrackJob, queue: str) -> bytes:
 def validate_envelope(item: bytes, queue: str) -> bytes:
     """Return `item`, popped from `queue`, reduced to the parts that a job needs.
 
-    The delivery tag is replaced, because a producer may have used the same one twice. Raises EnvelopeInvalid.
+    The delivery tag is replaced, because producers may use the same tag twice. Raises EnvelopeInvalid.
     """
     message = _require_object(_parse_json(item, "the message"), "the message")
     headers = _require_object(message.get("headers"), "headers")
@@ -58,9 +59,9 @@ def validate_envelope(item: bytes, queue: str) -> bytes:
 
 
 def published_at(headers: Mapping[str, Any]) -> datetime | None:
-    """Return when the message with these headers was published.
+    """Return the time in the header `published_at`.
 
-    None if the header is missing or is not a time with an offset: a producer may have written anything.
+    None if the header is missing or is not an ISO 8601 time with an offset.
     """
     header = headers.get(PUBLISHED_AT)
     try:
@@ -81,7 +82,7 @@ def _encode(body: str, encoding: str | None, headers: dict[str, str], queue: str
             "properties": {
                 "body_encoding": encoding,
                 "delivery_tag": str(uuid.uuid4()),
-                # kombu returns a rejected message to this queue: the one that it came from.
+                # kombu returns a rejected message to this queue, from which it was popped.
                 "delivery_info": {"exchange": "", "routing_key": queue, "redelivered": redelivered},
             },
         }
@@ -89,6 +90,7 @@ def _encode(body: str, encoding: str | None, headers: dict[str, str], queue: str
 
 
 def _kept_headers(headers: dict[str, Any]) -> dict[str, str]:
+    """Return the headers in `KEPT_HEADERS`. Raises EnvelopeInvalid if one is not text."""
     kept = {name: headers[name] for name in KEPT_HEADERS if headers.get(name) is not None}
     for name, value in kept.items():
         if not isinstance(value, str):
@@ -111,15 +113,15 @@ def _check_body(body: object, encoding: object) -> None:
         raise EnvelopeInvalid("body is not a list of three: args, kwargs, embed")
     arguments, keywords, embed = parts
     if not isinstance(arguments, list) or not isinstance(keywords, dict):
-        raise EnvelopeInvalid("body's args are not a list or its kwargs not an object")
-    if "self" in keywords:  # Celery passes its own argument of this name to every task
-        raise EnvelopeInvalid("body's kwargs contain `self`, which Celery uses itself")
+        raise EnvelopeInvalid("body's args are not a list, or its kwargs are not an object")
+    if "self" in keywords:  # Celery passes an argument of this name to every task
+        raise EnvelopeInvalid("body's kwargs contain `self`, an argument name that Celery reserves")
     if any(_require_object(embed or {}, "body's embed").values()):
-        raise EnvelopeInvalid("body's embed asks for other tasks, which are not supported")
+        raise EnvelopeInvalid("body's embed contains callbacks or chains, which are not supported")
 
 
 def _parse_json(text: bytes, what: str) -> Any:
-    """Parse as kombu does, which converts marked values to objects. What kombu cannot convert is invalid."""
+    """Parse JSON as kombu does, which converts marked values to objects. Raises EnvelopeInvalid."""
     from kombu.utils.json import loads  # not at the top: most commands only encode envelopes
 
     try:

@@ -1,4 +1,4 @@
-"""The link between Celery's event loop and the worker's health: heartbeats, and the start of draining."""
+"""Reports Celery's event loop to the worker's health: its heartbeats, and when draining starts."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ THREAD = "event loop"
 """The name under which the event loop sends heartbeats."""
 
 HEARTBEAT_SECONDS = 5.0
-"""Between two heartbeats."""
+"""Seconds between two heartbeats."""
 
 
 def attach_health(app: Celery, health: Health) -> None:
@@ -21,8 +21,8 @@ def attach_health(app: Celery, health: Health) -> None:
     class SendHeartbeats(StartStopStep):
         """Starts and stops with the event loop.
 
-        While the connection to the broker is lost, Celery waits for it outside the event loop. That is not a
-        stuck worker, so the thread is not monitored until the event loop runs again.
+        While the connection to the broker is lost, Celery waits for it outside the event loop. The
+        worker is not stuck then, so the event loop is not monitored until it runs again.
         """
 
         requires = ("celery.worker.consumer.tasks:Tasks",)

@@ -1,7 +1,7 @@
 """Gauges of the queues and of overdue tracks. Both are NaN while they cannot be read.
 
-NaN rather than the last value, so that an old value does not silence an alert, and rather than 0, so that an
-outage does not look like an empty queue.
+The last value would be wrong, because it could prevent an alert. 0 would be wrong, because an outage would
+look like an empty queue.
 """
 
 import math
@@ -25,7 +25,7 @@ from worker.queue.reconcile import count_overdue
 from worker.queue.status import QueueMonitor
 
 OVERDUE_INTERVAL_SECONDS = 30.0
-"""Between two counts of overdue tracks."""
+"""Seconds between two counts of overdue tracks."""
 
 
 def update_queue_gauges(monitor: QueueMonitor) -> None:
@@ -50,7 +50,7 @@ def update_queue_gauges(monitor: QueueMonitor) -> None:
 def overdue_gauge(engine: Engine, monitor: QueueMonitor) -> Iterator[None]:
     """Update the gauge of overdue tracks, in a thread of its own, while the context is open.
 
-    Not before each scrape: a scrape must not wait for the catalog.
+    The gauge is not updated before each scrape, because a scrape must not wait for the catalog.
     """
     closed = threading.Event()
 

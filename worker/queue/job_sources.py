@@ -1,4 +1,4 @@
-"""Sources of jobs: JSON lines, the objects under an S3 prefix, S3 event notifications.
+"""Reads jobs from JSON lines, from the objects under an S3 prefix, or from S3 event notifications.
 
 An S3 object becomes a job if its key matches a pattern with a group `track_id`, which is the track's id. The
 object `NAME.txt` beside `NAME.mp3` holds its lyrics.
@@ -73,8 +73,8 @@ def jobs_from_prefix(
 ) -> Iterator[TrackJob]:
     """Yield a job for each audio object under a prefix, in the order of the keys.
 
-    Starts behind the key `after`, if given. Raises BucketUnlisted if S3 refuses to list the bucket or has no
-    such bucket, ConfigError if it cannot be listed now.
+    If `after` is given, starts after this key. Raises BucketUnlisted if the bucket does not exist or S3
+    refuses to list it, ConfigError if it cannot be listed now.
     """
     if not bucket:
         raise ConfigError("the URL has no bucket: write s3://bucket/prefix")
@@ -94,9 +94,9 @@ def jobs_from_prefix(
 def jobs_from_event(s3: Any, notification: bytes, pattern: re.Pattern[str]) -> Iterator[TrackJob]:
     """Yield the jobs of one event notification of S3 or of a compatible server.
 
-    Objects whose key does not match, and events other than creations, yield none. Raises ValueError if it is
-    not a notification; BucketUnlisted if S3 refuses to list the bucket or has no such bucket; ConfigError if
-    it cannot be listed now.
+    Objects whose key does not match, and events other than creations, yield none. Raises ValueError if
+    `notification` is not one; BucketUnlisted if the bucket does not exist or S3 refuses to list it;
+    ConfigError if it cannot be listed now.
     """
     try:
         records = json.loads(notification).get("Records", [])
@@ -122,7 +122,7 @@ def jobs_from_event(s3: Any, notification: bytes, pattern: re.Pattern[str]) -> I
 
 def _list_pages(bucket: str, pages: Iterable[Any]) -> Iterator[Any]:
     """Yield the pages of a listing. Raises BucketUnlisted or ConfigError, as `jobs_from_prefix` does."""
-    from storage.client import S3_ERRORS, s3_error_kind  # not at the top: files of jobs need no S3
+    from storage.client import S3_ERRORS, s3_error_kind  # not at the top, because JSON lines need no S3
 
     try:
         yield from pages
@@ -140,6 +140,7 @@ def _stem(key: str) -> str:
 def _job_of_object(
     bucket: str, key: str, version: str | None, lyrics_key: str | None, pattern: re.Pattern[str]
 ) -> TrackJob | None:
+    """Return the job of an audio object; None if its key does not match the pattern."""
     match = pattern.search(key)
     if match is None:
         return None

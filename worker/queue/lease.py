@@ -1,8 +1,8 @@
-"""Leases: a message that a worker processes is not delivered to another worker.
+"""Renews the leases of messages that this worker processes, so that no other worker receives them.
 
 Redis delivers a message again when the visibility timeout has passed since its lease was last renewed. The
-worker renews the leases of its jobs in the background. So the timeout can be short: the jobs of a dead worker
-are delivered again soon, and a job that takes longer than the timeout is not delivered twice.
+worker renews the leases of its jobs in a thread. So the timeout can be short: the jobs of a dead worker are
+delivered again soon, and yet a job that takes longer than the timeout is not delivered twice.
 
 ```
 delivered ─► leased ─┬─ finished ──────────────────────► acknowledged, removed
@@ -24,11 +24,11 @@ import redis
 log = logging.getLogger(__name__)
 
 RENEWALS_PER_TIMEOUT = 3
-"""Renewals in each visibility timeout. Two in a row may fail."""
+"""Renewals in each visibility timeout. Two consecutive renewals may fail without an effect."""
 
 
 class LeaseRenewer:
-    """Renews the leases of jobs in flight, in a thread of its own.
+    """A thread that renews the leases of jobs in flight.
 
     kombu keeps a sorted set of delivery tags with the time of delivery as score. Renewing a lease sets the
     score to now, if the tag is still in the set (tests/worker/queue/test_contracts.py checks this layout).
@@ -45,7 +45,7 @@ class LeaseRenewer:
         self._tags: set[str] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
+        self._thread = threading.Thread(target=self._renew_until_closed, name="leases", daemon=True)
         self._thread.start()
 
     @contextmanager
@@ -64,7 +64,7 @@ class LeaseRenewer:
         self._closed.set()
         self._thread.join()
 
-    def _renew(self) -> None:
+    def _renew_until_closed(self) -> None:
         while not self._closed.wait(self._interval):
             with self._lock:
                 scores = dict.fromkeys(self._tags, time.time())
@@ -75,5 +75,8 @@ class LeaseRenewer:
                 self._on_renewal(len(scores))
             except redis.RedisError as error:
                 log.warning(
-                    "%d leases not renewed: %s; retrying in %.0f s", len(scores), error, self._interval
+                    "%d leases were not renewed: %s; next attempt in %.0f s",
+                    len(scores),
+                    error,
+                    self._interval,
                 )

@@ -1,7 +1,7 @@
-"""The reconciler: enqueues registered tracks again that were not finished in time.
+"""The reconciler: enqueues registered tracks that were not finished in time.
 
-It recovers two kinds of jobs. Redis pops a message before it records the message as in flight, so a worker
-that dies in between loses the message. And a job that was postponed during an outage is due again later.
+It recovers two kinds of jobs: jobs that were lost, because a worker died after it had popped the message from
+Redis and before it had recorded the message as in flight; and jobs that were postponed and are due again.
 """
 
 from typing import TYPE_CHECKING
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def reconcile(engine: Engine, app: "Celery", monitor: QueueMonitor) -> int:
     """Enqueue the tracks that are due. Return how many were enqueued.
 
-    While jobs wait in the queue, a due track is enqueued only if it is older than the next job in the queue:
-    jobs enqueued after that one are still in the queue, not lost.
+    If the queue is not empty, a due track is enqueued only if it is older than the next job in the queue.
+    Newer jobs are not lost: they are still in the queue, behind that job.
     """
     before = monitor.read_state().next_enqueued_at
     total = 0

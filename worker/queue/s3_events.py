@@ -1,4 +1,4 @@
-"""S3 event notifications, read from a Redis list and enqueued as jobs.
+"""Reads S3 event notifications from a Redis list and enqueues them as jobs.
 
 ```
 LIST ─► LIST:processing ─► jobs registered and published ─► removed
@@ -25,7 +25,7 @@ from worker.queue.job_sources import jobs_from_event
 log = logging.getLogger(__name__)
 
 BLOCK_SECONDS = 1
-"""How long one read waits for a notification, so that an interrupt is handled soon."""
+"""Seconds that a read waits for a notification. Short, so that an interrupt is handled soon."""
 
 
 def consume_events(
@@ -37,20 +37,20 @@ def consume_events(
     app: Celery,
     on_published: Callable[[int], None],
 ) -> None:
-    """Enqueue the audio objects that notifications on the Redis list `events` name, until interrupted.
+    """Enqueue the audio objects in the notifications of the Redis list `events`, until interrupted.
 
     `pattern` matches the keys of audio (`job_sources`). `on_published` is called with each number of jobs.
     """
     processing = f"{events}:processing"
     while client.lmove(processing, events, "LEFT", "RIGHT"):
-        pass  # notifications that an earlier run did not finish
+        pass  # move back notifications that an earlier run did not finish
     while True:
         notification = client.blmove(events, processing, BLOCK_SECONDS, "RIGHT", "LEFT")
         if notification is None:
             continue
         try:
             enqueue(engine, app, jobs_from_event(s3, notification, pattern), on_published)
-        except (ValueError, BucketUnlisted) as error:  # would fail again after every restart
+        except (ValueError, BucketUnlisted) as error:  # a retry would fail too
             log.warning("notification of %d bytes moved to %s:dead: %s", len(notification), events, error)
             client.lpush(f"{events}:dead", notification)
         client.lrem(processing, 1, notification)

@@ -1,4 +1,4 @@
-"""Where the jobs are: queue depths and ages from Redis, counts from the catalog."""
+"""Reads the state of the jobs: queue depths and ages from Redis, counts from the catalog."""
 
 import base64
 import json
@@ -30,11 +30,10 @@ class QueueState:
 
     waiting: int
     oldest_seconds: float | None
-    """Seconds since the next job was published. None if the queue is empty or its message has no valid
-    time."""
+    """Seconds since the next job was published; None if the queue is empty or the job's time is not valid."""
     oldest_enqueued_seconds: float | None
     """Seconds since the `enqueued_at` of the next job, which stays the same when a job is enqueued again.
-    None as above."""
+    None as in `oldest_seconds`."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class BrokerState:
     """A deployment's messages in Redis."""
 
     queues: dict[str, QueueState]
-    """By the queue's name."""
+    """The queues, by name."""
     in_flight: int
     """Messages that were delivered to a worker and are not acknowledged."""
     dead_letters: int
@@ -52,7 +51,7 @@ class BrokerState:
     def next_enqueued_at(self) -> datetime | None:
         """`enqueued_at` of the next job in the queue of new tracks.
 
-        None if the queue is empty or its message has no valid time.
+        None if the queue is empty or the job's time is not valid.
         """
         seconds = self.queues[QUEUE_TRACKS].oldest_enqueued_seconds
         return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
@@ -60,12 +59,12 @@ class BrokerState:
 
 @dataclass(frozen=True)
 class Status:
-    """What `cogenre status` prints."""
+    """The state of all jobs, which `cogenre status` prints."""
 
     broker: BrokerState
     catalog: CatalogState
     overdue: int
-    """Tracks that were not finished in time, which `cogenre reconcile` enqueues again."""
+    """Number of tracks that were not finished in time. `cogenre reconcile` enqueues them again."""
 
 
 class QueueMonitor:
@@ -105,8 +104,8 @@ def read_status(monitor: QueueMonitor, engine: Engine) -> Status:
 def _ages(message: bytes | None) -> tuple[float | None, float | None]:
     """Return the seconds since `message` was published and since its job's `enqueued_at`, at least 0.
 
-    Without a valid header `published_at`, both count from `enqueued_at`. (None, None) if there is no message
-    or it is not a valid job: a producer may have written anything.
+    Without a valid header `published_at`, both count from `enqueued_at`. Returns (None, None) if there
+    is no message or it is not a valid job.
     """
     now = datetime.now(UTC)
     try:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from schemas.catalog.access import grant
 from tests.worker.catalog.labels import Labelling, model
-from worker.catalog.models import note_served
+from worker.catalog.models import record_served
 from worker.catalog.refresh import refresh
 from worker.cli import main
 
@@ -75,7 +75,7 @@ def test_a_model_from_shadow_to_current(catalog: Engine, labelled: Labelling, co
     unserved = cogenre("models", "promote", "small:2", "--least-coverage", "0")
     assert (unserved.returncode, unserved.stderr.count("\n")) == (2, 1)
     assert "cogenre: no worker serves small:2: put its bundle where" in unserved.stderr
-    note_served(catalog, ["2" * 64])
+    record_served(catalog, ["2" * 64])
     refused = cogenre("models", "promote", "small:2")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "cogenre: small:2 has classified 0 of 2 labelled tracks (0.0%)" in refused.stderr
@@ -114,7 +114,7 @@ def test_backfill_enqueues_and_says_how_many(catalog: Engine, labelled: Labellin
         connection.execute(text("update model set served_at = now() - interval '1 hour'"))
     assert "no worker serves small:2" in cogenre(*command).stderr
     assert "enqueued 2 tracks for small:2" in cogenre(*command, "--unserved").stderr
-    note_served(catalog, ["2" * 64])
+    record_served(catalog, ["2" * 64])
     done = cogenre(*command)
     assert done.returncode == 0
     assert "enqueued 2 tracks for small:2" in done.stderr

@@ -47,22 +47,22 @@ def open_failures(catalog: Engine) -> list[str]:
 
 def test_an_input_that_is_put_back_is_shown_again(catalog: Engine, said: Labelling) -> None:
     assert shown(catalog, "t1") == {"jazz"}
-    said.catalog.confirm(job("t1", day=2), b"old master")
+    said.catalog.renew_result(job("t1", day=2), b"old master")
     assert shown(catalog, "t1") == {"rock"}
-    said.catalog.confirm(job("t1", day=3), b"new master")
+    said.catalog.renew_result(job("t1", day=3), b"new master")
     assert shown(catalog, "t1") == {"jazz"}
     assert rows(catalog, "select count(*) from classification") == [(2,)]
 
 
 def test_a_late_job_with_an_older_input_shows_nothing_else(catalog: Engine, said: Labelling) -> None:
-    said.catalog.confirm(job("t1", day=0.5), b"old master")
+    said.catalog.renew_result(job("t1", day=0.5), b"old master")
     assert shown(catalog, "t1") == {"jazz"}
 
 
 def test_what_was_put_back_stays_after_late_jobs_and_a_promotion(catalog: Engine, said: Labelling) -> None:
-    said.catalog.confirm(job("t1", day=2), b"old master")
+    said.catalog.renew_result(job("t1", day=2), b"old master")
     said.catalog.write([said.classified("t1", {"rock": 0.9}, day=0, input_hash=b"old master")])
-    said.catalog.confirm(job("t1", day=0.5), b"old master")
+    said.catalog.renew_result(job("t1", day=0.5), b"old master")
     shadow = model(catalog, "2")
     shadow.catalog.write([shadow.classified("t1", {"pop": 0.9}, day=2, input_hash=b"old master")])
     promote(catalog, "small:2", least_coverage=0)
@@ -73,7 +73,7 @@ def test_what_was_put_back_stays_after_late_jobs_and_a_promotion(catalog: Engine
 def test_a_shadow_that_knows_an_input_is_not_shown(catalog: Engine, said: Labelling) -> None:
     shadow = model(catalog, "2")
     shadow.catalog.write([shadow.classified("t1", {"pop": 0.9}, day=1, input_hash=b"new master")])
-    shadow.catalog.confirm(job("t1", day=2), b"new master")
+    shadow.catalog.renew_result(job("t1", day=2), b"new master")
     assert shown(catalog, "t1") == {"jazz"}
 
 
@@ -81,7 +81,7 @@ def test_a_job_is_due_until_all_models_know_its_input(catalog: Engine, said: Lab
     """Else a file that kills the worker when a shadow hears it would be tried for ever."""
     enqueued(catalog, job("t1", day=2))
     JobCatalog(catalog).count_attempt(job("t1", day=2))
-    said.catalog.confirm(job("t1", day=2), b"old master")
+    said.catalog.renew_result(job("t1", day=2), b"old master")
     assert is_due(catalog)
     assert rows(catalog, "select attempts from track") == [(1,)]
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from schemas.errors import ConfigError
 from tests.audio import encode, tone
-from worker.local.demo import demo_tracks, running_worker, upload, wait_for
+from worker.local.demo import load_demo_tracks, running_worker, upload_track, wait_until_finished
 from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
 from worker.settings import BrokerSettings
@@ -57,17 +57,17 @@ def test_waiting_fails_when_the_worker_has_ended(catalog: Engine) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
     with pytest.raises(ConfigError, match="the worker ended before"):
-        wait_for(Console(quiet=True), catalog, ended, ["never"])
+        wait_until_finished(Console(quiet=True), catalog, ended, ["never"])
 
 
 def test_a_worker_with_the_demos_model_labels_the_demos_tracks_accurately(
     environment: dict[str, str], catalog: Engine, s3: Any
 ) -> None:
     """benchmarks/accuracy.py measures the whole test split: its example-based F1 is well above 0.7."""
-    tracks = demo_tracks()
+    tracks = load_demo_tracks()
     with running_worker(Console()) as worker:
-        enqueue(catalog, celery_app(BrokerSettings.load()), map(upload, tracks))
-        wait_for(Console(quiet=True), catalog, worker, [track.track_id for track in tracks])
+        enqueue(catalog, celery_app(BrokerSettings.load()), map(upload_track, tracks))
+        wait_until_finished(Console(quiet=True), catalog, worker, [track.track_id for track in tracks])
     with catalog.connect() as connection:
         labels = {row.id: set(row.genres) for row in connection.execute(LABELS)}
     scores = []

@@ -48,7 +48,7 @@ def test_the_fallback_to_the_cpu_is_logged_if_allowed(
     with caplog.at_level(logging.WARNING):
         model = Model(settings)
     assert model.provider == "cpu"
-    assert "the model runs on the CPU, as COGENRE_CPU_FALLBACK allows: provider" in caplog.text
+    assert "the model runs on the CPU, because COGENRE_CPU_FALLBACK is set: provider" in caplog.text
 
 
 def test_a_silent_fallback_is_noticed() -> None:
