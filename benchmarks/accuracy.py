@@ -20,7 +20,7 @@ from schemas.catalog.migrate import migrate
 from schemas.jobs import ObjectRef, TrackJob
 from storage.client import s3_client
 from worker.catalog.connect import connect
-from worker.local.demo import running_worker, wait_for
+from worker.local.demo import running_worker, wait_until_finished
 from worker.local.stack import BUCKET, local_stack
 from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
@@ -56,7 +56,7 @@ def main(corpus: Path) -> None:
                 )
         with running_worker(console) as worker:
             enqueue(engine, celery_app(BrokerSettings.load()), jobs)
-            wait_for(console, engine, worker, [job.track_id for job in jobs])
+            wait_until_finished(console, engine, worker, [job.track_id for job in jobs])
         with engine.connect() as connection:
             predicted = {row.track_id: set(row.genres) for row in connection.execute(LABELS)}
     console.print(f"{datetime.now(UTC):%Y-%m-%d}, {len(test)} tracks of the test split, through the worker\n")

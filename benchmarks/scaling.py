@@ -35,7 +35,7 @@ from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
 from storage.client import s3_client
 from tests.faulty_s3 import FaultyS3
 from worker.catalog.connect import connect
-from worker.local.demo import running_worker, wait_for
+from worker.local.demo import running_worker, wait_until_finished
 from worker.local.stack import BUCKET, HOST, LocalStack, free_port, local_stack
 from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
@@ -119,7 +119,7 @@ def measure_rate(console: Console, engine: Engine, load: Load, count: int) -> fl
     with workers(console, count, load.pinned) as worker:
         began = datetime.now(UTC).timestamp()
         enqueue(engine, celery_app(BrokerSettings.load()), tracks)
-        wait_for(console, engine, worker, [track.track_id for track in tracks])
+        wait_until_finished(console, engine, worker, [track.track_id for track in tracks])
     with engine.connect() as connection:
         commits = connection.execute(COMMITS, {"run": run}).all()
     return len(commits) / (float(commits[-1].at) - began)

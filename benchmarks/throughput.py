@@ -35,7 +35,7 @@ from schemas.catalog.migrate import migrate
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
 from storage.client import s3_client
 from worker.catalog.connect import connect
-from worker.local.demo import running_worker, wait_for
+from worker.local.demo import running_worker, wait_until_finished
 from worker.local.stack import BUCKET, local_stack
 from worker.models.model import Model, ModelInput
 from worker.queue.celery_app import celery_app
@@ -147,16 +147,16 @@ def speed(
     costs = [stage_costs(model, encoded, batch) for _ in range(ROUNDS)]
     with running_worker(console) as worker:
         enqueue(engine, app, jobs("warm", WARM))
-        wait_for(console, engine, worker, [job.track_id for job in jobs("warm", WARM)])
+        wait_until_finished(console, engine, worker, [job.track_id for job in jobs("warm", WARM)])
         enqueue(engine, app, jobs("full", tracks))
-        wait_for(console, engine, worker, [job.track_id for job in jobs("full", tracks)])
+        wait_until_finished(console, engine, worker, [job.track_id for job in jobs("full", tracks)])
         with engine.connect() as connection:
             full = connection.execute(COMMITS, {"run": "full"}).all()
         rate = (tracks - 1) / float(full[-1].at - full[0].at)
         for job in jobs("half", tracks // 2):
             enqueue(engine, app, [job.model_copy(update={"enqueued_at": datetime.now(UTC)})])
             time.sleep(2 / rate)
-        wait_for(console, engine, worker, [job.track_id for job in jobs("half", tracks // 2)])
+        wait_until_finished(console, engine, worker, [job.track_id for job in jobs("half", tracks // 2)])
     costs += [stage_costs(model, encoded, batch) for _ in range(ROUNDS)]
     device = statistics.median(device_seconds(model, batch) for _ in range(ROUNDS))
     costs_alone = {stage: statistics.median(cost[stage] for cost in costs) for stage in costs[0]}
@@ -205,7 +205,7 @@ def memory(console: Console, engine: Engine, count: int) -> None:
         status = Path(f"/proc/{worker.pid}/status")
         for first in (every[:1000], every[1000:]):
             enqueue(engine, app, first)
-            wait_for(console, engine, worker, [job.track_id for job in first])
+            wait_until_finished(console, engine, worker, [job.track_id for job in first])
             resident = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
             console.print(f"{resident.split()[1]} kB after {first[-1].track_id.split('/')[1]} tracks")
 
