@@ -177,14 +177,15 @@ def evaluate(
     from trainer.evaluation.page import HEADLINE_METRICS
     from trainer.evaluation.wording import format_interval, format_value
 
-    found = evaluation.evaluate(
+    findings = evaluation.evaluate(
         checkpoint, source, split, out, data_set, resamples, seed, cache or user_cache()
     )
-    table = Table(f"{found.level:.0%} intervals", *HEADLINE_METRICS)
-    for group in found.groups:
+    table = Table(f"{findings.level:.0%} intervals", *HEADLINE_METRICS)
+    for group in findings.groups:
         estimates = [group.metrics[name] for name in HEADLINE_METRICS]
         table.add_row(
-            group.name, *(f"{format_value(one.value)}\n{format_interval(one)}" for one in estimates)
+            group.name,
+            *(f"{format_value(estimate.value)}\n{format_interval(estimate)}" for estimate in estimates),
         )
     Console().print(table, f"report written to {out / evaluation.PAGE_FILE}")
 

@@ -26,9 +26,9 @@ class Metrics:
     """Metrics of each resample; NaN where a resample leaves a metric undefined."""
 
     tracks: dict[str, Tensor]
-    """(R,), by the names of `trainer.evaluation.metrics.compute_metrics`."""
+    """Metrics over tracks, each (R,), by the names of `trainer.evaluation.metrics.compute_metrics`."""
     genres: dict[str, Tensor]
-    """(R, G): f1, average_precision, roc_auc"""
+    """f1, average_precision and roc_auc, each (R, G)."""
 
 
 def resample_metrics(
@@ -47,7 +47,7 @@ def resample_metrics(
 
 
 def concatenate_parts(parts: list[Metrics]) -> Metrics:
-    """Return the metrics of all chunks' resamples as one."""
+    """Return the metrics of several chunks of resamples, concatenated."""
     return Metrics(
         *(
             {
@@ -60,7 +60,7 @@ def concatenate_parts(parts: list[Metrics]) -> Metrics:
 
 
 def make_estimate(value: float | None, resampled: Tensor) -> Estimate:
-    """Return `value` with its interval at `LEVEL` from `resampled` (R,); all None if no resample has it."""
+    """Return `value` and its interval from `resampled` (R,); all None if no resample defines the metric."""
     defined = resampled[~resampled.isnan()]
     if value is None or not len(defined):
         return Estimate(value=None, low=None, high=None)
@@ -73,27 +73,27 @@ def weighted_metrics(probabilities: Tensor, accepted: Tensor, labels: Tensor, co
     """Return the metrics of (N, G) tensors for each row r of `counts` (R, N), the weights of the tracks."""
     truth, predicted = labels.double(), accepted.double()
     hits = truth * predicted
-    both, sizes = hits.sum(1), (truth + predicted).sum(1)
-    either = sizes - both
+    shared, sizes = hits.sum(1), (truth + predicted).sum(1)
+    union = sizes - shared
     rows = torch.stack(
         [
             # Two empty sets count as equal.
-            torch.where(either > 0, both / either.clamp(min=1), 1.0),
-            torch.where(sizes > 0, 2 * both / sizes.clamp(min=1), 1.0),
+            torch.where(union > 0, shared / union.clamp(min=1), 1.0),
+            torch.where(sizes > 0, 2 * shared / sizes.clamp(min=1), 1.0),
             (truth == predicted).all(1).double(),
         ],
         dim=1,
     )
     accuracy, f1, subset_accuracy = (counts @ rows / counts.sum(1, keepdim=True)).T
-    hit, size = counts @ hits, counts @ (truth + predicted)
-    genre_f1 = torch.where(size > 0, 2 * hit / size.clamp(min=1), 0.0)
-    ranked = [_ranking(p, y, counts) for p, y in zip(probabilities.T, truth.T, strict=True)]
-    average_precision, roc_auc = (torch.stack(one, dim=1) for one in zip(*ranked, strict=True))
+    genre_hits, genre_sizes = counts @ hits, counts @ (truth + predicted)
+    genre_f1 = torch.where(genre_sizes > 0, 2 * genre_hits / genre_sizes.clamp(min=1), 0.0)
+    ranked = [_rank_metrics(p, y, counts) for p, y in zip(probabilities.T, truth.T, strict=True)]
+    average_precision, roc_auc = (torch.stack(column, dim=1) for column in zip(*ranked, strict=True))
     return Metrics(
         tracks={
             "accuracy": accuracy,
             "f1": f1,
-            "micro_f1": 2 * hit.sum(1) / size.sum(1).clamp(min=1),
+            "micro_f1": 2 * genre_hits.sum(1) / genre_sizes.sum(1).clamp(min=1),
             "macro_f1": genre_f1.mean(1),
             "subset_accuracy": subset_accuracy,
             "map": average_precision.nanmean(1),
@@ -103,7 +103,7 @@ def weighted_metrics(probabilities: Tensor, accepted: Tensor, labels: Tensor, co
     )
 
 
-def _ranking(scores: Tensor, truth: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+def _rank_metrics(scores: Tensor, truth: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Return average precision and ROC AUC, both (R,), of one genre's scores and truth (N,)."""
     order = scores.argsort(descending=True, stable=True)
     # No threshold separates equal scores: only the last of equal scores is a point of the curves.

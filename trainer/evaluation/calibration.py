@@ -1,4 +1,4 @@
-"""Calibration: whether a score is a probability. Of decisions scored 0.8, eight of ten should be correct."""
+"""Calibration: whether scores are probabilities, so that 8 of 10 decisions scored 0.8 are correct."""
 
 import torch
 from torch import Tensor
@@ -18,12 +18,14 @@ def compute_calibration(probabilities: Tensor, labels: Tensor) -> Calibration:
     edges = torch.linspace(0, 1, BINS + 1)
     bins = torch.bucketize(scores, edges, right=True) - 1
     decisions = torch.bincount(bins, minlength=BINS)
-    score, right = (torch.bincount(bins, weights=part.double(), minlength=BINS) for part in (scores, truth))
+    score_sums, correct = (
+        torch.bincount(bins, weights=part.double(), minlength=BINS) for part in (scores, truth)
+    )
     return Calibration(
         error=calibration_error(probabilities, labels),
         bins=tuple(
             Bin(decisions=n, mean_score=round(s / n, 6), share_correct=round(r / n, 6))
-            for n, s, r in zip(decisions.tolist(), score.tolist(), right.tolist(), strict=True)
+            for n, s, r in zip(decisions.tolist(), score_sums.tolist(), correct.tolist(), strict=True)
             if n
         ),
     )

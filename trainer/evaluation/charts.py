@@ -42,14 +42,14 @@ SMALL_LABELS_FROM = 25
 """Number of genres from which the labels of a small heat map are small."""
 
 
-def draw_groups(found: Sequence[Group], metrics: Sequence[str]) -> str:
+def draw_groups(groups: Sequence[Group], metrics: Sequence[str]) -> str:
     """Return a chart of each metric of each group, with its interval."""
-    figure = Figure(figsize=(7, 1 + ROW_INCHES * len(found)), layout="constrained")
-    names = [f"{group.name} ({group.tracks:,})" for group in found]
+    figure = Figure(figsize=(7, 1 + ROW_INCHES * len(groups)), layout="constrained")
+    names = [f"{group.name} ({group.tracks:,})" for group in groups]
     for axes, metric in zip(
         np.atleast_1d(figure.subplots(1, len(metrics), sharey=True)), metrics, strict=True
     ):
-        _draw_intervals(axes, [group.metrics[metric] for group in found], ACCENT)
+        _draw_intervals(axes, [group.metrics[metric] for group in groups], ACCENT)
         axes.set_title(metric, fontsize=9)
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
@@ -59,19 +59,19 @@ def draw_groups(found: Sequence[Group], metrics: Sequence[str]) -> str:
     return to_svg(figure)
 
 
-def draw_genres(found: Sequence[GenreFinding]) -> list[str]:
+def draw_genres(genres: Sequence[GenreFinding]) -> list[str]:
     """Return charts of each genre's average precision and its interval, with lyrics and without."""
-    parts = np.array_split(np.arange(len(found)), math.ceil(len(found) / MAX_GENRE_ROWS))
-    return [_draw_genre_rows([found[at] for at in part]) for part in parts]
+    parts = np.array_split(np.arange(len(genres)), math.ceil(len(genres) / MAX_GENRE_ROWS))
+    return [_draw_genre_rows([genres[at] for at in part]) for part in parts]
 
 
-def _draw_genre_rows(found: Sequence[GenreFinding]) -> str:
-    figure, axes = new_figure(7, 1 + 1.3 * ROW_INCHES * len(found))
-    _draw_intervals(axes, [one.average_precision for one in found], ACCENT, -0.1, "with lyrics")
+def _draw_genre_rows(genres: Sequence[GenreFinding]) -> str:
+    figure, axes = new_figure(7, 1 + 1.3 * ROW_INCHES * len(genres))
+    _draw_intervals(axes, [finding.average_precision for finding in genres], ACCENT, -0.1, "with lyrics")
     _draw_intervals(
-        axes, [one.average_precision_lyrics_dropped for one in found], FAINT, 0.2, "lyrics withheld"
+        axes, [finding.average_precision_lyrics_dropped for finding in genres], FAINT, 0.2, "lyrics withheld"
     )
-    axes.set_yticks(range(len(found)), [f"{one.genre.name} ({one.tracks:,})" for one in found])
+    axes.set_yticks(range(len(genres)), [f"{finding.genre.name} ({finding.tracks:,})" for finding in genres])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("average precision")
@@ -80,25 +80,25 @@ def _draw_genre_rows(found: Sequence[GenreFinding]) -> str:
     return to_svg(figure)
 
 
-def draw_curves(found: Sequence[GenreFinding], tracks: int) -> list[str]:
+def draw_curves(genres: Sequence[GenreFinding], tracks: int) -> list[str]:
     """Return grids of precision-recall curves, one panel per genre."""
-    drawn = [(one, one.curve) for one in found if one.curve]
+    drawn = [(finding, finding.curve) for finding in genres if finding.curve]
     step = GRID_COLUMNS * GRID_ROWS
     return [_draw_curve_grid(drawn[start : start + step], tracks) for start in range(0, len(drawn), step)]
 
 
-def _draw_curve_grid(found: Sequence[tuple[GenreFinding, Curve]], tracks: int) -> str:
-    rows = math.ceil(len(found) / GRID_COLUMNS)
+def _draw_curve_grid(curves: Sequence[tuple[GenreFinding, Curve]], tracks: int) -> str:
+    rows = math.ceil(len(curves) / GRID_COLUMNS)
     figure = Figure(figsize=(7, 0.4 + 1.9 * rows), layout="constrained")
     grid = figure.subplots(rows, GRID_COLUMNS, squeeze=False, sharex=True, sharey=True).flatten()
-    for axes in grid[len(found) :]:
+    for axes in grid[len(curves) :]:
         axes.set_axis_off()
-    for axes, (one, curve) in zip(grid, found, strict=False):
-        axes.axhline(one.tracks / tracks, color=FAINT, linewidth=0.8)
+    for axes, (finding, curve) in zip(grid, curves, strict=False):
+        axes.axhline(finding.tracks / tracks, color=FAINT, linewidth=0.8)
         axes.plot(curve.recall, curve.precision, color=ACCENT, linewidth=1.2)
-        if one.precision is not None and one.recall is not None:
-            axes.plot([one.recall], [one.precision], "o", color=INK, markersize=4)
-        axes.set_title(f"{one.genre.name} {one.average_precision.value:.2f}", fontsize=8)
+        if finding.precision is not None and finding.recall is not None:
+            axes.plot([finding.recall], [finding.precision], "o", color=INK, markersize=4)
+        axes.set_title(f"{finding.genre.name} {finding.average_precision.value:.2f}", fontsize=8)
         axes.set_xlim(0, 1.03)
         axes.set_ylim(0, 1.03)
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
@@ -108,16 +108,16 @@ def _draw_curve_grid(found: Sequence[tuple[GenreFinding, Curve]], tracks: int) -
     return to_svg(figure)
 
 
-def draw_calibration(found: Calibration) -> str:
+def draw_calibration(calibration: Calibration) -> str:
     """Return a chart of the share of correct decisions by score, above their numbers."""
     figure = Figure(figsize=(7, 5.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    scores = [one.mean_score for one in found.bins]
+    scores = [bin_.mean_score for bin_ in calibration.bins]
     above.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-    above.plot(scores, [one.share_correct for one in found.bins], color=ACCENT, marker="o")
+    above.plot(scores, [bin_.share_correct for bin_ in calibration.bins], color=ACCENT, marker="o")
     above.set_ylabel("share that have the genre")
     above.set_ylim(0, 1.02)
-    below.bar(scores, [one.decisions for one in found.bins], width=0.04, color=ACCENT)
+    below.bar(scores, [bin_.decisions for bin_ in calibration.bins], width=0.04, color=ACCENT)
     below.set_yscale("log")
     below.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     below.set_ylabel("decisions")
@@ -126,13 +126,13 @@ def draw_calibration(found: Calibration) -> str:
     return to_svg(figure)
 
 
-def draw_confusions(found: Sequence[Confusion], slugs: Sequence[str]) -> str:
+def draw_confusions(confusions: Sequence[Confusion], slugs: Sequence[str]) -> str:
     """Return a heat map: the share of the row's tracks for which the column was predicted instead."""
     index = {slug: at for at, slug in enumerate(slugs)}
     shares = np.zeros((len(slugs), len(slugs)))
-    for one in found:
-        if one.missed in index and one.predicted in index:
-            shares[index[one.missed], index[one.predicted]] = one.share
+    for pair in confusions:
+        if pair.missed in index and pair.predicted in index:
+            shares[index[pair.missed], index[pair.predicted]] = pair.share
     side = 1.6 + ROW_INCHES * len(slugs)
     figure, axes = new_figure(side + 0.8, side)
     highest = max(0.01, float(shares.max(initial=0)))
@@ -144,7 +144,7 @@ def draw_confusions(found: Sequence[Confusion], slugs: Sequence[str]) -> str:
     return to_svg(figure)
 
 
-def draw_graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> str:
+def draw_graphs(graphs: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> str:
     """Return heat maps of the given, the learned and the observed genre graph, and learned against observed.
 
     `chosen` are the indices of the genres that are drawn.
@@ -152,7 +152,7 @@ def draw_graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> s
     names = [slugs[at] for at in chosen]
     given, learned, observed = (
         _array(matrix)[np.ix_(chosen, chosen)]
-        for matrix in (found.correlations, found.learned, found.observed)
+        for matrix in (graphs.correlations, graphs.learned, graphs.observed)
     )
     side = 2.4 + 0.14 * len(chosen)
     figure = Figure(figsize=(2 * side, 2 * side), layout="constrained")
@@ -177,11 +177,13 @@ def draw_graphs(found: Graphs, slugs: Sequence[str], chosen: Sequence[int]) -> s
 
 
 def _draw_intervals(
-    axes: "Axes", found: Sequence[Estimate], colour: str, below: float = 0.0, label: str | None = None
+    axes: "Axes", estimates: Sequence[Estimate], colour: str, below: float = 0.0, label: str | None = None
 ) -> None:
     """Draw a point and the line of its interval in each row; undefined values are left out."""
-    at = [row + below for row, one in enumerate(found) if one.value is not None]
-    defined = [(one.value, one.low, one.high) for one in found if one.value is not None]
+    at = [row + below for row, estimate in enumerate(estimates) if estimate.value is not None]
+    defined = [
+        (estimate.value, estimate.low, estimate.high) for estimate in estimates if estimate.value is not None
+    ]
     values, lows, highs = np.array(defined, dtype=float).reshape(-1, 3).T
     # The interval of the resamples may lie beside the value itself.
     errors = np.maximum(0, [values - lows, highs - values])

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.bundle import Genre
 
 Matrix = tuple[tuple[float | None, ...], ...]
-"""G × G"""
+"""Values of pairs of genres, G × G."""
 
 
 class _Model(BaseModel):

@@ -1,4 +1,4 @@
-"""Pairs of genres: which is predicted instead of which, and which occur together."""
+"""Pairs of genres: confusions, and genres that occur together."""
 
 import math
 from collections.abc import Sequence
@@ -19,18 +19,20 @@ def count_confusions(accepted: Tensor, labels: Tensor, genres: Sequence[Genre]) 
     """
     truth = labels.bool()
     missed, wrong = (truth & ~accepted).double(), (accepted & ~truth).double()
-    swapped = missed.T @ wrong
-    have = truth.sum(0).tolist()
-    found = [
+    counts = missed.T @ wrong
+    tracks_of_genre = truth.sum(0).tolist()
+    confusions = [
         Confusion(
             missed=genres[row].slug,
             predicted=genres[column].slug,
-            tracks=int(swapped[row, column]),
-            share=round(float(swapped[row, column]) / have[row], 6),
+            tracks=int(counts[row, column]),
+            share=round(float(counts[row, column]) / tracks_of_genre[row], 6),
         )
-        for row, column in swapped.nonzero().tolist()
+        for row, column in counts.nonzero().tolist()
     ]
-    return tuple(sorted(found, key=lambda one: (-one.tracks, -one.share, one.missed, one.predicted)))
+    return tuple(
+        sorted(confusions, key=lambda pair: (-pair.tracks, -pair.share, pair.missed, pair.predicted))
+    )
 
 
 def compare_graphs(correlations: Tensor, vectors: Tensor, labels: Tensor) -> Graphs:
@@ -41,13 +43,13 @@ def compare_graphs(correlations: Tensor, vectors: Tensor, labels: Tensor) -> Gra
     observed = conditional_probabilities(labels)
     observed[labels.sum(0) == 0] = torch.nan
     return Graphs(
-        correlations=_matrix(correlations),
-        learned=_matrix(cosine_similarities(vectors)),
-        observed=_matrix(observed),
+        correlations=_to_matrix(correlations),
+        learned=_to_matrix(cosine_similarities(vectors)),
+        observed=_to_matrix(observed),
     )
 
 
-def _matrix(values: Tensor) -> Matrix:
+def _to_matrix(values: Tensor) -> Matrix:
     return tuple(
         tuple(None if math.isnan(cell) else round(cell, 4) for cell in row) for row in values.tolist()
     )

@@ -12,68 +12,68 @@ from trainer.evaluation.wording import (
 )
 
 
-def markdown(found: Findings) -> str:
+def render_markdown(findings: Findings) -> str:
     """Return the content of `report.md`."""
     parts = [
         "# Evaluation of the model",
-        describe_measurement(found),
+        describe_measurement(findings),
         "## With lyrics and without",
         METRICS_NOTE,
-        _groups(found),
+        _group_table(findings),
         "## Genres",
-        describe_missing_genres(found),
-        _genres(found),
-        f"Expected calibration error, over every decision: {found.calibration.error:.3f}.",
+        describe_missing_genres(findings),
+        _genre_table(findings),
+        f"Expected calibration error, over every decision: {findings.calibration.error:.3f}.",
         "## Confusions between genres",
-        _confusions(found),
+        _confusion_table(findings),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _groups(found: Findings) -> str:
-    metrics = list(found.groups[0].metrics)
+def _group_table(findings: Findings) -> str:
+    metrics = list(findings.groups[0].metrics)
     return markdown_table(
         ["", "tracks", *metrics],
         [
-            [group.name, f"{group.tracks:,}", *(_estimate(group.metrics[name]) for name in metrics)]
-            for group in found.groups
+            [group.name, f"{group.tracks:,}", *(_format_estimate(group.metrics[name]) for name in metrics)]
+            for group in findings.groups
         ],
         numbers=True,
     )
 
 
-def _genres(found: Findings) -> str:
+def _genre_table(findings: Findings) -> str:
     return markdown_table(
         ["genre", "tracks", "accepted", "threshold", "f1", "average precision", "lyrics withheld", "roc auc"],
         [
             [
-                one.genre.slug,
-                f"{one.tracks:,}",
-                f"{one.accepted:,}",
-                f"{one.threshold:.3f}",
-                _estimate(one.f1),
-                _estimate(one.average_precision),
-                _estimate(one.average_precision_lyrics_dropped),
-                _estimate(one.roc_auc),
+                finding.genre.slug,
+                f"{finding.tracks:,}",
+                f"{finding.accepted:,}",
+                f"{finding.threshold:.3f}",
+                _format_estimate(finding.f1),
+                _format_estimate(finding.average_precision),
+                _format_estimate(finding.average_precision_lyrics_dropped),
+                _format_estimate(finding.roc_auc),
             ]
-            for one in found.genres
+            for finding in findings.genres
         ],
         numbers=True,
     )
 
 
-def _confusions(found: Findings) -> str:
-    if not found.confusions:
+def _confusion_table(findings: Findings) -> str:
+    if not findings.confusions:
         return "None."
     return markdown_table(
         ["missed", "tracks", "predicted instead", "share of the missed genre's tracks"],
         [
-            [one.missed, f"{one.tracks:,}", one.predicted, f"{one.share:.1%}"]
-            for one in found.confusions[:MAX_CONFUSIONS]
+            [pair.missed, f"{pair.tracks:,}", pair.predicted, f"{pair.share:.1%}"]
+            for pair in findings.confusions[:MAX_CONFUSIONS]
         ],
         numbers=True,
     )
 
 
-def _estimate(found: Estimate) -> str:
-    return "" if found.value is None else f"{format_value(found.value)} ({format_interval(found)})"
+def _format_estimate(estimate: Estimate) -> str:
+    return "" if estimate.value is None else f"{format_value(estimate.value)} ({format_interval(estimate)})"

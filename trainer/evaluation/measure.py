@@ -30,15 +30,15 @@ class ScoredSplit:
 
     genres: Sequence[Genre]
     thresholds: Tensor
-    """(G,)"""
+    """Probability at which each genre is accepted, (G,)."""
     probabilities: Tensor
-    """(N, G)"""
+    """Probabilities with lyrics, (N, G)."""
     lyrics_dropped: Tensor
-    """(N, G), predicted with every track's lyrics withheld."""
+    """Probabilities with every track's lyrics withheld, (N, G)."""
     labels: Tensor
-    """(N, G) of 0 and 1."""
+    """True genres, (N, G) of 0 and 1."""
     has_lyrics: Tensor
-    """(N,), bool"""
+    """(N,) bool."""
 
     @property
     def accepted(self) -> Tensor:
@@ -47,12 +47,12 @@ class ScoredSplit:
 
 
 class _Subset(NamedTuple):
-    """Some of the tracks, and probabilities with lyrics or without."""
+    """A group of tracks, and their probabilities with lyrics or without."""
 
     rows: Tensor
-    """(N,), bool"""
+    """Which tracks are in the group, (N,) bool."""
     probabilities: Tensor
-    """(N, G)"""
+    """Probabilities of all tracks, (N, G)."""
 
 
 def measure_split(scored: ScoredSplit, resamples: int, seed: int) -> tuple[list[Group], list[GenreFinding]]:
@@ -126,7 +126,7 @@ def _measure_genres(
                     binary_auroc, scores, truth, resampled.genres["roc_auc"][:, number]
                 ),
                 calibration_error=calibration_error(scores, truth),
-                curve=_curve(scores, truth) if has_curve[number] else None,
+                curve=_precision_recall_curve(scores, truth) if has_curve[number] else None,
             )
         )
     return findings
@@ -140,7 +140,7 @@ def _estimate_ranking(
     return make_estimate(float(metric(scores, truth)) if defined else None, resampled)
 
 
-def _curve(scores: Tensor, truth: Tensor) -> Curve:
+def _precision_recall_curve(scores: Tensor, truth: Tensor) -> Curve:
     precision, recall, _ = binary_precision_recall_curve(scores, truth)
     precision, recall = precision.flip(0), recall.flip(0).contiguous()
     # Points are spread evenly over recall: most thresholds of a rare genre lie where recall no longer rises.

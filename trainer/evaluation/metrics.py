@@ -15,7 +15,7 @@ from schemas.bundle import Genre
 from schemas.labels import LabelRule
 
 DEFAULT_THRESHOLD = 0.5
-"""The threshold of a genre that no track, or every track, of the split has."""
+"""Threshold of a genre that no track, or every track, of the split has."""
 
 THRESHOLD_RESAMPLES = 100
 """Bootstrap resamples of the tracks over which thresholds are averaged."""
@@ -84,29 +84,31 @@ def compute_metrics(probabilities: Tensor, accepted: Tensor, labels: Tensor) -> 
     """
     truth = labels.long()
     predicted = accepted.long()
-    both = (predicted & truth).sum(1).double()
-    either = (predicted | truth).sum(1).double()
+    shared = (predicted & truth).sum(1).double()
+    union = (predicted | truth).sum(1).double()
     sizes = (predicted.sum(1) + truth.sum(1)).double()
     count = labels.shape[1]
     metrics = {
         # Two empty sets count as equal.
-        "accuracy": torch.where(either > 0, both / either.clamp(min=1), 1.0).mean(),
-        "f1": torch.where(sizes > 0, 2 * both / sizes.clamp(min=1), 1.0).mean(),
+        "accuracy": torch.where(union > 0, shared / union.clamp(min=1), 1.0).mean(),
+        "f1": torch.where(sizes > 0, 2 * shared / sizes.clamp(min=1), 1.0).mean(),
         "micro_f1": multilabel_f1_score(predicted, truth, count, average="micro"),
         "macro_f1": multilabel_f1_score(predicted, truth, count, average="macro"),
         "subset_accuracy": multilabel_exact_match(predicted, truth, count),
-        "map": _macro(binary_average_precision, probabilities, truth),
-        "roc_auc": _macro(binary_auroc, probabilities, truth),
+        "map": _mean_over_genres(binary_average_precision, probabilities, truth),
+        "roc_auc": _mean_over_genres(binary_auroc, probabilities, truth),
     }
     return {name: round(float(value), 6) for name, value in metrics.items()}
 
 
-def _macro(metric: Callable[[Tensor, Tensor], Tensor], probabilities: Tensor, truth: Tensor) -> Tensor:
+def _mean_over_genres(
+    metric: Callable[[Tensor, Tensor], Tensor], probabilities: Tensor, truth: Tensor
+) -> Tensor:
     genres = has_both_classes(truth).nonzero().flatten()
     values = [metric(probabilities[:, genre], truth[:, genre]) for genre in genres]
     return torch.stack(values).mean() if values else torch.zeros(())
 
 
 def has_both_classes(truth: Tensor) -> Tensor:
-    """Return whether some tracks have the genre and others lack it, (genres,)."""
+    """Return for each genre whether some tracks have it and others lack it, (genres,) bool."""
     return truth.bool().any(0) & ~truth.bool().all(0)

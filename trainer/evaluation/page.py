@@ -33,83 +33,85 @@ small { font-size: 6pt; }
 """
 
 
-def render(found: Findings) -> str:
+def render_html(findings: Findings) -> str:
     """Return the content of `report.html`."""
-    most_frequent = sorted(range(len(found.genres)), key=lambda at: -found.genres[at].tracks)[:MAX_GENRES]
-    slugs = [one.genre.slug for one in found.genres]
+    most_frequent = sorted(range(len(findings.genres)), key=lambda at: -findings.genres[at].tracks)[
+        :MAX_GENRES
+    ]
+    slugs = [finding.genre.slug for finding in findings.genres]
     parts = [
-        _figures(found),
+        _key_figures(findings),
         section(
             "With lyrics and without",
             "Points are values, lines their confidence intervals. " + METRICS_NOTE,
-            charts.draw_groups(found.groups, HEADLINE_METRICS),
-            _groups(found),
+            charts.draw_groups(findings.groups, HEADLINE_METRICS),
+            _group_table(findings),
         ),
         section(
             "Genres",
             "How well the scores rank the tracks of each genre. In brackets: the tracks that have it. "
-            + describe_missing_genres(found),
-            *charts.draw_genres(found.genres),
-            _genres(found.genres),
+            + describe_missing_genres(findings),
+            *charts.draw_genres(findings.genres),
+            _genre_table(findings.genres),
         ),
         section(
             "Precision and recall",
             "Each genre at every threshold, with its average precision. The dot marks the threshold in use, "
             "the grey line the precision of random scores.",
-            *charts.draw_curves(found.genres, found.tracks),
+            *charts.draw_curves(findings.genres, findings.tracks),
         ),
         section(
             "Calibration",
             "On the line, a score of 0.8 is correct eight times out of ten. Expected calibration error: "
-            f"{found.calibration.error:.3f}, over all decisions (one per track and genre).",
-            charts.draw_calibration(found.calibration),
+            f"{findings.calibration.error:.3f}, over all decisions (one per track and genre).",
+            charts.draw_calibration(findings.calibration),
         ),
         section(
             "Genres that occur together",
             "The genre graph A that the network is given (from the training split and the names), the share "
             "of the row's tracks in this split that also have the column, and the similarities that the "
             "network learned. A grey row has no track.",
-            charts.draw_graphs(found.graphs, slugs, most_frequent),
+            charts.draw_graphs(findings.graphs, slugs, most_frequent),
         ),
         section(
             "Confusions between genres",
             "Tracks for which one genre was missed and another predicted instead.",
-            charts.draw_confusions(found.confusions, [slugs[at] for at in most_frequent]),
-            _confusions(found),
+            charts.draw_confusions(findings.confusions, [slugs[at] for at in most_frequent]),
+            _confusion_table(findings),
         ),
     ]
-    return render_page("Evaluation of the model", describe_measurement(found), parts, STYLE)
+    return render_page("Evaluation of the model", describe_measurement(findings), parts, STYLE)
 
 
-def _figures(found: Findings) -> str:
-    metrics = found.groups[0].metrics
+def _key_figures(findings: Findings) -> str:
+    metrics = findings.groups[0].metrics
     figures = {
-        "tracks": f"{found.tracks:,}",
-        "genres": f"{len(found.genres):,}",
+        "tracks": f"{findings.tracks:,}",
+        "genres": f"{len(findings.genres):,}",
         "accuracy": format_value(metrics["accuracy"].value),
         "F1": format_value(metrics["f1"].value),
         "mAP": format_value(metrics["map"].value),
-        "calibration error": f"{found.calibration.error:.3f}",
+        "calibration error": f"{findings.calibration.error:.3f}",
     }
     return key_figures(figures)
 
 
-def _groups(found: Findings) -> str:
-    metrics = list(found.groups[0].metrics)
+def _group_table(findings: Findings) -> str:
+    metrics = list(findings.groups[0].metrics)
     return table(
         ["", "tracks", *(metric.replace("_", " ") for metric in metrics)],
         [
             [
                 group.name,
                 group.tracks,
-                *(_estimate(group.metrics[name]) for name in metrics),
+                *(_format_estimate(group.metrics[name]) for name in metrics),
             ]
-            for group in found.groups
+            for group in findings.groups
         ],
     )
 
 
-def _genres(found: Sequence[GenreFinding]) -> str:
+def _genre_table(genres: Sequence[GenreFinding]) -> str:
     return table(
         (
             *("genre", "tracks", "accepted", "threshold", "precision", "recall", "f1", "average precision"),
@@ -117,32 +119,32 @@ def _genres(found: Sequence[GenreFinding]) -> str:
         ),
         [
             [
-                one.genre.name,
-                one.tracks,
-                one.accepted,
-                one.threshold,
-                FormattedNumber(format_value(one.precision)),
-                FormattedNumber(format_value(one.recall)),
-                _estimate(one.f1),
-                _estimate(one.average_precision),
-                _estimate(one.average_precision_lyrics_dropped),
-                _estimate(one.roc_auc),
-                one.calibration_error,
+                finding.genre.name,
+                finding.tracks,
+                finding.accepted,
+                finding.threshold,
+                FormattedNumber(format_value(finding.precision)),
+                FormattedNumber(format_value(finding.recall)),
+                _format_estimate(finding.f1),
+                _format_estimate(finding.average_precision),
+                _format_estimate(finding.average_precision_lyrics_dropped),
+                _format_estimate(finding.roc_auc),
+                finding.calibration_error,
             ]
-            for one in found
+            for finding in genres
         ],
     )
 
 
-def _confusions(found: Findings) -> str:
+def _confusion_table(findings: Findings) -> str:
     return table(
         ["missed", "predicted instead", "tracks", "share of the missed genre's tracks"],
         [
-            [one.missed, one.predicted, one.tracks, FormattedNumber(f"{one.share:.1%}")]
-            for one in found.confusions[:MAX_CONFUSIONS]
+            [pair.missed, pair.predicted, pair.tracks, FormattedNumber(f"{pair.share:.1%}")]
+            for pair in findings.confusions[:MAX_CONFUSIONS]
         ],
     )
 
 
-def _estimate(found: Estimate) -> FormattedNumber:
-    return FormattedNumber(format_value(found.value), format_interval(found))
+def _format_estimate(estimate: Estimate) -> FormattedNumber:
+    return FormattedNumber(format_value(estimate.value), format_interval(estimate))

@@ -24,9 +24,9 @@ from trainer.evaluation.bootstrap import LEVEL
 from trainer.evaluation.calibration import compute_calibration
 from trainer.evaluation.findings import Findings
 from trainer.evaluation.genre_pairs import compare_graphs, count_confusions
-from trainer.evaluation.markdown import markdown
+from trainer.evaluation.markdown import render_markdown
 from trainer.evaluation.measure import ScoredSplit, measure_split
-from trainer.evaluation.page import render
+from trainer.evaluation.page import render_html
 from trainer.evaluation.predict import predict
 from trainer.features.cache import Cache
 from trainer.features.extract import Extractor, decoder_pool, report_left_out
@@ -95,9 +95,9 @@ def evaluate(
             graphs=compare_graphs(torch.tensor(description.correlations), vectors, scored.labels),
         )
         (folder / JSON_FILE).write_text(findings.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        (folder / MARKDOWN_FILE).write_text(markdown(findings), encoding="utf-8")
-        (folder / PAGE_FILE).write_text(render(findings), encoding="utf-8")
-    missing = [one.genre.slug for one in genres if not one.tracks]
+        (folder / MARKDOWN_FILE).write_text(render_markdown(findings), encoding="utf-8")
+        (folder / PAGE_FILE).write_text(render_html(findings), encoding="utf-8")
+    missing = [finding.genre.slug for finding in genres if not finding.tracks]
     if missing:
         log.warning(
             "no track of split %s has %s: each counts as 0 in macro_f1 and is left out of map and roc_auc",
@@ -109,9 +109,9 @@ def evaluate(
 
 
 def _require_tracks(library: Library, split: Split) -> None:
-    found = len(library.in_split(split))
-    if found < 2:
+    count = len(library.in_split(split))
+    if count < 2:
         raise ManifestError(
-            f"split {split} has {found} of {len(library.tracks)} tracks, and at least two are needed: "
+            f"split {split} has {count} of {len(library.tracks)} tracks, and at least two are needed: "
             "assign tracks to this split in the manifest, or choose another with --split"
         )

@@ -9,17 +9,17 @@ METRICS_NOTE = (
 )
 
 
-def describe_measurement(found: Findings) -> str:
-    """Return a few sentences on which model was measured on which tracks, and how."""
+def describe_measurement(findings: Findings) -> str:
+    """Return sentences that name the model, the measured tracks and the method."""
     text = (
-        f"Model trained on {found.trained_on}, measured on the split {found.split} of {found.data_set}, with "
-        "thresholds fitted on validation. "
-        f"Intervals: {found.level:.0%}, from {found.resamples:,} bootstrap resamples of the tracks."
+        f"Model trained on {findings.trained_on}, measured on the split {findings.split} of "
+        f"{findings.data_set}, with thresholds fitted on validation. "
+        f"Intervals: {findings.level:.0%}, from {findings.resamples:,} bootstrap resamples of the tracks."
     )
-    if found.left_out:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.left_out.items())
+    if findings.left_out:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in findings.left_out.items())
         text += f" Tracks left out, by reason: {reasons}."
-    if found.synthetic:
+    if findings.synthetic:
         text += (
             " The training music was made by a program: do not compare these numbers with those of models "
             "trained on real music."
@@ -27,9 +27,9 @@ def describe_measurement(found: Findings) -> str:
     return text
 
 
-def describe_missing_genres(found: Findings) -> str:
+def describe_missing_genres(findings: Findings) -> str:
     """Return a sentence on the genres that no measured track has, or an empty string."""
-    missing = [one.genre.slug for one in found.genres if not one.tracks]
+    missing = [finding.genre.slug for finding in findings.genres if not finding.tracks]
     if not missing:
         return ""
     return f"No track has {', '.join(missing)}: no ranking metrics, and each counts as 0 in macro f1."
@@ -40,6 +40,6 @@ def format_value(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def format_interval(found: Estimate) -> str:
+def format_interval(estimate: Estimate) -> str:
     """Return the bounds of the interval, or an empty string if it is undefined."""
-    return "" if found.low is None else f"{found.low:.3f}–{found.high:.3f}"
+    return "" if estimate.low is None else f"{estimate.low:.3f}–{estimate.high:.3f}"

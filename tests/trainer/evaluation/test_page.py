@@ -23,9 +23,9 @@ from trainer.evaluation.calibration import compute_calibration
 from trainer.evaluation.charts import draw_curves, draw_genres
 from trainer.evaluation.findings import Findings
 from trainer.evaluation.genre_pairs import compare_graphs, count_confusions
-from trainer.evaluation.markdown import markdown
+from trainer.evaluation.markdown import render_markdown
 from trainer.evaluation.measure import measure_split
-from trainer.evaluation.page import render
+from trainer.evaluation.page import render_html
 
 PAPER_PIXELS = 700
 """Width of A4 less a centimetre on either side."""
@@ -64,7 +64,7 @@ def findings() -> Findings:
 @pytest.fixture(scope="module")
 def page(findings: Findings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("page") / "report.html"
-    file.write_text(render(findings), encoding="utf-8")
+    file.write_text(render_html(findings), encoding="utf-8")
     return file
 
 
@@ -77,7 +77,7 @@ def test_the_page_has_all_its_parts_and_fetches_nothing(page: Path) -> None:
 
 
 def test_the_page_is_drawn_from_the_json_alone(findings: Findings, page: Path) -> None:
-    assert render(Findings.model_validate_json(findings.model_dump_json())) == page.read_text()
+    assert render_html(Findings.model_validate_json(findings.model_dump_json())) == page.read_text()
 
 
 def test_what_others_wrote_is_escaped_and_no_formula(page: Path) -> None:
@@ -99,8 +99,8 @@ def test_a_model_of_synthetic_music_is_marked(findings: Findings, page: Path) ->
     sentence = "made by a program"
     assert sentence not in page.read_text()
     synthetic = findings.model_copy(update={"synthetic": True})
-    assert sentence in render(synthetic)
-    assert sentence in markdown(synthetic)
+    assert sentence in render_html(synthetic)
+    assert sentence in render_markdown(synthetic)
 
 
 def test_ids_within_the_charts_do_not_collide(page: Path) -> None:
@@ -123,12 +123,12 @@ def test_as_many_genres_in_a_drawing_as_a_page_has_room_for(findings: Findings) 
 
 def test_a_split_without_confusions(findings: Findings) -> None:
     right = findings.model_copy(update={"confusions": ()})
-    assert "<p>None.</p>" in render(right)
-    assert markdown(right).endswith("None.\n")
+    assert "<p>None.</p>" in render_html(right)
+    assert render_markdown(right).endswith("None.\n")
 
 
 def test_markdown_has_the_numbers(findings: Findings) -> None:
-    text = markdown(findings)
+    text = render_markdown(findings)
     f1 = findings.groups[0].metrics["f1"]
     line = next(line for line in text.splitlines() if line.startswith("| all tracks | 120 |"))
     assert f"{f1.value:.3f} ({f1.low:.3f}–{f1.high:.3f})" in line
