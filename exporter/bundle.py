@@ -38,6 +38,7 @@ TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "README.md"
 
 PACKAGES = ("cogenre", "torch", "onnx", "onnxscript", "onnxruntime", "transformers", "tokenizers")
+"""Packages whose versions the manifest lists."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,11 @@ class PrecisionOptions:
     """Which graphs of lower precision are written, and how their cost is checked."""
 
     precisions: tuple[Precision, ...] = ()
-    """Beside fp32, which is always written."""
+    """Lower precisions to write, in addition to fp32."""
     labelled: Library | None = None
-    """Labelled tracks that the cost is measured on. None = noise, which needs `allow_loss`."""
+    """Labelled tracks that the cost is measured on. None: noise, which needs `allow_loss`."""
     allow_loss: bool = False
-    """Whether they are written at any cost."""
+    """Whether the lower precisions are written at any cost in labels."""
 
 
 def write_bundle(
@@ -66,7 +67,7 @@ def write_bundle(
 
     Raises BundleNameError, PrecisionError, GraphError, ParityError, LossError, OutputError, ManifestError.
     """
-    validate_label(name, version_)
+    validate_name_and_version(name, version_)
     if options.precisions and options.labelled is None and not options.allow_loss:
         raise PrecisionError(
             f"the cost of {' and '.join(options.precisions)} in labels is measured on labelled tracks: give "
@@ -79,9 +80,9 @@ def write_bundle(
         export_graph(checkpoint.network, folder / GRAPH_FILE)
         report("comparing the graph with the checkpoint")
         parity = measure_parity(checkpoint, folder / GRAPH_FILE)
-        smaller = _write_reduced_graphs(checkpoint, folder, options.precisions)
-        graphs: dict[Precision, str] = {"fp32": GRAPH_FILE, **smaller}
-        costs = _measure_costs(checkpoint, folder, smaller, options, report)
+        reduced = _write_reduced_graphs(checkpoint, folder, options.precisions)
+        graphs: dict[Precision, str] = {"fp32": GRAPH_FILE, **reduced}
+        costs = _measure_costs(checkpoint, folder, reduced, options, report)
         shutil.copyfile(checkpoint.tokenizer_file, folder / TOKENIZER_FILE)
         draft = BundleManifest(
             manifest_version=1,
@@ -151,22 +152,22 @@ def _write_reduced_graphs(
 def _measure_costs(
     checkpoint: Checkpoint,
     folder: Path,
-    smaller: dict[Precision, str],
+    reduced: dict[Precision, str],
     options: PrecisionOptions,
     report: Report,
 ) -> dict[Precision, PrecisionCost]:
     """Return the cost in labels of each lower precision. Raises LossError if one is too high."""
-    if not smaller:
+    if not reduced:
         return {}
     report("measuring the cost of precisions")
-    others = {precision: folder / file for precision, file in smaller.items()}
+    others = {precision: folder / file for precision, file in reduced.items()}
     if options.labelled is None:
         costs = measure_costs_on_noise(checkpoint, folder / GRAPH_FILE, others)
     else:
         costs = measure_costs_on_tracks(checkpoint, options.labelled, folder / GRAPH_FILE, others, report)
     if not options.allow_loss:
         for precision, cost in costs.items():
-            check_cost(smaller[precision], cost)
+            check_cost(reduced[precision], cost)
     return costs
 
 
@@ -174,8 +175,8 @@ def _write_manifest(folder: Path, manifest: BundleManifest) -> None:
     (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
 
 
-def validate_label(name: str, version_: str) -> None:
-    """Check name and version by the manifest's rules, before the long export. Raises BundleNameError."""
+def validate_name_and_version(name: str, version_: str) -> None:
+    """Raise BundleNameError if a bundle may not have this name or version. Called before the long export."""
     examples = {
         "name": "lower case, digits and hyphens, e.g. demo-small",
         "version": "a version such as 1.0.0",

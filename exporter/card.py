@@ -11,19 +11,19 @@ def model_card(manifest: BundleManifest, description: Description) -> str:
         "\n\n".join(
             [
                 f"# {manifest.name} {manifest.version}",
-                _what(manifest, description),
-                "## Training data\n\n" + _data(description),
+                _describe_model(manifest, description),
+                "## Training data\n\n" + _describe_data(description),
                 "## Metrics\n\n" + metrics_table(manifest.measurements),
                 "## Genres\n\n" + genre_table(manifest),
-                "## Limits\n\n" + _limits(description),
-                "## This bundle\n\n" + _bundle(manifest),
+                "## Limits\n\n" + _list_limits(description),
+                "## This bundle\n\n" + _describe_checks(manifest),
             ]
         )
         + "\n"
     )
 
 
-def _what(manifest: BundleManifest, description: Description) -> str:
+def _describe_model(manifest: BundleManifest, description: Description) -> str:
     audio, network = manifest.audio, description.config.network
     inputs = "its audio and its lyrics" if network.lyrics else "its audio only"
     encoder = f" with `{network.audio_model}`" if network.audio_model else ""
@@ -32,11 +32,11 @@ def _what(manifest: BundleManifest, description: Description) -> str:
         'The network of Ru et al., "Improving Music Genre Classification from Multi-Modal Properties of '
         'Music and Genre Correlations Perspective" (ICASSP 2023, arXiv 2303.07667).\n\n'
         f"It analyses up to {audio.windows} windows of {audio.window_seconds:g} s at {audio.sample_rate} Hz, "
-        f"mono{encoder}. {_lyrics(manifest, network)}"
+        f"mono{encoder}. {_describe_lyrics(manifest, network)}"
     )
 
 
-def _lyrics(manifest: BundleManifest, network: NetworkConfig) -> str:
+def _describe_lyrics(manifest: BundleManifest, network: NetworkConfig) -> str:
     if not network.lyrics:
         return "It does not use lyrics."
     model = network.lyrics_model
@@ -47,7 +47,7 @@ def _lyrics(manifest: BundleManifest, network: NetworkConfig) -> str:
     )
 
 
-def _data(description: Description) -> str:
+def _describe_data(description: Description) -> str:
     data = description.data_set
     tracks = ", ".join(f"{count} {split}" for split, count in data.tracks.items())
     text = f"{data.name}: {tracks} tracks."
@@ -66,10 +66,10 @@ def metrics_table(measurements: tuple[Measurement, ...]) -> str:
     header = "| | tracks | " + " | ".join(names) + " |"
     rule = "|---" * (len(names) + 2) + "|"
     rows = [
-        f"| {one.data_set}, {one.split} | {one.tracks} | "
-        + " | ".join(f"{one.metrics[name]:.3f}" for name in names)
+        f"| {measurement.data_set}, {measurement.split} | {measurement.tracks} | "
+        + " | ".join(f"{measurement.metrics[name]:.3f}" for name in names)
         + " |"
-        for one in measurements
+        for measurement in measurements
     ]
     meaning = (
         "accuracy, f1: of each track's label set (intersection over union; F1), averaged over tracks. "
@@ -87,7 +87,7 @@ def genre_table(manifest: BundleManifest) -> str:
     return "\n".join(["| genre | slug | parent | threshold |", "|---|---|---|---|", *rows])
 
 
-def _limits(description: Description) -> str:
+def _list_limits(description: Description) -> str:
     network = description.config.network
     limits = ["It has only the genres above: a track of another genre gets similar ones, or none."]
     if network.lyrics:
@@ -104,7 +104,7 @@ def _limits(description: Description) -> str:
     return "\n".join(f"- {limit}" for limit in limits)
 
 
-def _bundle(manifest: BundleManifest) -> str:
+def _describe_checks(manifest: BundleManifest) -> str:
     made_with = ", ".join(f"{package} {version}" for package, version in manifest.made_with.items())
     costs = "".join(
         f" Its {precision} graph changes {cost.changed_decisions:.2%} of the label decisions"

@@ -12,6 +12,10 @@ from exporter.errors import PrecisionError
 from schemas.bundle import Precision
 from schemas.command import run_command
 
+OutFolder = Annotated[Path, typer.Argument(help="Folder of the bundle; must not exist yet.")]
+ModelName = Annotated[str, typer.Option(help="The model's name: lower case, digits, hyphens.")]
+ModelVersion = Annotated[str, typer.Option(help="The model's version, e.g. 1.0.0.")]
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -24,9 +28,9 @@ console = Console(stderr=True)
 @app.command()
 def bundle(
     checkpoint: Annotated[Path, typer.Argument(help="Folder that cogenre-train fit wrote.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the bundle; must not exist yet.")],
-    name: Annotated[str, typer.Option(help="The model's name: lower case, digits, hyphens.")],
-    version: Annotated[str, typer.Option(help="The model's version, e.g. 1.0.0.")],
+    out: OutFolder,
+    name: ModelName,
+    version: ModelVersion,
     precision: Annotated[
         str,
         typer.Option(help="Graphs, comma-separated: fp32 is always written; fp16 for GPUs, int8 for CPUs."),
@@ -44,7 +48,7 @@ def bundle(
     ] = False,
 ) -> None:
     """Export a checkpoint, compare the graphs with it, and write a bundle."""
-    wanted = _precisions(precision)
+    precisions = _parse_precisions(precision)
     # Imported here, since torch takes seconds to import, and --help does not need it.
     from exporter.bundle import PrecisionOptions, write_bundle
     from trainer.checkpoint import load_checkpoint
@@ -54,29 +58,29 @@ def bundle(
     labelled = read_library(measure, loaded.description.genres) if measure else None
     with console.status("exporting") as status:
         manifest = write_bundle(
-            loaded, out, name, version, PrecisionOptions(wanted, labelled, allow_loss), status.update
+            loaded, out, name, version, PrecisionOptions(precisions, labelled, allow_loss), status.update
         )
-    product = max(parity.max_probability_difference for parity in manifest.product_parity.values())
+    product_difference = max(parity.max_probability_difference for parity in manifest.product_parity.values())
     typer.echo(
         f"{manifest.label} written to {out}: {len(manifest.genres)} genres, probabilities within "
-        f"{manifest.parity.max_probability_difference:.1e} of the checkpoint's, {product:.1e} from file to "
-        "labels"
+        f"{manifest.parity.max_probability_difference:.1e} of the checkpoint's, "
+        f"{product_difference:.1e} from file to labels"
     )
-    for smaller, cost in manifest.precision_cost.items():
+    for reduced, cost in manifest.precision_cost.items():
         loss = "" if cost.map_loss is None else f", costs {cost.map_loss:.4f} mAP"
         typer.echo(
-            f"{smaller}: changes {cost.changed_decisions:.2%} of the label decisions{loss} "
+            f"{reduced}: changes {cost.changed_decisions:.2%} of the label decisions{loss} "
             f"({cost.data_set}, {cost.inputs})"
         )
 
 
-def _precisions(text: str) -> tuple[Precision, ...]:
+def _parse_precisions(text: str) -> tuple[Precision, ...]:
     """Return the precisions besides fp32, which is always written. Raises PrecisionError."""
-    known: tuple[Precision, ...] = ("fp16", "int8")
-    wanted = {part.strip() for part in text.split(",")}
-    if wanted - {"fp32", *known}:
+    reduced: tuple[Precision, ...] = ("fp16", "int8")
+    requested = {part.strip() for part in text.split(",")}
+    if requested - {"fp32", *reduced}:
         raise PrecisionError(f"--precision {text}: use fp32, fp16 and int8, separated by commas")
-    return tuple(precision for precision in known if precision in wanted)
+    return tuple(precision for precision in reduced if precision in requested)
 
 
 @app.command()
@@ -94,27 +98,27 @@ def verify(
     from trainer.checkpoint import load_checkpoint
 
     with console.status("comparing the graphs") as status:
-        own = load_checkpoint(checkpoint) if checkpoint else None
-        parities = verify_graphs(bundle, own)
+        loaded = load_checkpoint(checkpoint) if checkpoint else None
+        parities = verify_graphs(bundle, loaded)
         status.update("comparing cogenre classify")
         manifest = read_bundle(bundle)
-        name, reference = load_reference(bundle, manifest, own)
-        product = measure_product_parity(bundle, manifest, name, reference)
+        name, reference = load_reference(bundle, manifest, loaded)
+        product_parities = measure_product_parity(bundle, manifest, name, reference)
     for precision, parity in parities.items():
-        files = product[precision]
+        product = product_parities[precision]
         typer.echo(
             f"{precision}: probabilities within {parity.max_probability_difference:.1e} of {name}'s in "
-            f"{parity.cases} cases, {files.max_probability_difference:.1e} from file to labels in "
-            f"{files.files} files on {', '.join(files.providers)}"
+            f"{parity.cases} cases, {product.max_probability_difference:.1e} from file to labels in "
+            f"{product.files} files on {', '.join(product.providers)}"
         )
 
 
 @app.command()
 def adopt(
     checkpoint: Annotated[str, typer.Argument(help="Hub name or folder of a transformers audio classifier.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the bundle; must not exist yet.")],
-    name: Annotated[str, typer.Option(help="The model's name: lower case, digits, hyphens.")],
-    version: Annotated[str, typer.Option(help="The model's version, e.g. 1.0.0.")],
+    out: OutFolder,
+    name: ModelName,
+    version: ModelVersion,
     taxonomy: Annotated[
         Path | None,
         typer.Option(help="TOML file of the labels to keep, drop and rename. Default: keep all."),
@@ -138,16 +142,18 @@ def adopt(
 ) -> None:
     """Turn a transformers audio classifier into a bundle that does not use lyrics."""
     from exporter.adopt.bundle import WindowOptions
-    from exporter.adopt.bundle import adopt as write
+    from exporter.adopt.bundle import adopt as write_adopted_bundle
     from exporter.adopt.card import licence_sentence
     from exporter.adopt.source import load_source
     from exporter.adopt.taxonomy import Taxonomy, read_taxonomy
 
-    chosen = read_taxonomy(taxonomy) if taxonomy else Taxonomy()
+    rules = read_taxonomy(taxonomy) if taxonomy else Taxonomy()
     with console.status("loading"):
         source = load_source(checkpoint, activation, licence)
     console.print("exporting the graph and comparing it with the checkpoint")
-    manifest = write(source, out, name, version, chosen, WindowOptions(windows, window_seconds), valid)
+    manifest = write_adopted_bundle(
+        source, out, name, version, rules, WindowOptions(windows, window_seconds), valid
+    )
     typer.echo(
         f"{manifest.label} written to {out}: {len(manifest.genres)} genres, probabilities within "
         f"{manifest.parity.max_probability_difference:.1e} of the checkpoint's own pipeline's"
@@ -182,7 +188,7 @@ def push(
 @app.command()
 def pull(
     url: Annotated[str, typer.Argument(help="s3://bucket/prefix/name/version, as printed by push.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the bundle; must not exist yet.")],
+    out: OutFolder,
 ) -> None:
     """Download a bundle from S3 and check every file's hash."""
     from storage.bundles import pull as pull_bundle
@@ -199,5 +205,5 @@ def _s3() -> Any:
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the console script `cogenre-export`."""
     run_command(app, "cogenre-export")

@@ -23,7 +23,7 @@ OPSET = 18
 """The lowest opset that torch's exporter writes without conversion. Every runtime in use supports it."""
 
 MAX_GRAPH_BYTES = 2**31
-"""Size limit of an ONNX file, which is a protobuf message."""
+"""Size limit of an ONNX file, because it is a protobuf message."""
 
 
 class ServedNetwork(nn.Module):

@@ -21,7 +21,7 @@ from exporter.bundle import (
     PACKAGES,
     TOKENIZER_FILE,
     add_product_parity,
-    validate_label,
+    validate_name_and_version,
     write_card_and_manifest,
 )
 from media.errors import MediaError
@@ -51,9 +51,9 @@ class WindowOptions:
     """How tracks are cut into windows."""
 
     windows: int = 3
-    """Maximum of a track."""
+    """Maximum number of windows of a track."""
     seconds: float | None = None
-    """Length of a window; None = the length that the feature extractor processes at once."""
+    """Length of a window; None: the length that the feature extractor processes at once."""
 
 
 def adopt(
@@ -65,11 +65,11 @@ def adopt(
     window_options: WindowOptions,
     valid: Path | None = None,
 ) -> BundleManifest:
-    """Write the bundle atomically to the folder `out`, with thresholds fitted on the tracks `valid`.
+    """Write the bundle atomically to the folder `out`; return its manifest. Thresholds are fitted on `valid`.
 
     Raises AudioModelError, TaxonomyError, BundleNameError, ParityError, OutputError, ManifestError.
     """
-    validate_label(name, version_)
+    validate_name_and_version(name, version_)
     mapping = map_labels(source.labels, taxonomy)
     audio = AudioInput(
         sample_rate=source.sample_rate,

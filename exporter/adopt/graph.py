@@ -10,15 +10,15 @@ from exporter.adopt.taxonomy import Mapping
 from exporter.graph import write_graph
 from trainer.network.feature_extractors import rebuild_extractor
 
-FREE_TOKENS = 8
+MAX_TOKENS = 8
 """Bound of the tokens dimension. Lyrics are ignored; the exporter needs a bound greater than 1."""
 
 MIN_COMPLEMENT = 1e-7
 """Lower bound of 1 − p of a softmax probability p: the sigmoid of a logit beyond ±16 rounds to 0 or 1."""
 
 
-class Adopted(nn.Module):
-    """Feature extractor, network and taxonomy. The lyrics inputs are ignored."""
+class AdoptedNetwork(nn.Module):
+    """Feature extractor, classifier, and mapping of labels to genres. The lyrics inputs are ignored."""
 
     columns: Tensor
 
@@ -30,7 +30,7 @@ class Adopted(nn.Module):
         self.softmax = source.activation == "softmax"
         longest = max(map(len, mapping.columns))
         # Repeating a column does not change the maximum.
-        columns = [(own + own[:1] * longest)[:longest] for own in mapping.columns]
+        columns = [(group + group[:1] * longest)[:longest] for group in mapping.columns]
         self.register_buffer("columns", torch.tensor(columns), persistent=False)
 
     def forward(self, waveform: Tensor, lyrics_ids: Tensor, lyrics_mask: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
@@ -45,11 +45,11 @@ class Adopted(nn.Module):
 
 def export_adopted(source: Source, mapping: Mapping, window_samples: int, file: Path) -> int:
     """Write the fp32 graph to `file` and return the embedding's width. `source` is restored afterwards."""
-    module = Adopted(source, mapping).eval()
+    module = AdoptedNetwork(source, mapping).eval()
     # Without its last layer the network returns that layer's input: the embedding.
     setattr(source.model, "classifier", nn.Identity())  # noqa: B010 - not every model declares one
     try:
-        write_graph(module, window_samples, FREE_TOKENS, file)
+        write_graph(module, window_samples, MAX_TOKENS, file)
         with torch.no_grad():
             features = module.frontend(torch.zeros(1, window_samples))
             return int(source.model(**features).logits.shape[-1])

@@ -18,11 +18,13 @@ from exporter.checks.scores import Scores
 from schemas.bundle import INPUTS, AudioInput, Parity
 
 MAX_DIFFERENCE = 1e-3
-"""Allowed difference of a probability. The extractors compute other steps than the graph, in float32."""
+"""Allowed difference of a probability: the graph computes the features in other steps, in float32."""
 
 ORIGINAL = "the checkpoint's own pipeline"
+"""Name of the reference in messages."""
 
 Windows = NDArray[np.float32]
+"""(windows, samples)"""
 
 
 def original_scores(source: Source, mapping: Mapping, windows: Windows) -> NDArray[np.float64]:
@@ -33,7 +35,7 @@ def original_scores(source: Source, mapping: Mapping, windows: Windows) -> NDArr
     extractor: Any = source.extractor
     options: dict[str, Any] = {"sampling_rate": source.sample_rate, "return_tensors": "pt"}
     if isinstance(extractor, Wav2Vec2FeatureExtractor):
-        # It needs these options to form a batch. The others pad to a length of their own.
+        # It needs these options to form a batch. Other extractors pad to a fixed length.
         options |= {"padding": "max_length", "max_length": windows.shape[1]}
     features = extractor([_without_padding(window) for window in windows], **options)
     with torch.no_grad():
@@ -49,12 +51,12 @@ def pipeline_scores(source: Source, mapping: Mapping) -> Scores:
 def measure_parity(
     source: Source, mapping: Mapping, audio: AudioInput, graph: Path, recordings: Iterable[Windows] = ()
 ) -> Parity:
-    """Compare on synthetic windows, some short or silent, and on `recordings`. Raises ParityError."""
+    """Compare the graph with the checkpoint on synthetic windows and on `recordings`. Raises ParityError."""
     return compare(
         ORIGINAL,
         pipeline_scores(source, mapping),
         graph,
-        map(_without_lyrics, chain(_cases(audio), recordings)),
+        map(_without_lyrics, chain(_synthetic_windows(audio), recordings)),
         MAX_DIFFERENCE,
         advice="this checkpoint cannot be adopted",
     )
@@ -71,18 +73,18 @@ def _without_padding(window: Windows) -> Windows:
     return window[: nonzero[-1] + 1] if len(nonzero) else window
 
 
-def _cases(audio: AudioInput) -> Iterator[Windows]:
+def _synthetic_windows(audio: AudioInput) -> Iterator[Windows]:
     """Yield windows of tones in noise, of tracks shorter than a window, at full scale, and silent."""
     rng = np.random.default_rng(0)
     samples = audio.window_samples
     for batch in (1, 2, 3):
         yield noisy_tones(rng, batch, audio).astype(np.float32)
     short = noisy_tones(rng, 2, audio).astype(np.float32)
-    _silence_from(short, (samples // 3, 2 * samples // 3))
+    _silence_after(short, (samples // 3, 2 * samples // 3))
     yield short
     yield np.stack([np.zeros(samples), rng.choice([-1.0, 1.0], samples)]).astype(np.float32)
 
 
-def _silence_from(windows: Windows, ends: Sequence[int]) -> None:
+def _silence_after(windows: Windows, ends: Sequence[int]) -> None:
     for window, end in zip(windows, ends, strict=True):
         window[end:] = 0

@@ -65,22 +65,22 @@ def load_source(checkpoint: str, activation: Activation | None, licence: str | N
             f"checkpoint {checkpoint} lacks the weights {min(report['missing_keys'])}: it was not "
             "trained to classify audio; give a checkpoint that was"
         )
-    named = dict(model.config.id2label or {})
+    names = dict(model.config.id2label or {})
     return Source(
         model=model.eval(),
         extractor=extractor,
-        labels=tuple(named[column] for column in sorted(named)),
-        activation=activation or _activation(model.config.problem_type),
-        weights=_weights(checkpoint, licence or _licence(checkpoint)),
+        labels=tuple(names[column] for column in sorted(names)),
+        activation=activation or _default_activation(model.config.problem_type),
+        weights=_describe_weights(checkpoint, licence or _read_licence(checkpoint)),
     )
 
 
-def _activation(problem: str | None) -> Activation:
+def _default_activation(problem: str | None) -> Activation:
     """Return the activation that transformers' pipeline uses for a `problem_type`."""
     return "sigmoid" if problem == "multi_label_classification" else "softmax"
 
 
-def _licence(checkpoint: str) -> str | None:
+def _read_licence(checkpoint: str) -> str | None:
     """Return the licence in the model card's metadata; None without one."""
     file = cached_file(
         checkpoint,
@@ -91,11 +91,12 @@ def _licence(checkpoint: str) -> str | None:
     text = Path(file).read_text(encoding="utf-8", errors="replace") if file else ""
     if not text.startswith("---"):
         return None
-    found = LICENCE_LINE.search(text.split("---", 2)[1])
-    return found[1].strip("\"'") if found else None
+    match = LICENCE_LINE.search(text.split("---", 2)[1])
+    return match[1].strip("\"'") if match else None
 
 
-def _weights(checkpoint: str, licence: str | None) -> Weights:
+def _describe_weights(checkpoint: str, licence: str | None) -> Weights:
+    """Return the source and the licence of the weights, and whether the licence allows commercial use."""
     allowed = None
     if licence and NON_COMMERCIAL.search(licence):
         allowed = False

@@ -47,6 +47,7 @@ class Taxonomy(BaseModel):
 
     @property
     def named(self) -> tuple[str, ...]:
+        """All labels that the file names."""
         return (*self.keep, *self.drop, *self.rename)
 
     def path(self, label: str) -> tuple[str, ...]:
@@ -59,15 +60,15 @@ class Taxonomy(BaseModel):
 
 @dataclass(frozen=True)
 class Mapping:
-    """Genres, and the columns of the raw labels of each."""
+    """Genres, and for each the columns of the raw labels whose scores it takes."""
 
     genres: tuple[Genre, ...]
     columns: tuple[tuple[int, ...], ...]
-    """By genre, columns of its own labels and of those below it. Its score is the maximum of their scores."""
+    """For each genre, the columns of its labels and of those below it. Its score is the maximum of theirs."""
 
 
 def read_taxonomy(path: Path) -> Taxonomy:
-    """Read a taxonomy file. Raises TaxonomyError, naming the problem."""
+    """Return the taxonomy in a file. Raises TaxonomyError, which names the problem."""
     try:
         return Taxonomy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
@@ -91,37 +92,41 @@ def map_labels(labels: Sequence[str], taxonomy: Taxonomy) -> Mapping:
     names: dict[tuple[str, ...], str] = {}
     columns: dict[tuple[str, ...], list[int]] = {}
     for column, label in enumerate(labels):
-        place: tuple[str, ...] = ()
+        # Slugs from the root to the genre.
+        slug_path: tuple[str, ...] = ()
         for name in taxonomy.path(label):
             slug = _slug(name, label)
             # "Reggae---Reggae" is the genre Reggae.
-            place = place if place[-1:] == (slug,) else (*place, slug)
-            names.setdefault(place, name)
-            own = columns.setdefault(place, [])
-            if column not in own:
-                own.append(column)
+            slug_path = slug_path if slug_path[-1:] == (slug,) else (*slug_path, slug)
+            names.setdefault(slug_path, name)
+            genre_columns = columns.setdefault(slug_path, [])
+            if column not in genre_columns:
+                genre_columns.append(column)
     if not names:
         raise TaxonomyError("the taxonomy drops every label: keep some")
     # Experimental below Rock and below Hip Hop are two genres, each with its parent in the slug.
-    ends = Counter(place[-1] for place in names)
-    slugs = {place: place[-1] if ends[place[-1]] == 1 else "-".join(place) for place in names}
-    shared = [slug for slug, count in Counter(slugs.values()).items() if count > 1]
-    if shared:
-        raise TaxonomyError(f"two genres would have the slug {shared[0]}: rename one in the taxonomy")
+    leaf_counts = Counter(slug_path[-1] for slug_path in names)
+    slugs = {
+        slug_path: slug_path[-1] if leaf_counts[slug_path[-1]] == 1 else "-".join(slug_path)
+        for slug_path in names
+    }
+    duplicates = [slug for slug, count in Counter(slugs.values()).items() if count > 1]
+    if duplicates:
+        raise TaxonomyError(f"two genres would have the slug {duplicates[0]}: rename one in the taxonomy")
     try:
         genres = tuple(
             Genre(
-                slug=slugs[place],
-                name=name if slugs[place] == place[-1] else f"{name} ({names[place[:-1]]})",
-                parent=slugs[place[:-1]] if len(place) > 1 else None,
+                slug=slugs[slug_path],
+                name=name if slugs[slug_path] == slug_path[-1] else f"{name} ({names[slug_path[:-1]]})",
+                parent=slugs[slug_path[:-1]] if len(slug_path) > 1 else None,
             )
-            for place, name in names.items()
+            for slug_path, name in names.items()
         )
     except ValidationError as error:
         raise TaxonomyError(
             f"a label is too long for a slug ({error.errors()[0]['input']}): rename it"
         ) from None
-    return Mapping(genres, tuple(tuple(columns[place]) for place in names))
+    return Mapping(genres, tuple(tuple(columns[slug_path]) for slug_path in names))
 
 
 def _slug(name: str, label: str) -> str:

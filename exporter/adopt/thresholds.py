@@ -27,11 +27,11 @@ class FittedThresholds:
     thresholds: tuple[float, ...]
     """Probabilities, in the order of the genres."""
     measurement: Measurement
-    """Measured on the tracks of the fit, and so better than on other tracks."""
+    """Metrics on the tracks that the thresholds were fitted on, and so better than on other tracks."""
 
 
 def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> FittedThresholds:
-    """Fit on the tracks of split valid, or on all tracks if none has a split.
+    """Return thresholds fitted on the tracks of split valid, or on all tracks if none has a split.
 
     Raises ManifestError if fewer than two tracks can be read.
     """
@@ -40,7 +40,7 @@ def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> FittedTh
     scores_of = scores_of_graph(graph)
     kept, rows = [], []
     with decoder_pool(1) as decoders:
-        for track in progress(tracks, description="WindowOptions", transient=True):
+        for track in progress(tracks, description="Fitting thresholds", transient=True):
             try:
                 windows = decoders.decode(BytesSource(library.load_audio(track)), audio).windows
             except (MediaError, UnreadableFile) as error:
@@ -52,7 +52,7 @@ def fit_thresholds(library: Library, audio: AudioInput, graph: Path) -> FittedTh
     if len(kept) < 2:
         raise ManifestError(
             f"{library.folder}: {len(kept)} of {len(tracks)} tracks to fit thresholds on can be read; "
-            "two are needed"
+            "two are needed: check the files, see the warnings"
         )
     scores = torch.from_numpy(np.stack(rows)).float()
     labels = library.labels(kept)

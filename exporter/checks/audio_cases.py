@@ -13,15 +13,19 @@ from trainer.corpus.encode import AAC, FLAC, MP3, OPUS, Encoding, write_audio
 from trainer.corpus.signal import SAMPLE_RATE, Waveform, times
 from trainer.data.track import Track
 
-LINE = "we danced all night beneath the silver moon and never said goodbye\n"
-LONG_LYRICS_WITH_MARKUP = f"[ti:Moon]\n[Verse 1]\n[00:12.30] {LINE}<i>(x2)</i>\n[Chorus]\n" + LINE * 60
-"""Markup as on lyrics sites, and more tokens than any network of this project reads."""
+LYRICS_LINE = "we danced all night beneath the silver moon and never said goodbye\n"
+LONG_LYRICS_WITH_MARKUP = (
+    f"[ti:Moon]\n[Verse 1]\n[00:12.30] {LYRICS_LINE}<i>(x2)</i>\n[Chorus]\n" + LYRICS_LINE * 60
+)
+"""Lyrics with markup as on lyrics sites, and with more tokens than the token limit of any preset."""
 
 INSTRUMENTAL = "[Instrumental]"
 
 
 @dataclass(frozen=True)
 class _AudioCase:
+    """An audio file to write, and its lyrics."""
+
     waveform: Waveform
     encoding: Encoding
     lyrics: str | None
@@ -53,6 +57,7 @@ def write_audio_cases(folder: Path, manifest: BundleManifest) -> list[Track]:
 
 
 def _audio_cases(manifest: BundleManifest) -> Iterator[_AudioCase]:
+    """Yield the files: all numbers of windows, then all encodings, then extreme levels."""
     rng = np.random.default_rng(0)
     window = manifest.audio.window_seconds
     short = "love " * manifest.lyrics.min_words

@@ -1,4 +1,4 @@
-"""Inputs on which graphs are compared: batch sizes, lyrics and audio that can reveal differences."""
+"""Inputs on which graphs are compared: various batch sizes, lyrics and levels of audio."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from schemas.bundle import INPUTS, AudioInput
 
 BATCHES = (1, 2, 3, 7)
+"""Numbers of windows in a batch."""
 MAX_BATCH_WINDOWS = 16
 """Default batch size of a worker."""
 

@@ -16,7 +16,7 @@ MAX_DIFFERENCE = 1e-4
 """Allowed difference of a probability for fp32. A larger one would change labels near a threshold."""
 
 MAX_REDUCED_DIFFERENCE = 0.1
-"""Allowed difference for fp16 and int8, to detect wrong graphs. The manifest has their cost in labels."""
+"""Allowed difference for fp16 and int8: only detects wrong graphs. Their cost in labels is measured too."""
 
 
 def allowed_difference(precision: Precision) -> float:

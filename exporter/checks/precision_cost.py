@@ -33,7 +33,7 @@ SPLIT: Split = "valid"
 """The split that costs are measured on. Thresholds were fitted on it."""
 
 Report = Callable[[str], None]
-"""Shows the progress of a long job."""
+"""Is called with the name of the current step, to show progress."""
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def measure_costs_on_noise(
         precision: PrecisionCost(
             data_set="noise",
             inputs=len(before),
-            changed_decisions=_changed(checkpoint, before, all_scores(graph)),
+            changed_decisions=_share_of_changes(checkpoint, before, all_scores(graph)),
             map_loss=None,
         )
         for precision, graph in others.items()
@@ -99,7 +99,7 @@ def measure_costs_on_tracks(
         precision: PrecisionCost(
             data_set=f"{library.name}, {SPLIT}",
             inputs=len(kept),
-            changed_decisions=_changed(checkpoint, scores_of["fp32"], scores_of[precision]),
+            changed_decisions=_share_of_changes(checkpoint, scores_of["fp32"], scores_of[precision]),
             map_loss=round(map_of["fp32"] - map_of[precision], 6),
         )
         for precision in others
@@ -123,13 +123,16 @@ def _feeds(checkpoint: Checkpoint, library: Library, tracks: list[Track]) -> Ite
             yield track, dict(zip(INPUTS, (windows, *rows), strict=True))
 
 
-def _changed(checkpoint: Checkpoint, before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+def _share_of_changes(
+    checkpoint: Checkpoint, before: NDArray[np.float64], after: NDArray[np.float64]
+) -> float:
+    """Return the share of label decisions that differ between `before` and `after` (inputs, genres)."""
     changed = _decisions(checkpoint, before) != _decisions(checkpoint, after)
     return float(changed.mean())
 
 
 def _decisions(checkpoint: Checkpoint, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return the accepted genres (inputs, genres)."""
+    """Return whether each genre is accepted, (inputs, genres), for probabilities of the same shape."""
     description = checkpoint.description
     return LabelRule(description.genres, description.thresholds).accept_genres(scores)
 

@@ -1,7 +1,7 @@
 """Compares `cogenre classify` with the trainer's own pipeline, from encoded file to labels.
 
 A graph can be right while the product is wrong: in decoding, cutting, tokenising, padding, or in a threshold.
-So the command runs as a process, on encoded files and raw lyrics.
+This check therefore runs the command as a process, on encoded files and raw lyrics.
 """
 
 import json
@@ -165,28 +165,30 @@ def _compare(
     if expected is None or result is None:
         if expected is None and result is None:
             return 0.0
-        refuses, accepts = "cogenre classify", "the trainer's pipeline"
+        refusing, accepting = "cogenre classify", "the trainer's pipeline"
         if result is not None:
-            refuses, accepts = accepts, refuses
+            refusing, accepting = accepting, refusing
         raise ParityError(
-            f"{where}: {refuses} refuses the file and {accepts} does not: export with the release that serves"
+            f"{where}: {refusing} refuses the file and {accepting} does not: "
+            "export again with the release of the workers"
         )
     difference = float(np.abs(result.scores - expected).max())
     if not difference <= allowed:
         raise ParityError(
             f"{where}: cogenre classify and {name} differ by {difference:.2g} in a probability; at most "
-            f"{allowed:g} is allowed: export again with the release that serves"
+            f"{allowed:g} is allowed: export again with the release of the workers"
         )
     # Labels of scores within `allowed` of their threshold may differ.
-    certain, possible = (_labels(manifest, expected - by) for by in (allowed, -allowed))
+    certain, possible = (_labels(manifest, expected - margin) for margin in (allowed, -allowed))
     if wrong := (certain - result.labels) | (result.labels - possible):
         raise ParityError(
             f"{where}: cogenre classify and {name} differ in the label {min(wrong)}: "
-            "export again with the release that serves"
+            "export again with the release of the workers"
         )
     return difference
 
 
 def _labels(manifest: BundleManifest, scores: NDArray[np.float64]) -> set[str]:
+    """Return the slugs of the genres that probabilities (genres,) accept."""
     accepted = LabelRule(manifest.genres, manifest.thresholds).accept_genres(scores[None])[0]
-    return {genre.slug for genre, is_it in zip(manifest.genres, accepted, strict=True) if is_it}
+    return {genre.slug for genre, is_accepted in zip(manifest.genres, accepted, strict=True) if is_accepted}

@@ -16,7 +16,7 @@ def find_frontend_nodes(graph: onnx.GraphProto) -> set[str]:
     """Return the names of the frontend's nodes and of the nodes that compute their constants."""
     frontend, encoded = {INPUTS[0]}, set[str]()
     producers: dict[str, onnx.NodeProto] = {}
-    waiting = []
+    to_visit = []
     for node in graph.node:
         producers.update(dict.fromkeys(node.output, node))
         if encoded.intersection(node.input) or (
@@ -25,11 +25,11 @@ def find_frontend_nodes(graph: onnx.GraphProto) -> set[str]:
             encoded.update(node.output)
         elif node.op_type != "Shape" and frontend.intersection(node.input):
             frontend.update(node.output)
-            waiting.append(node)
+            to_visit.append(node)
     names = set[str]()
-    while waiting:
-        node = waiting.pop()
+    while to_visit:
+        node = to_visit.pop()
         if node.op_type != "Shape" and node.name not in names:
             names.add(node.name)
-            waiting += [producers[name] for name in node.input if name in producers]
+            to_visit += [producers[name] for name in node.input if name in producers]
     return names

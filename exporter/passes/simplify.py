@@ -16,7 +16,7 @@ def simplify(model: onnx_ir.Model) -> onnx_ir.Model:
 
 
 def _softmax_without_nan(op: Any, scores: Any, zeros: Any) -> Any:
-    """Softmax with zeros instead of NaN, for rows whose keys are all masked. No row of this network is."""
+    """Softmax with zeros instead of NaN, for rows whose keys are all masked. This network has no such row."""
     shares = op.Softmax(scores, axis=-1)
     return op.Where(op.IsNaN(shares), zeros, shares)
 
@@ -25,16 +25,16 @@ def _softmax(op: Any, scores: Any, **_: Any) -> Any:
     return op.Softmax(scores, axis=-1)
 
 
-def _gelu_of_torch(op: Any, x: Any, root: Any, one: Any, half: Any) -> Any:
+def _torch_gelu(op: Any, x: Any, root: Any, one: Any, half: Any) -> Any:
     """GELU as torch writes it: x · (½ · (1 + erf(x / √2)))."""
     return op.Mul(x, op.Mul(half, op.Add(op.Erf(op.Div(x, root)), one)))
 
 
-def _gelu_that_fuses(op: Any, x: Any, root: Any, one: Any, half: Any) -> Any:
+def _fusible_gelu(op: Any, x: Any, root: Any, one: Any, half: Any) -> Any:
     """GELU in the order that ONNX Runtime fuses to one operator: (x · (1 + erf(x / √2))) · ½."""
     return op.Mul(op.Mul(x, op.Add(op.Erf(op.Div(x, root)), one)), half)
 
 
 _RULES = RewriteRuleSet(
-    [RewriteRule(_softmax_without_nan, _softmax), RewriteRule(_gelu_of_torch, _gelu_that_fuses)], commute=True
+    [RewriteRule(_softmax_without_nan, _softmax), RewriteRule(_torch_gelu, _fusible_gelu)], commute=True
 )
