@@ -178,7 +178,7 @@ def _about(question: str, genres: Sequence[str]) -> str:
 
 def promotion(engine: Engine, measured: Measured) -> None:
     started = time.perf_counter()
-    measured.moved = promote(engine, "generated:2", least_coverage=0).moved
+    measured.moved = promote(engine, "generated:2", min_coverage=0).moved
     measured.promotion_seconds = time.perf_counter() - started
 
 

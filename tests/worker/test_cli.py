@@ -146,7 +146,7 @@ def test_enqueue_one_track(
         ([], "give either"),
         (["x.jsonl", "--track-id", "t"], "give either"),
         (["--track-id", "t"], "needs --audio"),
-        (["--track-id", "t", "--audio", "http://x/y"], "is not s3://bucket/key"),
+        (["--track-id", "t", "--audio", "http://x/y"], "is not the URL of an object: write s3://bucket/key"),
         (
             ["--track-id", "t", "--audio", "s3://music/k", "--lyrics", "/nowhere.txt"],
             "cannot read the lyrics /nowhere.txt",
@@ -281,7 +281,7 @@ def test_failures_refuse_what_is_not_there(cogenre: Any, environment: dict[str, 
 
 
 def test_search_for_a_genre_that_no_model_knows(cogenre: Any, environment: dict[str, str]) -> None:
-    assert_refused(cogenre("catalog", "search", "--genre", "polka"), "no model knows the genre polka")
+    assert_refused(cogenre("catalog", "search", "--genre", "polka"), "no model has the genre polka")
 
 
 def test_classify_prints_labels_and_names_what_is_no_audio(cogenre: Any, tmp_path: Path) -> None:

@@ -46,13 +46,13 @@ def test_without_a_model_a_job_is_postponed(environment: dict[str, str], catalog
 def look_ups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The track ids of all look-ups in the catalog, in their order."""
     track_ids: list[str] = []
-    look_up = TrackCatalog.known
+    look_up = TrackCatalog.find_result
 
     def counted(catalog: TrackCatalog, track_id: str, input_hash: bytes) -> Any:
         track_ids.append(track_id)
         return look_up(catalog, track_id, input_hash)
 
-    monkeypatch.setattr(TrackCatalog, "known", counted)
+    monkeypatch.setattr(TrackCatalog, "find_result", counted)
     return track_ids
 
 

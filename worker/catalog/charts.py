@@ -41,15 +41,15 @@ def heat_map(genres: Sequence[str], pairs: Sequence[Row]) -> str:
     drawn = axes.pcolormesh(phi, cmap=DIVERGING, vmin=-bound, vmax=bound, edgecolors="white", linewidth=0.5)
     label_matrix(axes, genres)
     figure.colorbar(drawn, ax=axes, shrink=0.6, label="phi")
-    return to_svg(figure, "Heat map: correlation of every two genres.")
+    return to_svg(figure, "Heat map: correlation of each pair of genres.")
 
 
 def network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
     """Return a chart of genres on a circle, correlated ones side by side, joined by positive correlations."""
-    order = _around(genres, pairs)
+    order = _order_by_correlation(genres, pairs)
     angles = {genre: 2 * math.pi * at / len(order) for at, genre in enumerate(order)}
     figure, axes = new_figure(7, 7)
-    most = max((row["tracks"] for row in genres), default=0) or 1
+    max_tracks = max((row["tracks"] for row in genres), default=0) or 1
     for pair in pairs:
         phi = pair["phi"] or 0
         if pair["genre_a"] < pair["genre_b"] and phi >= NETWORK_PHI:
@@ -59,7 +59,7 @@ def network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
     for row in genres:
         angle = angles[row["genre"]]
         x, y = math.cos(angle), math.sin(angle)
-        axes.scatter([x], [y], s=30 + 500 * row["tracks"] / most, color=INK, zorder=2)
+        axes.scatter([x], [y], s=30 + 500 * row["tracks"] / max_tracks, color=INK, zorder=2)
         axes.text(
             1.12 * x,
             1.12 * y,
@@ -70,7 +70,7 @@ def network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.margins(0.25)
-    return to_svg(figure, "Network: genres on a circle, joined where they go together.")
+    return to_svg(figure, "Network: genres on a circle, joined if they occur together.")
 
 
 def learned_correlation(pairs: Sequence[Row]) -> str:
@@ -138,7 +138,7 @@ def coverage(weeks: Sequence[Row]) -> str:
         axes.bar(days, counts, width=6, bottom=below, color=colour, label=kind.replace("_", " "))
         below += counts
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.set_ylabel("tracks ingested a week")
+    axes.set_ylabel("tracks ingested per week")
     axes.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     return to_svg(figure, "Bars: tracks ingested each week, by state.")
 
@@ -165,7 +165,7 @@ def drift(weeks: Sequence[Row], genres: Sequence[str]) -> str:
         axes.set_ylim(bottom=0)
     for axes in grid[len(genres) :]:
         axes.set_axis_off()
-    return to_svg(figure, "Small lines, one a genre: its share of the tracks ingested, week by week.")
+    return to_svg(figure, "Small line charts, one per genre: its share of the tracks ingested each week.")
 
 
 def _matrix(genres: Sequence[str], pairs: Sequence[Row], value: str) -> Any:
@@ -177,7 +177,7 @@ def _matrix(genres: Sequence[str], pairs: Sequence[Row], value: str) -> Any:
     return matrix
 
 
-def _around(genres: Sequence[Row], pairs: Sequence[Row]) -> list[str]:
+def _order_by_correlation(genres: Sequence[Row], pairs: Sequence[Row]) -> list[str]:
     """Return the genres in an order in which the most correlated of the remaining ones follows each."""
     phi = {(pair["genre_a"], pair["genre_b"]): pair["phi"] or 0 for pair in pairs}
     left = [row["genre"] for row in genres]

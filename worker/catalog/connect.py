@@ -10,7 +10,8 @@ from schemas.catalog.revision import current_revision, newest_revision
 from schemas.errors import ConfigError
 from worker.settings import CatalogSettings
 
-# A server that disappears without closing the connection is noticed within 25 s, during a query or between.
+# A server that disappears without closing the connection is detected within 25 s, during a query or between
+# queries.
 KEPT_ALIVE = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -33,7 +34,7 @@ def connect(settings: CatalogSettings, connections: int = 2, *, bounded: bool = 
         ) from None
     if not url.drivername.startswith("postgres"):
         raise ConfigError(
-            f"COGENRE_CATALOG_URL names {url.drivername}: the catalog is PostgreSQL, postgresql://…"
+            f"COGENRE_CATALOG_URL names {url.drivername}: the catalog needs PostgreSQL, postgresql://…"
         )
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
@@ -61,13 +62,13 @@ def connect(settings: CatalogSettings, connections: int = 2, *, bounded: bool = 
 
 
 def _set_search_path(connection: Any, _: object) -> None:
-    """Make names such as `model` mean the tables: the search path of analysts' logins has the views first."""
+    """Make names such as `model` refer to the tables. The search path of analysts starts with the views."""
     connection.execute("set search_path = public")
     connection.commit()
 
 
 def connect_migrated(settings: CatalogSettings, connections: int = 2, *, bounded: bool = False) -> Engine:
-    """As `connect`. Also raises ConfigError if the catalog is not at the revision of this release."""
+    """Return a pool, as `connect` does. Raises ConfigError if the revision is not that of this release."""
     engine = connect(settings, connections, bounded=bounded)
     with engine.connect() as connection:
         revision = current_revision(connection)

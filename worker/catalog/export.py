@@ -1,4 +1,4 @@
-"""Export a view to Parquet, CSV or JSON lines. A server-side cursor streams the rows."""
+"""Exports a view to Parquet, CSV or JSON lines. A server-side cursor streams the rows."""
 
 import csv
 import json
@@ -12,8 +12,8 @@ from sqlalchemy import Engine, text
 
 from schemas.errors import ConfigError
 
-BATCH = 10_000
-"""Rows in memory, and in each row group of Parquet."""
+BATCH_ROWS = 10_000
+"""Number of rows in memory, and in each row group of Parquet."""
 LIST_SEPARATOR = ";"
 """Separator of the items of a list in CSV."""
 
@@ -28,8 +28,8 @@ VIEWS = text("""
 def export(engine: Engine, view: str, file: Path) -> int:
     """Write a view of schema `analytics` to a file, in the format of its suffix. Return the number of rows.
 
-    The file gets its name when it is complete. Raises ConfigError if the view or suffix is unknown, or the
-    file cannot be written.
+    The file is renamed to `file` when it is complete. Raises ConfigError if the view or suffix is unknown, or
+    the file cannot be written.
     """
     write = FORMATS.get(file.suffix)
     if write is None:
@@ -38,7 +38,7 @@ def export(engine: Engine, view: str, file: Path) -> int:
     with engine.connect() as connection:
         views = list(connection.execute(VIEWS).scalars())
         if view not in views:
-            raise ConfigError(f"no view {view}; there are {', '.join(views)}")
+            raise ConfigError(f"schema analytics has no view {view}; its views: {', '.join(views)}")
         driver = cast("psycopg.Connection[tuple[Any, ...]]", connection.connection.driver_connection)
         with driver.cursor(name="export") as cursor:
             cursor.execute(sql.SQL("select * from analytics.{}").format(sql.Identifier(view)))
@@ -52,7 +52,7 @@ def export(engine: Engine, view: str, file: Path) -> int:
     return count
 
 
-def _parquet(cursor: Cursor, file: Path) -> int:
+def _write_parquet(cursor: Cursor, file: Path) -> int:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -73,7 +73,7 @@ def _parquet(cursor: Cursor, file: Path) -> int:
     schema = pa.schema(fields)
     count = 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for rows in _batches(cursor):
+        for rows in _fetch_batches(cursor):
             columns = [
                 [
                     float(value) if field.type == pa.float64() and value is not None else value
@@ -87,12 +87,12 @@ def _parquet(cursor: Cursor, file: Path) -> int:
     return count
 
 
-def _csv(cursor: Cursor, file: Path) -> int:
+def _write_csv(cursor: Cursor, file: Path) -> int:
     count = 0
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
-        writer.writerow(_names(cursor))
-        for rows in _batches(cursor):
+        writer.writerow(_column_names(cursor))
+        for rows in _fetch_batches(cursor):
             writer.writerows(
                 [LIST_SEPARATOR.join(map(str, value)) if isinstance(value, list) else value for value in row]
                 for row in rows
@@ -101,11 +101,11 @@ def _csv(cursor: Cursor, file: Path) -> int:
     return count
 
 
-def _json_lines(cursor: Cursor, file: Path) -> int:
+def _write_json_lines(cursor: Cursor, file: Path) -> int:
     count = 0
     with file.open("w", encoding="utf-8") as out:
-        names = _names(cursor)
-        for rows in _batches(cursor):
+        names = _column_names(cursor)
+        for rows in _fetch_batches(cursor):
             out.writelines(
                 json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=str) + "\n"
                 for row in rows
@@ -114,17 +114,17 @@ def _json_lines(cursor: Cursor, file: Path) -> int:
     return count
 
 
-def _names(cursor: Cursor) -> list[str]:
+def _column_names(cursor: Cursor) -> list[str]:
     return [column.name for column in cursor.description or ()]
 
 
-def _batches(cursor: Cursor) -> Iterator[list[tuple[Any, ...]]]:
-    while rows := cursor.fetchmany(BATCH):
+def _fetch_batches(cursor: Cursor) -> Iterator[list[tuple[Any, ...]]]:
+    while rows := cursor.fetchmany(BATCH_ROWS):
         yield rows
 
 
 FORMATS: dict[str, Callable[[Cursor, Path], int]] = {
-    ".parquet": _parquet,
-    ".csv": _csv,
-    ".jsonl": _json_lines,
+    ".parquet": _write_parquet,
+    ".csv": _write_csv,
+    ".jsonl": _write_json_lines,
 }

@@ -20,6 +20,8 @@ OPEN = text("""
 
 @dataclass(frozen=True)
 class OpenFailure:
+    """A failure that no later job of the track has resolved."""
+
     id: int
     track_id: str | None
     stage: str
@@ -30,7 +32,7 @@ class OpenFailure:
     failed_at: datetime
 
 
-def open_failures(
+def read_open_failures(
     engine: Engine,
     ids: Sequence[int] | None = None,
     stage: str | None = None,

@@ -22,7 +22,7 @@ ADD = text("""
     set is_correct = excluded.is_correct, given_at = now()
 """)
 
-# If as many people say right as wrong, the model's label stays.
+# If as many people rated the label right as wrong, the model's label stays.
 WITH_FEEDBACK = text("""
     select t.id as track_id, t.artist, t.language, t.job,
            array(
@@ -60,8 +60,8 @@ def add_feedback(engine: Engine, track_id: str, genre: str, is_correct: bool, gi
     with engine.begin() as connection:
         genre_id = connection.scalar(text("select id from genre where slug = :genre"), {"genre": genre})
         if genre_id is None:
-            known = ", ".join(connection.execute(text("select slug from genre order by 1")).scalars())
-            raise ConfigError(f"no model knows the genre {genre}; known: {known or 'none yet'}")
+            registered = ", ".join(connection.execute(text("select slug from genre order by 1")).scalars())
+            raise ConfigError(f"no model has the genre {genre}; registered genres: {registered or 'none'}")
         if not connection.scalar(text("select true from track where id = :track"), {"track": track_id}):
             raise ConfigError(f"the catalog has no track {track_id}")
         connection.execute(
@@ -71,7 +71,7 @@ def add_feedback(engine: Engine, track_id: str, genre: str, is_correct: bool, gi
 
 @dataclass(frozen=True)
 class FeedbackExport:
-    """The outcome of `export_feedback`."""
+    """The result of `export_feedback`."""
 
     tracks: int
     without_job: int
@@ -81,8 +81,9 @@ class FeedbackExport:
 def export_feedback(engine: Engine, manifest: Path) -> FeedbackExport:
     """Write the tracks with feedback as a training manifest, with `genres.json` beside it.
 
-    A track has the genres of the current model, corrected by the feedback; a rejected genre also removes its
-    descendants. A track without any genre left is left out. The file gets its name when it is complete.
+    A track gets the genres of the current model, corrected by the feedback. A rejected genre also removes its
+    descendants. A track without a remaining genre is left out. The file is renamed to `manifest` when it is
+    complete.
     """
     unfinished = manifest.with_name(manifest.name + ".part")
     try:
@@ -96,7 +97,7 @@ def export_feedback(engine: Engine, manifest: Path) -> FeedbackExport:
                 genres_of_track = sorted(
                     genre
                     for genre in {*row.labels, *(row.accepted or ())}
-                    if rejected.isdisjoint(_lineage(genre, parents))
+                    if rejected.isdisjoint(_with_ancestors(genre, parents))
                 )
                 if not genres_of_track:
                     continue
@@ -114,15 +115,16 @@ def export_feedback(engine: Engine, manifest: Path) -> FeedbackExport:
     return FeedbackExport(tracks, without_job)
 
 
-def _lineage(genre: str, parents: dict[str, str | None]) -> Iterator[str]:
+def _with_ancestors(genre: str, parents: dict[str, str | None]) -> Iterator[str]:
     """Yield a genre and its ancestors."""
-    above: str | None = genre
-    while above is not None:
-        yield above
-        above = parents[above]
+    ancestor: str | None = genre
+    while ancestor is not None:
+        yield ancestor
+        ancestor = parents[ancestor]
 
 
 def _example(row: Any, job: TrackJob, genres: list[str]) -> dict[str, Any]:
+    """Return the manifest's row of a track."""
     return {
         "track_id": row.track_id,
         "audio": _url(job.audio),
@@ -137,4 +139,5 @@ def _example(row: Any, job: TrackJob, genres: list[str]) -> dict[str, Any]:
 
 
 def _url(reference: ObjectRef) -> str:
+    """Return the s3:// URL of an object."""
     return f"s3://{reference.bucket}/{reference.key}"

@@ -1,4 +1,4 @@
-"""The jobs of registered tracks: attempts, when a job is due again, and failures.
+"""Stores the jobs of registered tracks: their attempts, when they are due again, and failures.
 
 ```
             enqueued                   classified, failed or skipped
@@ -24,12 +24,12 @@ from schemas.jobs import TrackJob
 from worker.errors import JobInvalid, Stage
 
 DUE_AFTER = timedelta(hours=1)
-"""After this time an enqueued job that is not finished may be lost: it is due again."""
+"""Time after which an enqueued job that is not finished is due again, because it may be lost."""
 
 FIRST_RETRY_AFTER = timedelta(seconds=30)
-"""Delay after the first failed attempt; doubled after each further one, up to `DUE_AFTER`."""
+"""Delay after the first failed attempt. It doubles with each further attempt, up to `DUE_AFTER`."""
 
-# An unchanged job does not update its row: most jobs were registered by the producer.
+# An unchanged job does not update the row, because most jobs were registered when they were enqueued.
 UPSERT_TRACKS = text("""
     insert into track (id, title, artist, album, isrc, language, job, enqueued_at)
     select id, title, artist, album, isrc, language, job, enqueued_at
@@ -60,8 +60,8 @@ COUNT_ATTEMPT = text("""
 # A late job leaves `due_at` as it is if a newer job of the same track is still unfinished.
 CLEAR_DUE = text("""
     update track set attempts = 0, due_at = null
-    from unnest(cast(:track_id as text[]), cast(:enqueued_at as timestamptz[])) as ended (id, enqueued_at)
-    where track.id = ended.id and track.due_at is not null and track.enqueued_at <= ended.enqueued_at
+    from unnest(cast(:track_id as text[]), cast(:enqueued_at as timestamptz[])) as finished (id, enqueued_at)
+    where track.id = finished.id and track.due_at is not null and track.enqueued_at <= finished.enqueued_at
 """)
 
 CLAIM_DUE = text("""
@@ -85,9 +85,9 @@ COUNT_DUE = text("""
 # have no `enqueued_at`, so any job of the track resolves them; they resolve only failures like themselves.
 RESOLVE_FAILURES = text("""
     update ingest_failure f set resolved_at = now()
-    from unnest(cast(:track_id as text[]), cast(:enqueued_at as timestamptz[])) as ended (id, enqueued_at)
-    where f.track_id = ended.id and f.resolved_at is null
-      and (f.enqueued_at is null or f.enqueued_at <= ended.enqueued_at)
+    from unnest(cast(:track_id as text[]), cast(:enqueued_at as timestamptz[])) as finished (id, enqueued_at)
+    where f.track_id = finished.id and f.resolved_at is null
+      and (f.enqueued_at is null or f.enqueued_at <= finished.enqueued_at)
 """)
 
 INSERT_FAILURE = text("""
@@ -111,7 +111,7 @@ class Failure:
 
 
 class JobCatalog:
-    """Records the outcome of jobs that commit no labels. Thread-safe."""
+    """Records the outcome of jobs for which no labels are committed. Thread-safe."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -124,7 +124,7 @@ class JobCatalog:
             return int(connection.execute(COUNT_ATTEMPT, {"id": job.track_id, **waits}).scalar_one())
 
     def mark_finished(self, job: TrackJob) -> None:
-        """Mark a job as finished whose track already has its labels."""
+        """Mark a job as finished, because its track already has the labels."""
         with self._engine.begin() as connection:
             upsert_tracks(connection, [job])
             finish_tracks(connection, {job.track_id: job.enqueued_at})
@@ -132,7 +132,7 @@ class JobCatalog:
     def record_failure(self, failure: Failure) -> None:
         """Record a failed job. It resolves the earlier open failures of the track.
 
-        Writes the track before its failures, as every writer of both does: otherwise two could deadlock.
+        Every writer writes the track before its failures, so that two writers cannot deadlock.
         """
         enqueued_at = failure.job.enqueued_at if failure.job else None
         with self._engine.begin() as connection:
@@ -140,8 +140,8 @@ class JobCatalog:
                 upsert_tracks(connection, [failure.job])
                 clear_due(connection, {failure.job.track_id: failure.job.enqueued_at})
             if failure.track_id is not None:
-                ended = {"track_id": [failure.track_id], "enqueued_at": [enqueued_at]}
-                connection.execute(RESOLVE_FAILURES, ended)
+                finished = {"track_id": [failure.track_id], "enqueued_at": [enqueued_at]}
+                connection.execute(RESOLVE_FAILURES, finished)
             connection.execute(
                 INSERT_FAILURE,
                 {
@@ -155,15 +155,15 @@ class JobCatalog:
             )
 
 
-def clear_due(connection: Connection, ended: Mapping[str, datetime]) -> None:
-    """Clear `due_at` and `attempts` of tracks, unless a job newer than `ended[track_id]` is registered."""
-    connection.execute(CLEAR_DUE, {"track_id": list(ended), "enqueued_at": list(ended.values())})
+def clear_due(connection: Connection, finished: Mapping[str, datetime]) -> None:
+    """Clear `due_at` and `attempts` of tracks, unless a job newer than `finished[track_id]` is registered."""
+    connection.execute(CLEAR_DUE, {"track_id": list(finished), "enqueued_at": list(finished.values())})
 
 
-def finish_tracks(connection: Connection, ended: Mapping[str, datetime]) -> None:
-    """Clear `due_at` of tracks with labels, and resolve failures of jobs not newer than `ended[track_id]`."""
-    clear_due(connection, ended)
-    connection.execute(RESOLVE_FAILURES, {"track_id": list(ended), "enqueued_at": list(ended.values())})
+def finish_tracks(connection: Connection, finished: Mapping[str, datetime]) -> None:
+    """Clear `due_at` of tracks with labels. Resolve failures of jobs not newer than `finished[track_id]`."""
+    clear_due(connection, finished)
+    connection.execute(RESOLVE_FAILURES, {"track_id": list(finished), "enqueued_at": list(finished.values())})
 
 
 def upsert_tracks(connection: Connection, jobs: Iterable[TrackJob]) -> None:
@@ -189,7 +189,7 @@ def upsert_tracks(connection: Connection, jobs: Iterable[TrackJob]) -> None:
 
 
 def set_due(connection: Connection, jobs: Sequence[TrackJob]) -> None:
-    """Set the jobs' tracks due again after `DUE_AFTER`. Call before they are enqueued."""
+    """Make the tracks of the jobs due after `DUE_AFTER`. Called before the jobs are enqueued."""
     connection.execute(SET_DUE, {"ids": [job.track_id for job in jobs], "within": DUE_AFTER})
 
 
@@ -202,7 +202,7 @@ def count_due(engine: Engine, before: datetime | None) -> int:
 def claim_due(engine: Engine, before: datetime | None, limit: int) -> list[TrackJob]:
     """Return jobs of due tracks enqueued before `before` (None = any), and set the tracks due later.
 
-    Two reconcilers at the same time get different tracks. A row without a valid job is recorded as a failure.
+    Concurrent reconcilers get different tracks. A row without a valid job is recorded as a failure.
     """
     due = {"before": before, "limit": limit, "within": DUE_AFTER}
     while True:

@@ -1,17 +1,18 @@
-"""The status of a model: shadow, current, retired.
+"""Promotes and retires models. A model is shadow, current or retired.
 
 ```
           promote                  another is promoted
 shadow ─────────────► current ───────────────────────► retired
   │                      ▲                                │
   └──────► retired       └────────────────────────────────┘
-   retire                     promote: back to it
+   retire                     promote it again
 ```
 
-A promotion gives the model the highest rank: from then on only its labels replace those shown. Writers wait
-only for this first transaction. A second transaction, concurrent with writers, moves `track_current` to the
-model's classifications. A track keeps the labels of the older model if the new one has not classified its
-newest input. If a promotion is interrupted in between, promoting the same model again completes it.
+A promotion gives the model the highest rank. From then on, only its labels replace the labels that are shown.
+Writers wait only for this first transaction. A second transaction, concurrent with writers, moves
+`track_current` to the model's classifications. A track keeps the labels of the older model if the new one has
+not classified its newest input. If a promotion is interrupted in between, promoting the same model again
+completes it.
 """
 
 from dataclasses import dataclass
@@ -26,15 +27,15 @@ from schemas.errors import ConfigError
 from worker.catalog.models import show_genres
 
 MAX_ATTEMPTS = 5
-"""Attempts of the move, which can deadlock with a worker that commits the same result of a track again."""
+"""Attempts to move the pointers, which can deadlock with a worker that commits a result of the same track."""
 
-# No other model may be registered, promoted or retired meanwhile: it could get the same rank or status.
+# Until the commit no other model can be registered, promoted or retired, because it could get the same rank.
 LOCK_MODELS = text("lock table model in share row exclusive mode")
 
 # Waits for open commits of workers. Commits that begin afterwards see the new current model.
 LOCK_WRITERS = text("lock table track_current in share row exclusive mode")
 
-# Held while the labels move, so that no other promotion begins. Workers continue.
+# Held while the pointers move, so that no other promotion begins. Workers continue.
 LOCK_PROMOTIONS = text("lock table model in share update exclusive mode")
 
 COVERS_SHOWN_INPUT = """(
@@ -64,7 +65,7 @@ MAKE_CURRENT = text("""
     where id = :model
 """)
 
-MOVE = text(f"""
+MOVE_POINTERS = text(f"""
     insert into track_current (track_id, classification_id, rank, enqueued_at)
     select distinct on (c.track_id) c.track_id, c.id, m.rank, greatest(c.enqueued_at, cur.enqueued_at)
     from classification c
@@ -88,7 +89,7 @@ MODELS = text("select model, status, tracks, coverage, agreement from analytics.
 
 @dataclass(frozen=True)
 class Promotion:
-    """The outcome of a promotion."""
+    """The result of a promotion."""
 
     moved: int
     """Number of tracks that now show the model's labels."""
@@ -96,29 +97,29 @@ class Promotion:
     """Number of tracks that still show the labels of an older model."""
 
 
-def promote(engine: Engine, label: str, least_coverage: float) -> Promotion:
+def promote(engine: Engine, label: str, min_coverage: float) -> Promotion:
     """Make a model current, and show its labels for all tracks in one transaction.
 
-    Raises ConfigError if the model has classified the shown input of less than the share `least_coverage` of
+    Raises ConfigError if the model has classified the shown input of less than the share `min_coverage` of
     the classified tracks, is already current, or does not exist.
     """
     with engine.connect() as connection:
-        model = _model(connection, label)
+        model = _find_model(connection, label)
         classified, tracks = connection.execute(COVERAGE, {"model": model.id}).one()
-    if model.status != "current" and tracks and classified / tracks < least_coverage:
+    if model.status != "current" and tracks and classified / tracks < min_coverage:
         raise ConfigError(
             f"{label} has classified {classified:,} of {tracks:,} labelled tracks "
-            f"({classified / tracks:.1%}), less than {least_coverage:.1%}: "
+            f"({classified / tracks:.1%}), less than {min_coverage:.1%}: "
             f"run `cogenre backfill --model {label}`, or set --least-coverage"
         )
     with engine.begin() as connection:
         connection.execute(LOCK_MODELS)
         connection.execute(LOCK_WRITERS)
-        if _model(connection, label).status != "current":
+        if _find_model(connection, label).status != "current":
             connection.execute(RETIRE_CURRENT)
             connection.execute(MAKE_CURRENT, {"model": model.id})
             show_genres(connection, model.id)
-    moved = _move(engine, model.id)
+    moved = _move_pointers(engine, model.id)
     if model.status == "current" and not moved:
         raise ConfigError(f"{label} is already the current model")
     return Promotion(moved, tracks - classified)
@@ -131,11 +132,11 @@ def promote(engine: Engine, label: str, least_coverage: float) -> Promotion:
     stop=tenacity.stop_after_attempt(MAX_ATTEMPTS),
     reraise=True,
 )
-def _move(engine: Engine, model: int) -> int:
+def _move_pointers(engine: Engine, model: int) -> int:
     """Move the pointers to the model's results, if it is still current. Return the number of tracks moved."""
     with engine.begin() as connection:
         connection.execute(LOCK_PROMOTIONS)
-        return connection.execute(MOVE, {"model": model}).rowcount
+        return connection.execute(MOVE_POINTERS, {"model": model}).rowcount
 
 
 def retire(engine: Engine, label: str) -> None:
@@ -144,9 +145,9 @@ def retire(engine: Engine, label: str) -> None:
     Raises ConfigError if the model is current or does not exist.
     """
     with engine.begin() as connection:
-        model = _model(connection, label)
+        model = _find_model(connection, label)
         if not connection.execute(RETIRE, {"model": model.id}).rowcount:
-            raise ConfigError(f"{label} is the current model: promoting another model retires it")
+            raise ConfigError(f"{label} is the current model: to retire it, promote another model")
 
 
 def list_models(engine: Engine) -> list[dict[str, Any]]:
@@ -157,7 +158,7 @@ def list_models(engine: Engine) -> list[dict[str, Any]]:
 
 def model_id(connection: Connection, label: str) -> int:
     """Return the key of a model. Raises ConfigError if it is retired or does not exist."""
-    model = _model(connection, label)
+    model = _find_model(connection, label)
     if model.status == "retired":
         raise ConfigError(f"{label} is retired: promote it, or give another model")
     return int(model.id)
@@ -166,12 +167,13 @@ def model_id(connection: Connection, label: str) -> int:
 def read_model_status(engine: Engine, label: str) -> str:
     """Return the status: shadow, current or retired. Raises ConfigError if the model does not exist."""
     with engine.connect() as connection:
-        return str(_model(connection, label).status)
+        return str(_find_model(connection, label).status)
 
 
-def _model(connection: Connection, label: str) -> Any:
+def _find_model(connection: Connection, label: str) -> Any:
+    """Return the id and the status of a model. Raises ConfigError if it does not exist."""
     model = connection.execute(MODEL, {"label": label}).one_or_none()
     if model is None:
-        known = ", ".join(connection.execute(LABELS).scalars())
-        raise ConfigError(f"the catalog has no model {label}; registered: {known or 'none'}")
+        registered = ", ".join(connection.execute(LABELS).scalars())
+        raise ConfigError(f"the catalog has no model {label}; registered: {registered or 'none'}")
     return model

@@ -1,4 +1,4 @@
-"""Models in the catalog: registration, genres, which ones workers serve."""
+"""Registers models and their genres, and records which models workers serve."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,17 +24,17 @@ class RegisteredModel:
 def register_model(engine: Engine, manifest: BundleManifest, artefact_sha256: str) -> RegisteredModel:
     """Register a bundle as a model with the highest rank. Does nothing if it is registered.
 
-    The first model of a catalog becomes current. Any later model is a shadow until it is promoted; until then
-    its display names of genres are not shown. Raises ConfigError if the name and version are registered with
-    another artefact.
+    The first model of a catalog becomes current. A later model is a shadow until it is promoted. The display
+    names of its genres are not used before that. Raises ConfigError if the name and version are registered
+    with another artefact.
     """
     with engine.begin() as connection:
         registered = _find_model(connection, manifest, artefact_sha256)
         if registered is None:
             connection.execute(text("lock table model in share row exclusive mode"))
-            # Another worker may have registered it meanwhile.
+            # Another worker may have registered it in the meantime.
             registered = _find_model(connection, manifest, artefact_sha256)
-        return registered or _insert(connection, manifest, artefact_sha256)
+        return registered or _insert_model(connection, manifest, artefact_sha256)
 
 
 def _find_model(
@@ -58,7 +58,8 @@ def _find_model(
     return RegisteredModel(row.id, row.status, tuple(row.genre_ids))
 
 
-def _insert(connection: Connection, manifest: BundleManifest, artefact_sha256: str) -> RegisteredModel:
+def _insert_model(connection: Connection, manifest: BundleManifest, artefact_sha256: str) -> RegisteredModel:
+    """Insert a model with its genres, thresholds and learned correlations."""
     ids = _insert_genres(connection, manifest)
     genre_ids = tuple(ids[genre.slug] for genre in manifest.genres)
     inserted = connection.execute(
@@ -132,11 +133,11 @@ def _insert_genres(connection: Connection, manifest: BundleManifest) -> dict[str
 
 
 SERVED_WITHIN = timedelta(minutes=2)
-"""A model counts as served for this long after a worker recorded it, which workers do every 30 s."""
+"""Time for which a model counts as served after a worker recorded it. Workers record it every 30 s."""
 
 
 def record_served(engine: Engine, artefacts: Iterable[str]) -> None:
-    """Record that a worker has these bundles loaded, at most once per model and 30 s for all workers."""
+    """Record that a worker has these bundles loaded. A model's row is updated at most every 30 s."""
     with engine.begin() as connection:
         connection.execute(
             text("""
@@ -160,8 +161,7 @@ def check_served(engine: Engine, label: str) -> None:
         )
     if unserved:
         raise ConfigError(
-            f"no worker serves {label}: put its bundle where COGENRE_BUNDLE of the workers points, "
-            "or give --unserved"
+            f"no worker serves {label}: add its bundle to COGENRE_BUNDLE of the workers, or pass --unserved"
         )
 
 

@@ -72,7 +72,9 @@ UNLABELLED = text("""
 def search(
     engine: Engine, with_genres: Sequence[str], without_genres: Sequence[str], limit: int
 ) -> list[Row]:
-    """Return tracks with all of `with_genres` and none of `without_genres`, highest lowest score first.
+    """Return the tracks with all of `with_genres` and none of `without_genres`.
+
+    They are ordered by the lowest of their scores for `with_genres`, descending.
 
     Raises ConfigError for an unknown genre, and if `with_genres` is empty.
     """
@@ -88,7 +90,7 @@ def search(
 
 
 def _search_query(required: int, excluded: int) -> TextClause:
-    """Return a query with a join per required and an anti-join per excluded genre, all by index."""
+    """Return the query of `search`, with a join per required and an anti-join per excluded genre."""
     joins = "".join(
         f" join analytics.label l{at} on l{at}.classification_id = l0.classification_id"
         f" and l{at}.genre = :with_{at}"
@@ -140,9 +142,10 @@ def changes(engine: Engine, from_model: str, to_model: str, genre: str | None, l
     with engine.connect() as connection:
         pairs = [(row["from_model"], row["to_model"]) for row in _rows(connection, COMPARED)]
         if (from_model, to_model) not in pairs:
-            known = "; ".join(f"{a} {b}" for a, b in pairs) or "none yet"
+            compared = "; ".join(f"{a} {b}" for a, b in pairs) or "none"
             raise ConfigError(
-                f"{from_model} and {to_model} were not compared; `cogenre catalog refresh` compared: {known}"
+                f"{from_model} and {to_model} were not compared; the last `cogenre catalog refresh` "
+                f"compared: {compared}"
             )
         models = {"from_model": from_model, "to_model": to_model}
         if genre is None:
@@ -159,7 +162,7 @@ def trend(engine: Engine, genre: str) -> list[Row]:
 
 
 def coverage(engine: Engine) -> Row:
-    """Return the numbers of tracks with labels, and of those without by reason."""
+    """Return the number of tracks with labels, and of those without labels by reason."""
     return fetch_rows(engine, COVERAGE)[0]
 
 
@@ -169,6 +172,7 @@ def unlabelled(engine: Engine, reason: str | None, limit: int) -> list[Row]:
 
 
 def fetch_rows(engine: Engine, query: TextClause, values: Mapping[str, Any] | None = None) -> list[Row]:
+    """Return the rows of a query, each by column name."""
     with engine.connect() as connection:
         return _rows(connection, query, values)
 
@@ -178,9 +182,11 @@ def _rows(connection: Connection, query: TextClause, values: Mapping[str, Any] |
 
 
 def _check_genres(connection: Connection, genres: Sequence[str]) -> None:
-    known = set(connection.execute(text("select genre from analytics.genre")).scalars())
+    """Raise ConfigError if no registered model has one of the genres."""
+    registered = set(connection.execute(text("select genre from analytics.genre")).scalars())
     for genre in genres:
-        if genre not in known:
+        if genre not in registered:
             raise ConfigError(
-                f"no model knows the genre {genre}; known: {', '.join(sorted(known)) or 'none yet'}"
+                f"no model has the genre {genre}; registered genres: "
+                f"{', '.join(sorted(registered)) or 'none'}"
             )

@@ -12,7 +12,7 @@ from schemas.errors import ConfigError
 
 Row = dict[str, Any]
 
-QUESTIONS = {
+QUERIES = {
     "refreshed": "select at from analytics.refreshed",
     "coverage": "select * from analytics.coverage",
     "weeks": "select * from analytics.coverage_week order by week",
@@ -25,7 +25,8 @@ QUESTIONS = {
         where learned_correlation is not null
         order by abs(k.learned_rank - k.observed_rank) desc, n desc, genre_a, genre_b limit 10
     """,
-    # The catalog's first week and the one under way are not whole; a genre that a week lacks has 0 of it.
+    # The first and the current week are left out, because they are incomplete. A genre without tracks in a
+    # week gets 0.
     "drift": """
         select w.week, g.genre, coalesce(s.share, 0) as share
         from analytics.coverage_week w
@@ -50,18 +51,18 @@ QUESTIONS = {
 """The page's queries, by name."""
 
 MAX_GENRES = 40
-"""Genres in the heat map and the drift chart: those with the most tracks."""
+"""Number of genres in the heat map and the drift chart: those with the most tracks."""
 
 STYLE = "@media print { section { break-inside: avoid; } }"
 
 
 def write_report(engine: Engine, file: Path) -> None:
     """Write the page to `file`. Raises ConfigError if it cannot be written, or matplotlib is missing."""
-    # One snapshot for all queries: a refresh may finish between two of them.
+    # One snapshot for all queries, because a refresh may finish between two queries.
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        answers = {name: _rows(connection, question) for name, question in QUESTIONS.items()}
+        results = {name: _rows(connection, query) for name, query in QUERIES.items()}
     try:
-        page = render(answers, datetime.now(UTC))
+        page = render(results, datetime.now(UTC))
     except ModuleNotFoundError:
         raise ConfigError("the report needs the extra `analyse`: pip install 'cogenre[analyse]'") from None
     try:
@@ -70,13 +71,13 @@ def write_report(engine: Engine, file: Path) -> None:
         raise ConfigError(f"cannot write {file}: {error.strerror}") from None
 
 
-def render(answers: dict[str, list[Row]], now: datetime) -> str:
-    """Return the page for the results of `QUESTIONS`, by name."""
+def render(results: dict[str, list[Row]], now: datetime) -> str:
+    """Return the page for the results of `QUERIES`, by name."""
     from worker.catalog import charts
 
-    genres, pairs = answers["genres"], answers["pairs"]
+    genres, pairs = results["genres"], results["pairs"]
     most_frequent = [row["genre"] for row in genres[:MAX_GENRES]]
-    (coverage,) = answers["coverage"]
+    (coverage,) = results["coverage"]
     parts = [_figures(coverage, len(genres))]
     if genres:
         parts += [
@@ -104,13 +105,13 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
         parts.append(
             section(
                 "Learned and observed correlations of genres",
-                "A point is an ordered pair of genres: the second's rank among the first's neighbours, by "
-                "the model's genre graph and by the share of the first's tracks that have it. Above the line "
-                "the rank in the catalog is higher than in the model, below it lower. The table has the "
-                "pairs with the largest differences.",
+                "Each point is an ordered pair of genres A, B. Its coordinates are two ranks of B among the "
+                "genres that occur with A: by the model's genre graph, and by the share of the tracks with A "
+                "that also have B. Above the line, B ranks higher in the catalog than in the model; below it, "
+                "lower. The table lists the pairs with the largest differences.",
                 charts.learned_correlation(pairs),
                 _table(
-                    answers["surprises"],
+                    results["surprises"],
                     [
                         "genre_a",
                         "genre_b",
@@ -123,26 +124,26 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
                 ),
             )
         )
-    parts.append(_calibration(answers["calibration"]))
-    if answers["weeks"]:
+    parts.append(_calibration(results["calibration"]))
+    if results["weeks"]:
         parts.append(
             section(
                 "Coverage and failures",
                 "Tracks by the week in which they were ingested.",
-                charts.coverage(answers["weeks"]),
+                charts.coverage(results["weeks"]),
                 _table(
-                    answers["failures"], ["stage", "error_class", "jobs", "latest"], "No failure is open."
+                    results["failures"], ["stage", "error_class", "jobs", "latest"], "No failure is open."
                 ),
             )
         )
-    if answers["drift"]:
+    if results["drift"]:
         parts.append(
             section(
                 "Weekly drift",
                 "Each genre's share of the tracks ingested in each whole week; each chart has its own scale. "
                 "The table has the largest changes between the last four weeks and the four before.",
-                charts.drift(answers["drift"], most_frequent),
-                _table(answers["growth"], ["genre", "before", "lately", "change"], "Too few weeks."),
+                charts.drift(results["drift"], most_frequent),
+                _table(results["growth"], ["genre", "before", "lately", "change"], "Too few weeks."),
             )
         )
     parts.append(
@@ -151,10 +152,10 @@ def render(answers: dict[str, list[Row]], now: datetime) -> str:
             "Coverage: share of all classified tracks whose shown audio and lyrics this model classified. "
             "Agreement: share of the labels that this model and the current one have in common, on tracks "
             "that both classified.",
-            _table(answers["models"], ["model", "status", "tracks", "coverage", "agreement"]),
+            _table(results["models"], ["model", "status", "tracks", "coverage", "agreement"]),
         )
     )
-    refreshed = answers["refreshed"][0]["at"]
+    refreshed = results["refreshed"][0]["at"]
     when = f"Written {now:%Y-%m-%d %H:%M} UTC, from counts refreshed {refreshed:%Y-%m-%d %H:%M} UTC."
     return render_page("The catalog's genres", when, parts, STYLE)
 
@@ -167,7 +168,7 @@ def _calibration(bins: Sequence[Row]) -> str:
         return section(title, "There is no feedback yet. Add some with `cogenre feedback add`.")
     return section(
         title,
-        "On the line, a score of 0.8 is correct eight times out of ten. The numbers count the feedback.",
+        "On the diagonal, 80 % of the labels with a score of 0.8 are correct. Numbers at points: feedback.",
         charts.calibration(bins),
     )
 
@@ -189,5 +190,5 @@ def _table(rows: Sequence[Row], columns: Sequence[str], empty: str = "None.") ->
     return table(headings, [[row[column] for column in columns] for row in rows], empty)
 
 
-def _rows(connection: Connection, question: str) -> list[Row]:
-    return [dict(row) for row in connection.execute(text(question)).mappings()]
+def _rows(connection: Connection, query: str) -> list[Row]:
+    return [dict(row) for row in connection.execute(text(query)).mappings()]

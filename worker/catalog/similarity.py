@@ -1,4 +1,4 @@
-"""Similar tracks: nearest neighbours by the current model's embeddings, with pgvector.
+"""Finds similar tracks with pgvector: the nearest neighbours by the current model's embeddings.
 
 Workers write embeddings as plain arrays, because a vector index would slow them down. A refresh copies those
 of the current model to `similarity.track_vector` and indexes them. Embeddings of different models are not
@@ -14,10 +14,11 @@ from schemas.catalog.migrations.online import execute_with_lock_timeout
 from schemas.errors import ConfigError
 
 INDEXED_FROM = 10_000
-"""Tracks from which an index is built; fewer are searched exactly."""
+"""Number of tracks from which an index is built. Fewer tracks are searched exactly."""
 MAX_LISTS = 1000
 BUILD_MEMORY = "512MB"
-"""maintenance_work_mem of the build: MAX_LISTS centroids need half of it, 64 MB is too small."""
+"""maintenance_work_mem of an index build. MAX_LISTS centroids need half of it; the default, 64 MB, is too
+small."""
 
 CREATE = """
 create schema if not exists similarity;
@@ -78,7 +79,7 @@ INSERT_NEW = """
     set classification_id = excluded.classification_id, embedding = excluded.embedding
 """
 
-# By name: analysts may not resolve objects of schema `similarity`.
+# The index is found by name, because analysts may not use schema `similarity`.
 LISTS = text("""
     select (select option_value::int from pg_options_to_table(c.reloptions) where option_name = 'lists')
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -113,11 +114,11 @@ def index_embeddings(connection: Connection) -> bool:
     connection.execute(DELETE_STALE)
     connection.execute(text(INSERT_NEW.format(table="track_vector")), {"model": model.model_id})
     connection.exec_driver_sql("analyze similarity.track_vector")
-    lists = _lists(connection, "track_vector")
+    lists = _count_lists(connection, "track_vector")
     built: int | None = connection.scalar(LISTS)
-    # The centroids are those of the tracks at build time: rebuild when the number of lists has doubled.
+    # The centroids represent the tracks at build time, so rebuild when the number of lists has doubled.
     if lists and (built is None or lists >= 2 * built):
-        _build(connection, "track_vector", "track_vector_next_idx", lists, "concurrently")
+        _build_index(connection, "track_vector", "track_vector_next_idx", lists, "concurrently")
         execute_with_lock_timeout(
             "drop index if exists similarity.track_vector_embedding_idx; "
             "alter index similarity.track_vector_next_idx rename to track_vector_embedding_idx",
@@ -127,12 +128,12 @@ def index_embeddings(connection: Connection) -> bool:
 
 
 def _build_new_table(connection: Connection, model: int, width: int, old_width: int | None) -> None:
-    """Fill and index a new table, then swap: a search always finds all tracks of one model."""
+    """Fill and index a new table, then swap, so that a search always finds all tracks of one model."""
     connection.exec_driver_sql(CREATE.format(width=width))
     connection.execute(text(INSERT_NEW.format(table="track_vector_next")), {"model": model})
-    lists = _lists(connection, "track_vector_next")
+    lists = _count_lists(connection, "track_vector_next")
     if lists:
-        _build(connection, "track_vector_next", "track_vector_next_embedding_idx", lists)
+        _build_index(connection, "track_vector_next", "track_vector_next_embedding_idx", lists)
     connection.exec_driver_sql("analyze similarity.track_vector_next")
     execute_with_lock_timeout((DROP_VIEW if old_width not in (None, width) else "") + SWAP, connection)
 
@@ -145,10 +146,12 @@ def similar(engine: Engine, track_id: str, limit: int) -> list[dict[str, Any]]:
                 "similar tracks need pgvector: install it in PostgreSQL, run `create extension vector` in "
                 "the catalog, then `cogenre catalog refresh`"
             )
-        known = connection.scalar(text("select to_regclass('analytics.track_vector')")) and connection.scalar(
+        has_embedding = connection.scalar(
+            text("select to_regclass('analytics.track_vector')")
+        ) and connection.scalar(
             text("select true from analytics.track_vector where track_id = :track"), {"track": track_id}
         )
-        if not known:
+        if not has_embedding:
             raise ConfigError(
                 f"{track_id} has no embedding by the current model: classify it, then run "
                 "`cogenre catalog refresh`"
@@ -164,13 +167,13 @@ def probes(lists: int) -> int:
     return max(1, math.isqrt(lists))
 
 
-def _lists(connection: Connection, table: str) -> int:
+def _count_lists(connection: Connection, table: str) -> int:
     """Return the number of lists for an index of the table; 0 = too few tracks for an index."""
-    tracks = connection.scalar(text(f"select count(*) from similarity.{table}")) or 0  # noqa: S608 - ours
+    tracks = connection.scalar(text(f"select count(*) from similarity.{table}")) or 0  # noqa: S608 - a fixed name
     return min(math.isqrt(tracks), MAX_LISTS) if tracks >= INDEXED_FROM else 0
 
 
-def _build(connection: Connection, table: str, index: str, lists: int, concurrently: str = "") -> None:
+def _build_index(connection: Connection, table: str, index: str, lists: int, concurrently: str = "") -> None:
     connection.exec_driver_sql(f"set maintenance_work_mem = '{BUILD_MEMORY}'")
     connection.exec_driver_sql(f"drop index concurrently if exists similarity.{index}")
     connection.exec_driver_sql(

@@ -1,4 +1,4 @@
-"""Counts of the catalog for operators: `cogenre status`, gauges. Queries of analysts are in `queries`."""
+"""Counts for operators: `cogenre status`, gauges. Queries for analysts are in `worker.catalog.queries`."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 from schemas.catalog.tables import CLASSIFIED_HOUR
 
 COUNTED_BELOW = 100_000
-"""Rows. Larger tables take too long to count: PostgreSQL's estimate of the last vacuum is used instead."""
+"""Number of rows from which PostgreSQL's estimate is used, because counting would take too long."""
 
 # The condition on the full hour lets the query use the index on CLASSIFIED_HOUR.
 STATE = text(f"""
@@ -27,9 +27,12 @@ STATE = text(f"""
 
 @dataclass(frozen=True)
 class CatalogState:
+    """Counts of tracks, classifications and failures."""
+
     registered: int
     classified: int
-    """Tracks that show a result. `registered` and `classified` are estimates from `COUNTED_BELOW` rows on."""
+    """Tracks for which a result is shown. From `COUNTED_BELOW` rows on, `registered` and `classified` are
+    estimates."""
     last_minute: int
     """Classifications committed in the last minute."""
     failures: dict[str, int]
@@ -37,5 +40,6 @@ class CatalogState:
 
 
 def read_catalog_state(engine: Engine) -> CatalogState:
+    """Return the current counts."""
     with engine.connect() as connection:
         return CatalogState(**connection.execute(STATE).one()._asdict())

@@ -1,6 +1,6 @@
 """`cogenre`: the commands of the service.
 
-Each command imports what it needs when it runs, so that commands that only ask start fast.
+A command imports what it needs when it runs, so that commands that only query start fast.
 """
 
 import logging
@@ -23,7 +23,7 @@ from worker.cli import (
     service,
 )
 
-DENIED = ("42501", "25006")
+DENIED_CODES = ("42501", "25006")
 """PostgreSQL's error codes insufficient_privilege and read_only_sql_transaction."""
 
 app = typer.Typer(
@@ -72,10 +72,11 @@ def main() -> None:
 def _explain(error: Exception) -> str | None:
     """Return the reason for an error of PostgreSQL or Redis that a person can fix; None for others.
 
-    The drivers are not imported: only a command that uses one can raise its errors.
+    The drivers are not imported here, because an error of a driver is raised only by a command that imported
+    it.
     """
     cause = getattr(error, "orig", None)
-    if getattr(cause, "sqlstate", None) in DENIED:
+    if getattr(cause, "sqlstate", None) in DENIED_CODES:
         return (
             f"this login of the catalog may not do that: {str(cause).splitlines()[0]} "
             "(workers and operators use a writer's login: `cogenre catalog grant`)"

@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="The catalog of labels.")
 
 @app.command()
 def migrate() -> None:
-    """Create the catalog, or migrate it to the schema of this release. Workers may continue meanwhile."""
+    """Create the catalog, or migrate it to the schema of this release. Workers may continue."""
     from schemas.catalog.migrate import migrate
     from worker.catalog.connect import connect
     from worker.settings import CatalogSettings
@@ -32,11 +32,11 @@ def migrate() -> None:
 def grant(
     group: Annotated[
         Literal["analyst", "writer"],
-        typer.Argument(help="Analysts read, writers write."),
+        typer.Argument(help="analyst = may read the views; writer = may read and write the tables."),
     ],
     login: Annotated[str, typer.Argument(help="An existing login of the database server.")],
 ) -> None:
-    """Make a login an analyst or a writer. COGENRE_CATALOG_URL must name a login that may grant."""
+    """Make a login an analyst or a writer. The login in COGENRE_CATALOG_URL must be allowed to grant."""
     from sqlalchemy.exc import ProgrammingError
 
     from schemas.catalog.access import ROLES, grant

@@ -18,7 +18,7 @@ from media.errors import (
     UnsupportedAudio,
 )
 from schemas.errors import BundleError, ConfigError, ContractError
-from worker.cli.lyrics import lyrics_in
+from worker.cli.lyrics import read_lyrics_file
 from worker.errors import ProviderUnavailable
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def classify(
             "--lyrics needs a single audio file; for several, put a .txt of the same name beside each"
         )
     try:
-        given = lyrics_in(lyrics) if lyrics else None
+        given = read_lyrics_file(lyrics) if lyrics else None
         model = open_bundle(bundle_or_demo(bundle))
     except (ConfigError, ContractError, MediaError) as error:
         if as_json:
@@ -79,7 +79,7 @@ def classify(
     for file in files:
         beside = file.with_suffix(".txt")
         try:
-            text = given if lyrics else lyrics_in(beside) if beside.is_file() else None
+            text = given if lyrics else read_lyrics_file(beside) if beside.is_file() else None
             row = _row(file, text, model)
         except (OSError, MediaError, ConfigError) as error:
             Console(stderr=True, soft_wrap=True, highlight=False).print(

@@ -23,7 +23,7 @@ def demo(
         typer.Option(help="Also label the audio files of this folder; a .txt of the same name = lyrics."),
     ] = None,
 ) -> None:
-    """Label the demo's tracks on an embedded stack: S3, Redis, worker, Postgres. No server needed."""
+    """Label the demo's tracks on a local stack: PostgreSQL, Redis, S3 and a worker. Needs no server."""
     from worker.local.demo import run_demo
 
     _end_on_sigterm()
@@ -31,7 +31,7 @@ def demo(
 
 
 def local() -> None:
-    """Run the embedded stack until Ctrl-C. Prints the settings to export."""
+    """Run the local stack until Ctrl-C. Prints the settings to export."""
     from schemas.catalog.migrate import migrate
     from worker.catalog.connect import connect
     from worker.local.stack import clear_server_settings, local_stack

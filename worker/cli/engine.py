@@ -31,7 +31,7 @@ def engine(
         for folder in find_bundles(*fetch_bundles(settings)):
             manifest = read_bundle(folder)
             name = f"{manifest.label} ({settings.precision})"
-            progress.add_task(f"building the engine of {name}, which takes minutes", total=None)
+            progress.add_task(f"building the engine of {name}: this takes minutes", total=None)
             _, options, built = prepare_engine(folder, manifest, settings)
-            state = "built" if built else "there already"
+            state = "built" if built else "already cached"
             typer.echo(f"engine of {name} {state}: {options['trt_engine_cache_path']}")

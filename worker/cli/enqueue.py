@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 from rich.console import Console
 
-from worker.cli.lyrics import lyrics_in
+from worker.cli.lyrics import read_lyrics_file
 
 if TYPE_CHECKING:
     from schemas.jobs import TrackJob
@@ -62,8 +62,8 @@ def enqueue(
             raise ConfigError("redis: has no list: write redis:LIST")
         _consume_events(source.removeprefix("redis:"), pattern, progress)
         return
-    publish = _count if dry_run else _publisher()
-    with _jobs(source, track_id, audio, lyrics, title, artist, force, pattern, after) as jobs:
+    publish = _count_jobs if dry_run else _make_publisher()
+    with _open_jobs(source, track_id, audio, lyrics, title, artist, force, pattern, after) as jobs:
         try:
             publish(progress.track(islice(jobs, skip, None)), progress)
         except (ConfigError, UnicodeDecodeError, KeyboardInterrupt) as error:
@@ -82,11 +82,11 @@ def enqueue(
             raise ConfigError(f"{source or 'job'}: {reason}") from None
 
 
-def _count(jobs: "Iterator[TrackJob]", progress: "_Progress") -> None:
+def _count_jobs(jobs: "Iterator[TrackJob]", progress: "_Progress") -> None:
     progress.print(f"{sum(1 for _ in jobs)} jobs, all valid; none was enqueued")
 
 
-def _publisher() -> "Callable[[Iterator[TrackJob], _Progress], None]":
+def _make_publisher() -> "Callable[[Iterator[TrackJob], _Progress], None]":
     """Return a function that registers and enqueues jobs. Raises ConfigError if a server does not answer."""
     from redis import RedisError
 
@@ -132,7 +132,7 @@ class _Progress:
 
 
 @contextmanager
-def _jobs(
+def _open_jobs(
     source: str | None,
     track_id: str | None,
     audio: str | None,
@@ -143,6 +143,7 @@ def _jobs(
     pattern: str | None,
     after: str | None,
 ) -> "Iterator[Iterator[TrackJob]]":
+    """Yield the jobs that the arguments of the command describe. Raises ConfigError."""
     from schemas.errors import ConfigError
     from worker.queue.job_sources import (
         DEFAULT_PATTERN,
@@ -157,8 +158,8 @@ def _jobs(
             raise ConfigError("--track-id needs --audio s3://bucket/key")
         fields = {
             "track_id": track_id,
-            "audio": _object(audio),
-            "lyrics": None if lyrics is None else _lyrics(lyrics),
+            "audio": _parse_s3_url(audio),
+            "lyrics": None if lyrics is None else _lyrics_field(lyrics),
             "title": title,
             "artist": artist,
             "force": force,
@@ -171,12 +172,13 @@ def _jobs(
         key_pattern = compile_pattern(pattern or DEFAULT_PATTERN)
         yield jobs_from_prefix(s3_client(), bucket, prefix, key_pattern, after)
     else:
-        with _opened(source) as lines:
+        with _open_lines(source) as lines:
             yield jobs_from_lines(lines)
 
 
 @contextmanager
-def _opened(source: str) -> Iterator[TextIO]:
+def _open_lines(source: str) -> Iterator[TextIO]:
+    """Yield a text file, or standard input for `-`. Raises ConfigError."""
     from schemas.errors import ConfigError
 
     if source == "-":
@@ -212,15 +214,15 @@ def _consume_events(events: str, pattern: str | None, progress: _Progress) -> No
     )
 
 
-def _object(url: str) -> dict[str, str]:
+def _parse_s3_url(url: str) -> dict[str, str]:
     from schemas.errors import ConfigError
 
     bucket, _, key = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not bucket or not key:
-        raise ConfigError(f"{url} is not s3://bucket/key")
+        raise ConfigError(f"{url} is not the URL of an object: write s3://bucket/key")
     return {"bucket": bucket, "key": key}
 
 
-def _lyrics(where: str) -> dict[str, str]:
+def _lyrics_field(where: str) -> dict[str, str]:
     """Return a reference to an S3 object, or the text of a local file."""
-    return _object(where) if where.startswith("s3://") else {"text": lyrics_in(Path(where))}
+    return _parse_s3_url(where) if where.startswith("s3://") else {"text": read_lyrics_file(Path(where))}

@@ -23,13 +23,13 @@ def list_(
     limit: Annotated[int, typer.Option(min=1)] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines instead of a table.")] = False,
 ) -> None:
-    """Open failures, the newest first, and how many messages no worker could take."""
+    """List open failures, newest first, and count the messages that could not be decoded."""
     from worker.catalog.connect import open_catalog
-    from worker.catalog.failures import open_failures
+    from worker.catalog.failures import read_open_failures
     from worker.queue.dead_letters import read_dead_letters
     from worker.settings import BrokerSettings
 
-    failures = open_failures(open_catalog(), stage=stage, error_class=error_class, limit=limit)
+    failures = read_open_failures(open_catalog(), stage=stage, error_class=error_class, limit=limit)
     if as_json:
         for failure in failures:
             fields = {
@@ -66,18 +66,18 @@ def show(
     """Show a failure with its message as received."""
     from schemas.errors import ConfigError
     from worker.catalog.connect import open_catalog
-    from worker.catalog.failures import open_failures
+    from worker.catalog.failures import read_open_failures
 
-    found = open_failures(open_catalog(), ids=[failure])
+    found = read_open_failures(open_catalog(), ids=[failure])
     if not found:
         raise ConfigError(f"there is no open failure {failure}: see `cogenre failures list`")
-    (one,) = found
+    (row,) = found
     table = Table(show_header=False)
     for name in ("id", "track_id", "stage", "error_class", "reason", "failed_at"):
-        table.add_row(name, str(getattr(one, name)))
+        table.add_row(name, str(getattr(row, name)))
     console = Console()
     console.print(table)
-    console.print_json(one.payload)
+    console.print_json(row.payload)
 
 
 @app.command()
@@ -95,7 +95,7 @@ def replay(
     """Enqueue failed jobs again. A failure stays open until its track is classified."""
     from schemas.errors import ConfigError
     from worker.catalog.connect import open_catalog
-    from worker.catalog.failures import open_failures
+    from worker.catalog.failures import read_open_failures
     from worker.queue.celery_app import celery_app
     from worker.queue.dead_letters import requeue_dead_letters
     from worker.queue.enqueue import enqueue, parse_failed_jobs
@@ -104,14 +104,16 @@ def replay(
     if not (failures or stage or error_class or everything or dead):
         raise ConfigError("nothing to replay is selected: give ids, --stage, --error-class, --all or --dead")
     if everything and (failures or stage or error_class):
-        raise ConfigError("--all selects every open failure: give it alone, or ids, --stage, --error-class")
+        raise ConfigError(
+            "--all selects every open failure, so it cannot be combined with ids, --stage or --error-class"
+        )
     broker = BrokerSettings.load()
     console = Console(highlight=False)
     if dead:
         console.print(f"moved {requeue_dead_letters(broker)} dead letters back to their queues")
     if failures or stage or error_class or everything:
         engine = open_catalog()
-        chosen = open_failures(engine, ids=failures, stage=stage, error_class=error_class)
+        chosen = read_open_failures(engine, ids=failures, stage=stage, error_class=error_class)
         jobs, invalid = parse_failed_jobs(chosen)
         console.print(f"enqueued {enqueue(engine, celery_app(broker), jobs)} of {len(chosen)} failed jobs")
         if invalid:

@@ -1,9 +1,9 @@
-"""Lyrics from a file that the command line names."""
+"""Reads lyrics from files that are named on the command line."""
 
 from pathlib import Path
 
 
-def lyrics_in(file: Path) -> str:
+def read_lyrics_file(file: Path) -> str:
     """Return the text of a lyrics file. Raises UnreadableLyrics, naming the file."""
     from media.errors import UnreadableLyrics
     from media.lyrics import read_lyrics

@@ -50,20 +50,21 @@ def add(bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")]) -
 @app.command()
 def promote(
     model: Model,
-    least_coverage: Annotated[
+    min_coverage: Annotated[
         float,
         typer.Option(
+            "--least-coverage",
             min=0,
             max=1,
-            help="Minimum share of classified tracks whose shown input it has classified.",
+            help="Minimum share of classified tracks whose shown input the model has classified.",
         ),
     ] = 0.95,
     unserved: Unserved = False,
 ) -> None:
-    """Show a model's labels instead of the current model's: for all tracks, in one transaction.
+    """Show a model's labels instead of those of the current model, for all tracks in one transaction.
 
-    Workers may continue meanwhile. A track keeps its labels if the model has not classified its newest audio
-    and lyrics. If the command is interrupted, run it again: it continues.
+    Workers may continue. A track keeps its labels if the model has not classified its newest audio
+    and lyrics. If the command is interrupted, run it again to continue.
     """
     from worker.catalog.connect import open_catalog
     from worker.catalog.lifecycle import promote
@@ -72,7 +73,7 @@ def promote(
     engine = open_catalog()
     if not unserved:
         check_served(engine, model)
-    promotion = promote(engine, model, least_coverage)
+    promotion = promote(engine, model, min_coverage)
     Console(highlight=False, soft_wrap=True).print(
         f"{model} is current: {promotion.moved:,} tracks show its labels, {promotion.kept:,} those of an "
         "older model; run `cogenre catalog refresh`"
@@ -81,7 +82,7 @@ def promote(
 
 @app.command()
 def retire(model: Model) -> None:
-    """Retire a shadow: it is no longer backfilled or promoted. What it classified is kept."""
+    """Retire a shadow: it is no longer backfilled or promoted. Its results are kept."""
     from worker.catalog.connect import open_catalog
     from worker.catalog.lifecycle import retire
 
@@ -92,9 +93,13 @@ def retire(model: Model) -> None:
 def backfill(
     model: Annotated[str, typer.Option(help="NAME:VERSION of the model.")],
     rate: Annotated[float, typer.Option(min=0.1, help="Maximum number of tracks per second.")] = 200,
-    most_waiting: Annotated[
+    max_waiting: Annotated[
         int,
-        typer.Option(min=1, help="Pause while this many jobs wait in the queue, to limit Redis's memory."),
+        typer.Option(
+            "--most-waiting",
+            min=1,
+            help="Pause while this many jobs wait in the queue, to limit Redis's memory.",
+        ),
     ] = 10_000,
     after: Annotated[str, typer.Option(help="Start after this track id.")] = "",
     unserved: Unserved = False,
@@ -129,7 +134,7 @@ def backfill(
             total = run.run(
                 rate,
                 lambda: monitor.read_state().queues[QUEUE_BACKFILL].waiting,
-                most_waiting,
+                max_waiting,
                 lambda jobs: progress.advance(task, jobs),
             )
         except KeyboardInterrupt:

@@ -20,7 +20,7 @@ def reconcile(
         bool, typer.Option("--dry-run", help="Count the tracks that are due; enqueue none.")
     ] = False,
 ) -> None:
-    """Enqueue the tracks again that were registered or postponed and are not finished."""
+    """Enqueue tracks that were registered or postponed, are not finished, and are due."""
     from redis import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 

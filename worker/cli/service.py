@@ -42,7 +42,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Repeat every two seconds, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line instead of a table.")] = False,
 ) -> None:
-    """Show queue depth, jobs in flight, rate and failures, from Redis and the catalog."""
+    """Show queue depths, jobs in flight, rate and failures, from Redis and the catalog."""
     from worker.catalog.connect import open_catalog
     from worker.queue.broker import check_broker
     from worker.queue.status import QueueMonitor, read_status

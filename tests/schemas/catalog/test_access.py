@@ -105,7 +105,7 @@ def test_a_writer_does_all_that_a_worker_and_an_operator_do(catalog: Engine, log
     writer = login("writer")
     model(writer).label("t1", rock=0.9)
     model(writer, "2").label("t1", jazz=0.9)
-    promote(writer, "small:2", least_coverage=1)
+    promote(writer, "small:2", min_coverage=1)
     assert shown(writer, "t1") == {"jazz"}
     register_model(writer, manifest("3", ("rock", "polka")), "3" * 64)
 

@@ -207,7 +207,7 @@ def test_an_analyst_is_told_in_one_line_what_a_login_may_not_do(
     ("command", "problem"),
     [
         (["catalog", "changes", "a:1", "b:1"], "a:1 and b:1 were not compared"),
-        (["catalog", "trend", "polka"], "no model knows the genre polka"),
+        (["catalog", "trend", "polka"], "no model has the genre polka"),
         (["catalog", "similar", "t1"], "similar tracks need pgvector"),
         (["catalog", "export", "track", "tracks.xls"], "must end in .parquet, .csv, .jsonl"),
         (["catalog", "grant", "analyst", "nobody"], 'cannot grant: role "nobody" does not exist'),

@@ -79,7 +79,7 @@ def test_every_view_can_be_exported(labelled: Engine, tmp_path: Path) -> None:
 def test_what_cannot_be_written_says_so_and_leaves_nothing(labelled: Engine, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must end in .parquet, .csv, .jsonl"):
         export(labelled, "track", tmp_path / "tracks.xlsx")
-    with pytest.raises(ConfigError, match=r"no view tracks; there are calibration, compared_track"):
+    with pytest.raises(ConfigError, match=r"no view tracks; its views: calibration, compared_track"):
         export(labelled, "tracks", tmp_path / "tracks.csv")
     with pytest.raises(ConfigError, match=r"cannot write .*No such file or directory"):
         export(labelled, "track", tmp_path / "none" / "tracks.csv")

@@ -156,7 +156,9 @@ def test_calibration_compares_scores_with_feedback(catalog: Engine, said: Labell
 
 
 def test_unknown_tracks_and_genres_are_refused(catalog: Engine, said: Labelling) -> None:
-    with pytest.raises(ConfigError, match="no model knows the genre polka; known: jazz, metal, pop, rock"):
+    with pytest.raises(
+        ConfigError, match="no model has the genre polka; registered genres: jazz, metal, pop, rock"
+    ):
         add_feedback(catalog, "t1", "polka", True, "ann")
     with pytest.raises(ConfigError, match="the catalog has no track nobody"):
         add_feedback(catalog, "nobody", "rock", True, "ann")

@@ -40,7 +40,7 @@ def is_due(catalog: Engine) -> bool:
     return rows(catalog, "select due_at is not null from track where id = 't1'") == [(True,)]
 
 
-def open_failures(catalog: Engine) -> list[str]:
+def read_open_failures(catalog: Engine) -> list[str]:
     query = "select payload from ingest_failure where resolved_at is null order by id"
     return [payload for (payload,) in rows(catalog, query)]
 
@@ -65,8 +65,8 @@ def test_what_was_put_back_stays_after_late_jobs_and_a_promotion(catalog: Engine
     said.catalog.renew_result(job("t1", day=0.5), b"old master")
     shadow = model(catalog, "2")
     shadow.catalog.write([shadow.classified("t1", {"pop": 0.9}, day=2, input_hash=b"old master")])
-    promote(catalog, "small:2", least_coverage=0)
-    promote(catalog, "small:1", least_coverage=0)
+    promote(catalog, "small:2", min_coverage=0)
+    promote(catalog, "small:1", min_coverage=0)
     assert shown(catalog, "t1") == {"rock"}
 
 
@@ -92,7 +92,7 @@ def test_what_is_skipped_is_the_tracks_newest_job_and_is_not_due(catalog: Engine
     JobCatalog(catalog).mark_finished(job("t1", day=2))
     assert rows(catalog, "select enqueued_at from track") == [(START + timedelta(days=2),)]
     assert not is_due(catalog)
-    assert open_failures(catalog) == []
+    assert read_open_failures(catalog) == []
 
 
 def test_labels_end_their_own_job(catalog: Engine, said: Labelling) -> None:
@@ -102,7 +102,7 @@ def test_labels_end_their_own_job(catalog: Engine, said: Labelling) -> None:
     assert is_due(catalog)
     said.label("t1", day=5, rock=0.9)
     assert not is_due(catalog)
-    assert open_failures(catalog) == []
+    assert read_open_failures(catalog) == []
 
 
 @pytest.mark.parametrize("end", ["labelled", "skipped", "failed"])
@@ -117,7 +117,7 @@ def test_a_late_job_leaves_a_newer_one_as_it_is(catalog: Engine, said: Labelling
     else:
         JobCatalog(catalog).record_failure(failed(job("t1", day=4), "late"))
     assert is_due(catalog)
-    assert open_failures(catalog)[0] == "newest"
+    assert read_open_failures(catalog)[0] == "newest"
 
 
 def test_in_one_group_the_newest_job_of_a_track_counts(catalog: Engine, said: Labelling) -> None:
@@ -138,9 +138,9 @@ def test_a_message_that_is_no_job_ends_none(catalog: Engine, said: Labelling) ->
     for _ in range(2):
         JobCatalog(catalog).record_failure(NO_JOB)
     assert is_due(catalog)
-    assert open_failures(catalog) == ["newest", "no job"]
+    assert read_open_failures(catalog) == ["newest", "no job"]
     said.label("t1", day=5, rock=0.9)
-    assert open_failures(catalog) == []
+    assert read_open_failures(catalog) == []
 
 
 def test_a_failure_of_no_job_waits_for_no_track(catalog: Engine, said: Labelling) -> None:
@@ -160,4 +160,4 @@ def test_failures_of_the_release_before_are_mended_by_any_labels(catalog: Engine
     with catalog.begin() as connection:
         connection.execute(text("update ingest_failure set enqueued_at = null"))
     said.label("t1", day=4, rock=0.9)
-    assert open_failures(catalog) == []
+    assert read_open_failures(catalog) == []

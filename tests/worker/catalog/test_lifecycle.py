@@ -41,7 +41,7 @@ def test_promotion_moves_all_that_the_model_has_classified(
     current.label("t2", rock=0.9)
     shadow.label("t1", jazz=0.9, pop=0.7)
     shadow.label("only by the shadow", pop=0.9)
-    done = promote(catalog, "small:2", least_coverage=0.5)
+    done = promote(catalog, "small:2", min_coverage=0.5)
     assert (done.moved, done.kept) == (2, 1)
     assert shown(catalog, "t1") == {"jazz", "pop"}
     assert shown(catalog, "t2") == {"rock"}
@@ -59,7 +59,7 @@ def test_promotion_refuses_below_the_coverage_bound(
     current.label("t2", rock=0.9)
     shadow.label("t1", jazz=0.9)
     with pytest.raises(ConfigError, match=r"1 of 2 labelled tracks \(50.0%\), less than 95.0%"):
-        promote(catalog, "small:2", least_coverage=0.95)
+        promote(catalog, "small:2", min_coverage=0.95)
     assert shown(catalog, "t1") == {"rock"}
     assert rows(catalog, "select status from model order by version") == [("current",), ("shadow",)]
 
@@ -69,7 +69,7 @@ def test_a_late_result_of_the_model_before_changes_nothing(
 ) -> None:
     current.label("t1", rock=0.9)
     shadow.label("t1", jazz=0.9)
-    promote(catalog, "small:2", least_coverage=1)
+    promote(catalog, "small:2", min_coverage=1)
     current.label("t1", day=9, pop=0.9)
     assert shown(catalog, "t1") == {"jazz"}
 
@@ -78,8 +78,8 @@ def test_going_back_to_the_model_before(catalog: Engine, current: Labelling, sha
     current.label("t1", rock=0.9)
     shadow.label("t1", jazz=0.9)
     shadow.label("t2", jazz=0.9)
-    promote(catalog, "small:2", least_coverage=1)
-    promote(catalog, "small:1", least_coverage=0.5)
+    promote(catalog, "small:2", min_coverage=1)
+    promote(catalog, "small:1", min_coverage=0.5)
     assert shown(catalog, "t1") == {"rock"}
     shadow.label("t1", day=9, metal=0.9)
     assert shown(catalog, "t1") == {"rock"}
@@ -140,7 +140,7 @@ def test_results_committed_while_a_promotion_is_under_way(
     worker = threading.Thread(target=work)
     worker.start()
     time.sleep(0.3)
-    promote(catalog, "small:2", least_coverage=1)
+    promote(catalog, "small:2", min_coverage=1)
     before = len(written)
     time.sleep(0.3)
     stop.set()
@@ -160,8 +160,8 @@ def test_labels_of_an_old_master_are_not_promoted(
     refresh(catalog)
     assert rows(catalog, "select track_id from analytics.compared_track") == [("t2",)]
     with pytest.raises(ConfigError, match=r"1 of 2 labelled tracks \(50.0%\)"):
-        promote(catalog, "small:2", least_coverage=1)
-    done = promote(catalog, "small:2", least_coverage=0.5)
+        promote(catalog, "small:2", min_coverage=1)
+    done = promote(catalog, "small:2", min_coverage=0.5)
     assert (done.moved, done.kept) == (1, 1)
     assert (shown(catalog, "t1"), shown(catalog, "t2")) == ({"jazz"}, {"rock"})
     # The pointer keeps the newer job's time: what a job in between says comes too late.
@@ -178,7 +178,7 @@ def test_the_same_job_in_another_pipeline_is_seen(
     current.catalog.write([current.classified("t1", {"rock": 0.9}, input_hash=b"pipeline 1")])
     shadow.catalog.write([shadow.classified("t1", {"jazz": 0.9}, input_hash=b"pipeline 2")])
     assert rows(catalog, "select track_id from analytics.compared_track") == [("t1",)]
-    assert promote(catalog, "small:2", least_coverage=1).moved == 1
+    assert promote(catalog, "small:2", min_coverage=1).moved == 1
     assert shown(catalog, "t1") == {"jazz"}
 
 
@@ -215,11 +215,11 @@ def test_the_one_before_is_the_model_that_was_shown_before(
     shadow.label("t1", pop=0.9)
     third.label("t1", jazz=0.9)
     retire(catalog, "small:2")
-    promote(catalog, "small:3", least_coverage=1)
+    promote(catalog, "small:3", min_coverage=1)
     refresh(catalog)
     compared = "select distinct from_model, to_model from analytics.model_comparison"
     assert rows(catalog, compared) == [("small:1", "small:3")]
-    promote(catalog, "small:1", least_coverage=1)
+    promote(catalog, "small:1", min_coverage=1)
     refresh(catalog)
     assert rows(catalog, compared) == [("small:3", "small:1")]
 
@@ -236,9 +236,9 @@ def test_a_shadows_names_and_parents_are_shown_from_its_promotion_on(
     register_model(catalog, described.model_copy(update={"genres": genres}), "2" * 64)
     named = "select genre, name, parent from analytics.genre where genre in ('metal', 'polka') order by 1"
     assert rows(catalog, named) == [("metal", "Metal", "rock"), ("polka", "POLKA", None)]
-    promote(catalog, "small:2", least_coverage=0)
+    promote(catalog, "small:2", min_coverage=0)
     assert rows(catalog, named) == [("metal", "METAL", "jazz"), ("polka", "POLKA", "pop")]
-    promote(catalog, "small:1", least_coverage=0)
+    promote(catalog, "small:1", min_coverage=0)
     assert rows(catalog, named) == [("metal", "Metal", "rock"), ("polka", "POLKA", "pop")]
 
 
@@ -272,7 +272,7 @@ def test_a_promotion_that_was_broken_off_is_taken_up(
         with pytest.raises(OperationalError):
             broken_off.result()
     assert shown(catalog, "t1") == {"rock"}
-    assert promote(catalog, "small:2", least_coverage=1).moved == 1
+    assert promote(catalog, "small:2", min_coverage=1).moved == 1
     assert shown(catalog, "t1") == {"jazz"}
 
 
@@ -320,9 +320,9 @@ def test_retired_models_and_the_current_one(catalog: Engine, current: Labelling,
     with pytest.raises(ConfigError, match="is the current model: promote another"):
         retire(catalog, "small:1")
     with pytest.raises(ConfigError, match="has no model small:3; registered: small:1, small:2"):
-        promote(catalog, "small:3", least_coverage=0)
+        promote(catalog, "small:3", min_coverage=0)
     with pytest.raises(ConfigError, match="is already the current model"):
-        promote(catalog, "small:1", least_coverage=0)
+        promote(catalog, "small:1", min_coverage=0)
 
 
 def test_the_list_shows_coverage_and_agreement(

@@ -52,7 +52,9 @@ def test_search_answers_with_all_labels_of_a_track(catalog: Engine, said: Labell
 
 
 def test_search_wants_genres_that_exist(catalog: Engine, said: Labelling) -> None:
-    with pytest.raises(ConfigError, match="no model knows the genre polka; known: jazz, metal, pop, rock"):
+    with pytest.raises(
+        ConfigError, match="no model has the genre polka; registered genres: jazz, metal, pop, rock"
+    ):
         search(catalog, ["rock"], ["polka"], 1)
     with pytest.raises(ConfigError, match="name a genre"):
         search(catalog, [], ["rock"], 1)
@@ -197,7 +199,7 @@ def test_another_models_embeddings_take_the_place_of_the_others_at_once(
         shadow = model(catalog, version)
         for track in ("rock", "metal"):
             shadow.catalog.write([shadow.classified(track, {}, embedding=(1,) * width)])
-        promote(catalog, f"small:{version}", least_coverage=0)
+        promote(catalog, f"small:{version}", min_coverage=0)
         with ThreadPoolExecutor() as pool:
             with catalog.connect() as reader:
                 (before,) = reader.execute(text("select count(*) from analytics.track_vector")).one()

@@ -29,7 +29,7 @@ from tests.worker.catalog.labels import model
 from worker.catalog import charts
 from worker.catalog.feedback import add_feedback
 from worker.catalog.refresh import refresh
-from worker.catalog.report import QUESTIONS, write_report
+from worker.catalog.report import QUERIES, write_report
 
 SECTIONS = [
     "Genres",
@@ -122,7 +122,7 @@ def test_drift_has_dates_zeros_and_gaps(monkeypatch: pytest.MonkeyPatch) -> None
 def test_drift_is_of_whole_weeks_and_counts_zeros(labelled: Engine) -> None:
     """The fixture's tracks came every four days, the last of them now; every fifth is jazz."""
     with labelled.connect() as connection:
-        weeks = connection.execute(text(QUESTIONS["drift"])).all()
+        weeks = connection.execute(text(QUERIES["drift"])).all()
         first, last = connection.execute(
             text("select min(week), max(week) from analytics.coverage_week")
         ).one()
@@ -137,7 +137,7 @@ def test_drift_is_of_whole_weeks_and_counts_zeros(labelled: Engine) -> None:
 
 def test_growth_is_that_of_the_view(labelled: Engine) -> None:
     with labelled.connect() as connection:
-        reported = connection.execute(text(QUESTIONS["growth"])).all()
+        reported = connection.execute(text(QUERIES["growth"])).all()
         view = connection.execute(text("select * from analytics.genre_growth")).all()
     assert sorted(map(tuple, reported)) == sorted(map(tuple, view))
     assert [abs(row.change) for row in reported] == sorted((abs(row.change) for row in view), reverse=True)

@@ -73,7 +73,7 @@ def test_a_shadow_is_loaded_and_promoted_and_the_old_model_is_closed_without_a_r
         push(*jobs[:8])  # the first four again: the shadow has not classified them
         wait_until(lambda: count(catalog, "classification") == 16)
         assert current_versions(catalog) == {f"track-{at}": "1" for at in range(8)}
-        promote(catalog, "demo:2", least_coverage=1)
+        promote(catalog, "demo:2", min_coverage=1)
         push(*jobs)
         wait_until(lambda: loaded() == {"2"})
         wait_until(lambda: len(current_versions(catalog)) == 12)
@@ -97,7 +97,7 @@ def test_a_worker_whose_models_are_all_retired_raises(
     (bundles.parent / "kept-back" / "demo-2").rename(bundles / "demo-2")
     Rollout(WorkerSettings.load(), catalog, models, Health()).update()
     models.close()
-    promote(catalog, "demo:2", least_coverage=0)  # this retires the other one
+    promote(catalog, "demo:2", min_coverage=0)  # this retires the other one
     shutil.rmtree(bundles / "demo-2")
     with pytest.raises(ConfigError, match="is retired: promote one with"):
         Rollout(WorkerSettings.load(), catalog, models, Health()).update()
@@ -117,7 +117,7 @@ def test_a_metric_shows_whether_the_worker_serves_the_current_model(
     newer = bundles.parent / "kept-back"
     assert current_model_served(bundles) == 1
     assert current_model_served(newer) == 0
-    promote(catalog, "demo:2", least_coverage=0)
+    promote(catalog, "demo:2", min_coverage=0)
     assert current_model_served(newer) == 1
     assert current_model_served(bundles) == 0
     models.close()
