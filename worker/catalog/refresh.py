@@ -40,7 +40,8 @@ def refresh(engine: Engine, on_refreshed: Callable[[str, float], None] = lambda 
             ) from None
         except ProgrammingError as error:
             raise ConfigError(
-                f"cannot refresh: {str(error.orig).splitlines()[0]} (use the login that runs `cogenre catalog migrate`)"
+                f"cannot refresh: {str(error.orig).splitlines()[0]} "
+                "(use the login that runs `cogenre catalog migrate`)"
             ) from None
         finally:
             connection.execute(text("select pg_advisory_unlock(:key)"), {"key": REFRESH_LOCK})

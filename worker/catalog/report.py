@@ -107,8 +107,8 @@ def render(results: dict[str, list[Row]], now: datetime) -> str:
                 "Learned and observed correlations of genres",
                 "Each point is an ordered pair of genres A, B. Its coordinates are two ranks of B among the "
                 "genres that occur with A: by the model's genre graph, and by the share of the tracks with A "
-                "that also have B. Above the line, B ranks higher in the catalog than in the model; below it, "
-                "lower. The table lists the pairs with the largest differences.",
+                "that also have B. Above the line, B ranks higher in the catalog than in the model; "
+                "below it, lower. The table lists the pairs with the largest differences.",
                 charts.learned_correlation(pairs),
                 _table(
                     results["surprises"],
