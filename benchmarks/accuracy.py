@@ -43,8 +43,8 @@ def main(corpus: Path) -> None:
             for kind in ("audio", "lyrics"):
                 if row[kind]:
                     s3.upload_file(str(corpus / row[kind]), BUCKET, row[kind])
-            own = ObjectRef(bucket=BUCKET, key=row["lyrics"]) if row["lyrics"] else None
-            for case, lyrics in (("with", own), ("without", None)):
+            delivered = ObjectRef(bucket=BUCKET, key=row["lyrics"]) if row["lyrics"] else None
+            for case, lyrics in (("with", delivered), ("without", None)):
                 jobs.append(
                     TrackJob(
                         schema_version=1,

@@ -65,10 +65,12 @@ def workers(rate: float, worker: Worker, cpus: int) -> int:
 def catalog_gib() -> float:
     """Return the GiB of a million tracks with the results of one model, from results/catalog.md."""
     page = (RESULTS / "catalog.md").read_text()
-    found = re.search(r"^([\d,]+) tracks, two models: ([\d.]+) GiB", page, re.MULTILINE)
-    if found is None:
-        raise SystemExit("benchmarks/results/catalog.md has no line with the size of the catalog")
-    return float(found[2]) / 2 / (int(found[1].replace(",", "")) / 1e6)
+    match = re.search(r"^([\d,]+) tracks, two models: ([\d.]+) GiB", page, re.MULTILINE)
+    if match is None:
+        raise SystemExit(
+            "benchmarks/results/catalog.md has no line with the catalog's size: run benchmarks/catalog.py"
+        )
+    return float(match[2]) / 2 / (int(match[1].replace(",", "")) / 1e6)
 
 
 def plan(figures: dict[str, Any], cpus: int, concurrency: int) -> str:

@@ -1,9 +1,10 @@
-"""How fast the catalog answers and takes labels, empty and full: `python benchmarks/catalog.py`.
+"""Measures how fast an empty and a full catalog answer queries and store labels.
 
-Measures on a local stack of its own, whose commits wait for the disk: every question of docs/analyse.md with
-the indexes that its plan uses, the refresh, a worker's writes into an empty and into full catalogs, turn by
-turn, two minutes of readers, writers and refreshes at once, and a promotion. Writes
-`benchmarks/results/catalog.md`.
+    python benchmarks/catalog.py [--tracks 1000000] [--seconds 120]
+
+The local stack runs with durable commits. Measured are each query of docs/analyse.md, with the indexes in its
+plan; the refresh of the views; the commits of a worker into an empty, a small and a large catalog in turns;
+readers, writers and refreshes at once; and a promotion. Writes `benchmarks/results/catalog.md`.
 """
 
 import argparse
@@ -40,71 +41,76 @@ from worker.results import Prediction, TrackResult
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "analyse.md"
 RESULTS = Path(__file__).with_name("results") / "catalog.md"
-QUESTION = re.compile(
+QUERY = re.compile(
     r"^## (?P<title>[^\n]+)\n(?P<prose>(?:(?!^## ).)*?)```sql\n(?P<sql>.*?)```", re.DOTALL | re.MULTILINE
 )
 
 REPEATS = 7
-BOUND_MS = 300
-WRITE_BOUND = 3000
-RATIO_BOUND = 0.7
+"""Executions of each query, of which the median is reported."""
+MAX_QUERY_MS = 300
+MIN_WRITE_RATE = 3000
+"""Tracks per second."""
+MIN_WRITE_RATIO = 0.7
+"""Write rate of the full catalog, relative to the empty one."""
 
 
 PAIR = ("'electronic'", "'ambient'", "'techno'")
-"""What the question about two genres and not a third names. Asked of `PAIRS` pairs, from common to rare."""
+"""Genres in the query for two genres but not a third. They are replaced by `PAIRS` pairs, common to rare."""
 PAIRS = 10
 TURN_GROUPS = 40
-"""Groups that are written into one catalog before it is the next one's turn."""
+"""Groups of tracks that are committed to a catalog before the next catalog's turn."""
 
 
 @dataclass
 class Writes:
-    """Into one catalog."""
+    """Durations of the commits into one catalog."""
 
     groups: list[float] = field(default_factory=list)
-    """Seconds of each, stalls included."""
+    """Seconds of each group of `MAX_COMMIT_TRACKS` tracks, with all waits."""
     cpu: float = 0
-    """Seconds of client and server together."""
+    """CPU-seconds of client and server together."""
 
     @property
     def rate(self) -> float:
-        """Tracks a second: all of them, by all the time that it took."""
+        """Tracks per second: all tracks, divided by the total time."""
         return len(self.groups) * MAX_COMMIT_TRACKS / sum(self.groups)
 
     @property
     def cpu_rate(self) -> float:
-        """What a core of its own for each of client and server would at least allow."""
+        """Tracks per CPU-second of client and server: with a core for each, the rate is at least this."""
         return len(self.groups) * MAX_COMMIT_TRACKS / self.cpu
 
 
 @dataclass
-class Measured:
-    """A catalog of one size."""
+class CatalogFigures:
+    """Measurements of a catalog of one size."""
 
     tracks: int
     bytes: int = 0
     milliseconds: dict[str, float] = field(default_factory=dict)
-    """Median a question."""
+    """Median duration of each query, by its heading in docs/analyse.md."""
     indexes: dict[str, list[str]] = field(default_factory=dict)
+    """Indexes in the plan of each query."""
     refreshes: list[dict[str, float]] = field(default_factory=list)
-    """Seconds a view, the first time and after that."""
+    """Seconds of each view, in the first refresh and in the second."""
     promotion_seconds: float = 0
     moved: int = 0
+    """Tracks whose labels the promotion replaced."""
 
 
 @dataclass
-class Together:
-    """Readers, writers and refreshes at once."""
+class MixedLoad:
+    """Measurements of readers, writers and refreshes at once."""
 
     seconds: float
     errors: list[str] = field(default_factory=list)
     reads: list[float] = field(default_factory=list)
-    """Milliseconds of each."""
+    """Milliseconds of each query."""
     written: int = 0
     refreshes: int = 0
     deadlocks: int = 0
     blocked: int = 0
-    """Readers seen waiting for a lock, in looks twenty times a second."""
+    """Readers that waited for a lock, summed over samples taken 20 times a second."""
 
 
 def main() -> None:
@@ -116,24 +122,24 @@ def main() -> None:
     chosen = arguments.parse_args()
     with local_stack(durable=True) as stack:
         databases = {name: _database(stack.catalog_url, name) for name in ("empty", "small", "large")}
-        small = measure(databases["small"], chosen.tracks // 10)
-        large = measure(databases["large"], chosen.tracks)
-        writes = write_in_turn(databases)
-        together = read_write_refresh(databases["large"], chosen.seconds)
-        promotion(databases["large"], large)
-    page = report(small, large, writes, together)
+        small = measure_queries(databases["small"], chosen.tracks // 10)
+        large = measure_queries(databases["large"], chosen.tracks)
+        writes = measure_writes(databases)
+        mixed = measure_mixed_load(databases["large"], chosen.seconds)
+        measure_promotion(databases["large"], large)
+    page = report(small, large, writes, mixed)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(page)
     print(page)
 
 
-def questions() -> dict[str, str]:
-    """The SQL of docs/analyse.md, by its heading."""
-    return {found["title"]: found["sql"] for found in QUESTION.finditer(DOCUMENT.read_text())}
+def read_queries() -> dict[str, str]:
+    """Return the queries of docs/analyse.md by heading."""
+    return {match["title"]: match["sql"] for match in QUERY.finditer(DOCUMENT.read_text())}
 
 
-def measure(engine: Engine, tracks: int) -> Measured:
-    measured = Measured(tracks)
+def measure_queries(engine: Engine, tracks: int) -> CatalogFigures:
+    measured = CatalogFigures(tracks)
     load(engine, tracks)
     for _ in range(2):
         seconds: dict[str, float] = {}
@@ -142,24 +148,24 @@ def measure(engine: Engine, tracks: int) -> Measured:
     with _session(engine) as session:
         session.execute("vacuum analyze")
         measured.bytes = int(session.execute("select pg_database_size(current_database())").fetchone()[0])  # type: ignore[index]
-        for title, question in _asked(session).items():
+        for title, query in _filled_in_queries(session).items():
             medians = []
-            for variant in _variants(session, question):
+            for variant in _variants(session, query):
                 times = []
                 for _ in range(REPEATS):
                     started = time.perf_counter()
-                    _ask(session, variant)
+                    _run_query(session, variant)
                     times.append((time.perf_counter() - started) * 1000)
                 medians.append(statistics.median(times))
             measured.milliseconds[title] = max(medians)
-            measured.indexes[title] = _indexes(session, question)
+            measured.indexes[title] = _indexes(session, query)
     return measured
 
 
-def _variants(session: psycopg.Connection[Any], question: str) -> list[str]:
-    """The question itself, or, of a pair of genres, that of many."""
-    if not all(genre in question for genre in PAIR):
-        return [question]
+def _variants(session: psycopg.Connection[Any], query: str) -> list[str]:
+    """Return the query or, if it names the genres `PAIR`, one query for each of `PAIRS` pairs of genres."""
+    if not all(genre in query for genre in PAIR):
+        return [query]
     pairs = session.execute(
         "select genre_a, genre_b from genre_cooccurrence where genre_a < genre_b and n > 0 order by n desc"
     ).fetchall()
@@ -167,28 +173,28 @@ def _variants(session: psycopg.Connection[Any], question: str) -> list[str]:
     variants = []
     for a, b in pairs[:: max(1, len(pairs) // PAIRS)][:PAIRS]:
         third = next(genre for genre in genres if genre not in (a, b))
-        variants.append(_about(question, (a, b, third)))
+        variants.append(_with_genres(query, (a, b, third)))
     return variants
 
 
-def _about(question: str, genres: Sequence[str]) -> str:
-    named = dict(zip(PAIR, genres, strict=True))
-    return re.sub("|".join(PAIR), lambda found: f"'{named[found[0]]}'", question)
+def _with_genres(query: str, genres: Sequence[str]) -> str:
+    replacements = dict(zip(PAIR, genres, strict=True))
+    return re.sub("|".join(PAIR), lambda match: f"'{replacements[match[0]]}'", query)
 
 
-def promotion(engine: Engine, measured: Measured) -> None:
+def measure_promotion(engine: Engine, measured: CatalogFigures) -> None:
     started = time.perf_counter()
     measured.moved = promote(engine, "generated:2", min_coverage=0).moved
     measured.promotion_seconds = time.perf_counter() - started
 
 
-def write_in_turn(databases: dict[str, Engine], seconds: float = 60) -> dict[str, Writes]:
-    """What one process commits as a worker does: new tracks, in groups, on one connection a catalog.
+def measure_writes(databases: dict[str, Engine], seconds: float = 60) -> dict[str, Writes]:
+    """Return the durations of commits of new tracks, in groups, by one process with a connection per catalog.
 
-    Turn by turn, so that whatever else the machine does meets all of them.
+    The catalogs take turns, so that other load of the machine affects all of them alike.
     """
     writers = {name: Writer(engine, 77 + at) for at, (name, engine) in enumerate(databases.items())}
-    for writer in writers.values():  # connections and prepared statements
+    for writer in writers.values():  # warm up: open the connections, prepare the statements
         for _ in range(5):
             writer.catalog.write(writer.group())
     writes = {name: Writes() for name in databases}
@@ -197,40 +203,41 @@ def write_in_turn(databases: dict[str, Engine], seconds: float = 60) -> dict[str
         for name, writer in writers.items():
             groups = [writer.group() for _ in range(TURN_GROUPS)]
             backend = _backend(databases[name])
-            own, theirs = time.process_time(), _cpu_seconds(backend)
+            client_cpu, server_cpu = time.process_time(), _cpu_seconds(backend)
             for group in groups:
                 started = time.perf_counter()
                 writer.catalog.write(group)
                 writes[name].groups.append(time.perf_counter() - started)
-            writes[name].cpu += time.process_time() - own + _cpu_seconds(backend) - theirs
+            writes[name].cpu += time.process_time() - client_cpu + _cpu_seconds(backend) - server_cpu
     return writes
 
 
 def _backend(engine: Engine) -> int:
-    """The process that serves the engine's connection: the pool hands out the one used last."""
+    """Return the id of the server process of the engine's connection. The pool reuses the last connection."""
     with engine.connect() as connection:
         return int(connection.scalar(text("select pg_backend_pid()")) or 0)
 
 
 def _cpu_seconds(process: int) -> float:
-    """Of a process; in ticks of a hundredth of a second, good enough over many groups."""
+    """Return the CPU-seconds of a process, with a resolution of 10 ms, which is enough for many groups."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Writer:
-    """Makes groups of results and commits them."""
+    """Generates groups of results, and has the catalog to commit them to."""
 
     def __init__(self, engine: Engine, seed: int) -> None:
-        described = manifest("1")
-        self.catalog = TrackCatalog(engine, register_model(engine, described, "1" * 64), "cpu", "int8")
-        self._rule = LabelRule(described.genres, described.thresholds)
-        self._results = self._endless(seed)
+        description = manifest("1")
+        self.catalog = TrackCatalog(engine, register_model(engine, description, "1" * 64), "cpu", "int8")
+        self._rule = LabelRule(description.genres, description.thresholds)
+        self._results = self._generate_results(seed)
 
     def group(self) -> list[Classified]:
+        """Return the next group of results."""
         return [next(self._results) for _ in range(MAX_COMMIT_TRACKS)]
 
-    def _endless(self, seed: int) -> Iterator[Classified]:
+    def _generate_results(self, seed: int) -> Iterator[Classified]:
         while True:
             (chunk,) = generate(20_000, seed, datetime.now(UTC))
             for track, scores, embedding in zip(chunk.ids, chunk.scores, chunk.embeddings, strict=True):
@@ -249,8 +256,8 @@ class Writer:
             seed += 1_000_003
 
 
-def read_write_refresh(engine: Engine, seconds: float) -> Together:
-    together = Together(seconds)
+def measure_mixed_load(engine: Engine, seconds: float) -> MixedLoad:
+    mixed = MixedLoad(seconds)
     stop = threading.Event()
     before = _deadlocks(engine)
 
@@ -259,37 +266,37 @@ def read_write_refresh(engine: Engine, seconds: float) -> Together:
         while not stop.is_set():
             group = writer.group()
             writer.catalog.write(group)
-            together.written += len(group)
+            mixed.written += len(group)
 
     def read() -> None:
         with _session(engine, "reader") as session:
-            asked = list(_asked(session).values())
+            filled_in = list(_filled_in_queries(session).values())
             while not stop.is_set():
-                for question in asked:
+                for query in filled_in:
                     started = time.perf_counter()
-                    _ask(session, question)
-                    together.reads.append((time.perf_counter() - started) * 1000)
+                    _run_query(session, query)
+                    mixed.reads.append((time.perf_counter() - started) * 1000)
 
     def refresh_again() -> None:
         while not stop.is_set():
             refresh(engine)
-            together.refreshes += 1
+            mixed.refreshes += 1
 
     def watch() -> None:
         with _session(engine) as session:
             while not stop.is_set():
-                found = session.execute(
+                row = session.execute(
                     "select count(*) from pg_stat_activity "
                     "where application_name = 'reader' and wait_event_type = 'Lock'"
                 ).fetchone()
-                together.blocked += int(found[0])  # type: ignore[index]
+                mixed.blocked += int(row[0])  # type: ignore[index]
                 time.sleep(0.05)
 
     def run(job: Any, *values: Any) -> None:
         try:
             job(*values)
         except Exception as error:
-            together.errors.append(f"{type(error).__name__}: {error}")
+            mixed.errors.append(f"{type(error).__name__}: {error}")
 
     jobs = [(write, 501), (write, 502), (read,), (read,), (refresh_again,), (watch,)]
     with ThreadPoolExecutor(len(jobs)) as pool:
@@ -297,38 +304,40 @@ def read_write_refresh(engine: Engine, seconds: float) -> Together:
             pool.submit(run, *job)
         time.sleep(seconds)
         stop.set()
-    together.deadlocks = _deadlocks(engine) - before
-    return together
+    mixed.deadlocks = _deadlocks(engine) - before
+    return mixed
 
 
-def _asked(session: psycopg.Connection[Any]) -> dict[str, str]:
-    """The questions, on a track and on models that there are."""
-    found = session.execute("select track_id from track_vector limit 1").fetchone()
+def _filled_in_queries(session: psycopg.Connection[Any]) -> dict[str, str]:
+    """Return the queries, with the names of a track and of models that are in the catalog."""
+    track = session.execute("select track_id from track_vector limit 1").fetchone()
     count = session.execute("select count(*) from track_vector").fetchone()
     lists = int(count[0] ** 0.5)  # type: ignore[index]
     return {
-        title: question.replace("some-track", found[0])  # type: ignore[index]
+        title: query.replace("some-track", track[0])  # type: ignore[index]
         .replace("demo:", "generated:")
         .replace("probes = 30", f"probes = {probes(lists)}")
-        for title, question in questions().items()
+        for title, query in read_queries().items()
     }
 
 
-def _ask(session: psycopg.Connection[Any], question: str) -> None:
-    *settings, query = [part for part in question.split(";") if part.strip()]
+def _run_query(session: psycopg.Connection[Any], sql: str) -> None:
+    """Run the settings and the query of a code block, and fetch all rows."""
+    *settings, query = [part for part in sql.split(";") if part.strip()]
     for setting in settings:
         session.execute(setting)
     session.execute(query).fetchall()
 
 
-def _indexes(session: psycopg.Connection[Any], question: str) -> list[str]:
-    query = [part for part in question.split(";") if part.strip()][-1]
-    found = session.execute(f"explain (format json) {query}").fetchone()
-    return sorted(set(re.findall(r"'Index Name': '([^']+)'", str(found))))
+def _indexes(session: psycopg.Connection[Any], sql: str) -> list[str]:
+    """Return the names of the indexes in the plan of a query."""
+    query = [part for part in sql.split(";") if part.strip()][-1]
+    plan = session.execute(f"explain (format json) {query}").fetchone()
+    return sorted(set(re.findall(r"'Index Name': '([^']+)'", str(plan))))
 
 
 def _session(engine: Engine, name: str = "benchmark") -> psycopg.Connection[Any]:
-    """As an analyst's: the views are found without their schema."""
+    """Return a session as an analyst's: the search path contains the views' schema."""
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     options = "-c search_path=analytics,public"
     return psycopg.connect(url, autocommit=True, application_name=name, options=options)
@@ -356,24 +365,24 @@ def _deadlocks(engine: Engine) -> int:
         )
 
 
-def report(small: Measured, large: Measured, writes: dict[str, Writes], together: Together) -> str:
+def report(small: CatalogFigures, large: CatalogFigures, writes: dict[str, Writes], mixed: MixedLoad) -> str:
     first, again = (sum(seconds.values()) for seconds in large.refreshes)
     slowest = max(large.milliseconds.values())
-    reads = sorted(together.reads)
+    reads = sorted(mixed.reads)
     lines = [
         "# The catalog, measured",
         "",
-        f"`python benchmarks/catalog.py --tracks {large.tracks} --seconds {together.seconds:.0f}`, "
+        f"`python benchmarks/catalog.py --tracks {large.tracks} --seconds {mixed.seconds:.0f}`, "
         f"{datetime.now(UTC):%Y-%m-%d}, {machine()}.",
         "PostgreSQL's default memory settings (128 MB of buffers), fsync on.",
-        f"Medians of {REPEATS}, fetched to the client; of the question about two genres, the slowest of "
-        f"{PAIRS} pairs. Labels are generated (`benchmarks/catalog_data.py`).",
+        f"Medians of {REPEATS} executions, with all rows fetched; for the query for two genres, the slowest "
+        f"of {PAIRS} pairs of genres. Labels are generated (`benchmarks/catalog_data.py`).",
         "",
         f"{large.tracks:,} tracks, two models: {large.bytes / 2**30:.1f} GiB.",
         "",
-        f"## Questions of docs/analyse.md: slowest {slowest:.0f} ms, bound {BOUND_MS} ms",
+        f"## Queries of docs/analyse.md: slowest {slowest:.0f} ms, bound {MAX_QUERY_MS} ms",
         "",
-        f"| question | {small.tracks:,}: ms | {large.tracks:,}: ms | ratio | indexes in the plan |",
+        f"| query | {small.tracks:,}: ms | {large.tracks:,}: ms | ratio | indexes in the plan |",
         "|---|--:|--:|--:|---|",
     ]
     for title, milliseconds in large.milliseconds.items():
@@ -384,7 +393,7 @@ def report(small: Measured, large: Measured, writes: dict[str, Writes], together
         )
     lines += [
         "",
-        f"## Refresh: {first:.0f} s the first time, {again:.0f} s with little new",
+        f"## Refresh: {first:.0f} s the first time, {again:.0f} s with few new tracks",
         "",
         f"| view | {small.tracks:,}: s | {large.tracks:,}: s | ratio |",
         "|---|--:|--:|--:|",
@@ -397,11 +406,11 @@ def report(small: Measured, large: Measured, writes: dict[str, Writes], together
         "The first refresh builds the index of embeddings: "
         f"{large.refreshes[0]['similarity.track_vector']:.0f} s.",
         "",
-        "## Writes, one process, one connection, groups of "
-        f"{MAX_COMMIT_TRACKS}: bound {WRITE_BOUND:,} tracks/s, full over empty {RATIO_BOUND}",
+        "## Writes by one process with one connection, in groups of "
+        f"{MAX_COMMIT_TRACKS}: bound {MIN_WRITE_RATE:,} tracks/s, full / empty {MIN_WRITE_RATIO}",
         "",
-        "All tracks by all the time that it took, turn by turn, with whatever else ran; `CPU` by the CPU "
-        "time of worker and server.",
+        "Tracks divided by the total time; the catalogs take turns. `CPU`: tracks divided by the CPU time of "
+        "worker and server.",
         "",
         "| catalog | tracks/s | 99th percentile of a group: ms | slowest: ms | CPU: tracks/s |",
         "|---|--:|--:|--:|--:|",
@@ -415,17 +424,17 @@ def report(small: Measured, large: Measured, writes: dict[str, Writes], together
             )
         ),
         "",
-        f"Full over empty: {writes['large'].rate / writes['empty'].rate:.2f}, "
+        f"Full / empty: {writes['large'].rate / writes['empty'].rate:.2f}, "
         f"{writes['large'].cpu_rate / writes['empty'].cpu_rate:.2f} by CPU time. "
         f"Load of the machine (1 minute) at the end: {os.getloadavg()[0]:.1f}.",
         "",
-        f"## Two readers, two writers and refreshes at once, {together.seconds:.0f} s",
+        f"## Two readers, two writers and refreshes at once, {mixed.seconds:.0f} s",
         "",
-        f"{together.deadlocks} deadlocks, {len(together.errors)} errors, readers seen waiting for a lock "
-        f"{together.blocked} times; {len(reads):,} answers, median {statistics.median(reads):.0f} ms, "
+        f"{mixed.deadlocks} deadlocks, {len(mixed.errors)} errors, readers waited for a lock in "
+        f"{mixed.blocked} samples; {len(reads):,} queries, median {statistics.median(reads):.0f} ms, "
         f"99th percentile {reads[int(len(reads) * 0.99)]:.0f} ms, slowest {reads[-1]:.0f} ms; "
-        f"{together.written:,} tracks written, {together.refreshes} refreshes.",
-        *(f"- {error}" for error in together.errors),
+        f"{mixed.written:,} tracks written, {mixed.refreshes} refreshes.",
+        *(f"- {error}" for error in mixed.errors),
         "",
         f"## Promotion: {large.moved:,} tracks moved in {large.promotion_seconds:.1f} s",
         "",

@@ -1,8 +1,7 @@
-"""A catalog of any size with realistic labels, the same for the same seed, loaded by COPY.
+"""Generates a catalog of any size with realistic labels, and loads it by COPY. Equal seeds give equal labels.
 
-Label sets follow the co-occurrence counts of `trainer/corpus/labelsets.tsv` and drift week by week.
-Ninety-eight tracks of a hundred are labelled; of the rest half failed, half wait. A shadow has classified a
-quarter.
+The frequencies of label sets are those of `trainer/corpus/labelsets.tsv` and change from week to week. 98 of
+100 tracks are labelled, 1 has failed, and 1 waits. A shadow model has classified a quarter of the tracks.
 """
 
 import hashlib
@@ -23,23 +22,24 @@ from worker.catalog.models import register_model
 
 LABEL_SETS = Path(__file__).parents[1] / "trainer" / "corpus" / "labelsets.tsv"
 WIDTH = 128
-"""Of the embeddings, as in the `small` preset."""
+"""Width of the embeddings, as in the `small` preset."""
 NAME_WIDTH = 16
-"""Of the vectors that stand for the genres' names."""
+"""Width of the random vectors that replace the embeddings of genre names."""
 WEEKS = 26
 DRIFT = 0.03
-"""How fast the commonest sets change their weight, a week."""
+"""Standard deviation of the weekly change of a label set's log frequency."""
 CHUNK = 50_000
+"""Tracks generated and copied at once."""
 BINARY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 FLOAT4 = 700
-"""Its type's number in PostgreSQL."""
+"""Object id of the type `real` in PostgreSQL."""
 
 Array = NDArray[Any]
 
 
 def manifest(version: str) -> BundleManifest:
-    """Of a model that knows the genres of the label sets."""
+    """Return the manifest of a model with the genres of the label sets."""
     genres, sets, counts = label_sets()
     joint = (sets * counts[:, None]).T @ sets
     # As in the method: the mean of a conditional probability and the similarity of the names.
@@ -67,7 +67,7 @@ def manifest(version: str) -> BundleManifest:
 
 
 def label_sets() -> tuple[list[str], Array, Array]:
-    """Genres; sets (sets, genres) of 0 and 1; how many tracks have each."""
+    """Return the genres, the label sets (sets, genres) of 0 and 1, and the number of tracks of each set."""
     rows = [line.split("\t") for line in LABEL_SETS.read_text().splitlines() if line[:1].isdigit()]
     genres = sorted({genre for _, names in rows for genre in names.split(",")})
     sets = np.array([[genre in names.split(",") for genre in genres] for _, names in rows], dtype=float)
@@ -76,11 +76,11 @@ def label_sets() -> tuple[list[str], Array, Array]:
 
 @dataclass(frozen=True)
 class Generated:
-    """Tracks and what two models say of them."""
+    """Tracks, and the results of two models for them."""
 
     ids: Array
     registered: Array
-    """Microseconds since 2000, as PostgreSQL counts."""
+    """Microseconds since 2000-01-01, as in PostgreSQL's timestamps."""
     scores: Array
     """(tracks, genres)"""
     shadow_scores: Array
@@ -88,7 +88,7 @@ class Generated:
 
 
 def generate(tracks: int, seed: int, now: datetime) -> Iterator[Generated]:
-    """Chunk by chunk, in the order of their ingest."""
+    """Yield `tracks` tracks in chunks, in the order of their registration."""
     genres, sets, counts = label_sets()
     random = np.random.default_rng(seed)
     centres = random.normal(size=(len(genres), WIDTH)).astype(np.float32)
@@ -115,34 +115,34 @@ def generate(tracks: int, seed: int, now: datetime) -> Iterator[Generated]:
 
 
 def load(engine: Engine, tracks: int, seed: int = 0) -> None:
-    """Fill an empty, migrated catalog."""
-    shown = register_model(engine, manifest("1"), "1" * 64)
+    """Fill an empty, migrated catalog with `tracks` tracks, two models, failures and feedback."""
+    current_model = register_model(engine, manifest("1"), "1" * 64)
     shadow = register_model(engine, manifest("2"), "2" * 64)
-    genre_ids = np.array(shown.genre_ids, np.int16)
+    genre_ids = np.array(current_model.genre_ids, np.int16)
     random = np.random.default_rng(seed + 1)
     next_id = 1
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        # Without the checks of foreign keys, row by row: all of them hold by construction.
+        # Without foreign key checks, which are slow: the generated rows satisfy them.
         cursor.execute("set session_replication_role = replica")
         cursor.execute("create temporary table staged (classification bigint, genre smallint, score real)")
         for chunk in generate(tracks, seed, datetime.now(UTC)):
             _copy_tracks(cursor, chunk)
-            fate = random.random(len(chunk.ids))
-            done, failed = fate < 0.98, (fate >= 0.98) & (fate < 0.99)
-            seen = fate < 0.25
-            for model, scores, of, current in (
-                (shown.id, chunk.scores, done, True),
-                (shadow.id, chunk.shadow_scores, seen, False),
+            draw = random.random(len(chunk.ids))
+            done, failed = draw < 0.98, (draw >= 0.98) & (draw < 0.99)
+            by_shadow = draw < 0.25
+            for model, scores, selected, current in (
+                (current_model.id, chunk.scores, done, True),
+                (shadow.id, chunk.shadow_scores, by_shadow, False),
             ):
-                ids = np.arange(next_id, next_id + of.sum())
+                ids = np.arange(next_id, next_id + selected.sum())
                 next_id += len(ids)
-                _copy_classifications(cursor, ids, model, chunk, scores, of, random)
-                row, column = np.nonzero(scores[of] >= 0.5)
+                _copy_classifications(cursor, ids, model, chunk, scores, selected, random)
+                row, column = np.nonzero(scores[selected] >= 0.5)
                 columns = {
                     "classification": ids[row],
                     "genre": genre_ids[column],
-                    "score": scores[of][row, column],
+                    "score": scores[selected][row, column],
                 }
                 copy(cursor, "staged", columns)
                 cursor.execute(
@@ -154,10 +154,10 @@ def load(engine: Engine, tracks: int, seed: int = 0) -> None:
                 cursor.execute("truncate staged")
                 if current:
                     columns = {
-                        "track_id": chunk.ids[of],
+                        "track_id": chunk.ids[selected],
                         "classification_id": ids,
                         "rank": np.ones(len(ids), np.int32),
-                        "enqueued_at": chunk.registered[of],
+                        "enqueued_at": chunk.registered[selected],
                     }
                     copy(cursor, "track_current", columns)
             cursor.executemany(
@@ -165,16 +165,16 @@ def load(engine: Engine, tracks: int, seed: int = 0) -> None:
                 "values (%s, 'decode', 'CorruptAudio', 'the file ends in the middle of a frame', '{}')",
                 [(track.decode(),) for track in chunk.ids[failed]],
             )
-            # People agree with the model as often as its score says.
-            judged = np.flatnonzero(done)[: len(chunk.ids) // 100]
-            best = chunk.scores[judged].argmax(axis=1)
-            right = random.random(len(judged)) < chunk.scores[judged, best]
+            # The share of correct labels in the feedback equals their scores.
+            reviewed = np.flatnonzero(done)[: len(chunk.ids) // 100]
+            best = chunk.scores[reviewed].argmax(axis=1)
+            is_correct = random.random(len(reviewed)) < chunk.scores[reviewed, best]
             cursor.executemany(
                 "insert into feedback (track_id, genre_id, given_by, is_correct) "
                 "values (%s, %s, 'editor', %s)",
                 [
-                    (chunk.ids[at].decode(), int(genre_ids[genre]), bool(verdict))
-                    for at, genre, verdict in zip(judged, best, right, strict=True)
+                    (chunk.ids[at].decode(), int(genre_ids[genre]), bool(correct))
+                    for at, genre, correct in zip(reviewed, best, is_correct, strict=True)
                 ],
             )
         cursor.execute("select setval(pg_get_serial_sequence('classification', 'id'), %s)", (next_id,))
@@ -206,7 +206,9 @@ def _copy_tracks(cursor: psycopg.Cursor[Any], chunk: Generated) -> None:
             "artist": np.char.add(b"An artist ", np.char.zfill((np.arange(count) // 12).astype("S6"), 6)),
             "isrc": np.char.add(b"DEA012", numbers),
             "language": np.full(count, b"en"),
-            "job": np.array([b"\x01" + job.replace("%TRACK%", one.decode()).encode() for one in chunk.ids]),
+            "job": np.array(
+                [b"\x01" + job.replace("%TRACK%", track_id.decode()).encode() for track_id in chunk.ids]
+            ),
             "enqueued_at": chunk.registered,
             "registered_at": chunk.registered,
         },
@@ -219,7 +221,7 @@ def _copy_classifications(
     model: int,
     chunk: Generated,
     scores: Array,
-    of: Array,
+    selected: Array,
     random: Any,
 ) -> None:
     count = len(ids)
@@ -230,25 +232,25 @@ def _copy_classifications(
         "classification",
         {
             "id": ids,
-            "track_id": chunk.ids[of],
+            "track_id": chunk.ids[selected],
             "model_id": np.full(count, model, np.int16),
             "input_hash": random.bytes(32 * count),
-            "scores": scores[of],
-            "embedding": chunk.embeddings[of],
+            "scores": scores[selected],
+            "embedding": chunk.embeddings[selected],
             "provider": np.full(count, b"cpu"),
             "precision": np.full(count, b"int8"),
             "track_seconds": random.uniform(90, 400, count).astype(np.float32),
             "analysed_seconds": np.full(count, 30, np.float32),
             "lyrics": np.full(count, b"used"),
             "timings": np.full(count, b"\x01" + timings.encode()),
-            "enqueued_at": chunk.registered[of],
-            "classified_at": chunk.registered[of] + waited,
+            "enqueued_at": chunk.registered[selected],
+            "classified_at": chunk.registered[selected] + waited,
         },
     )
 
 
 def copy(cursor: psycopg.Cursor[Any], table: str, columns: Mapping[str, Array | bytes]) -> None:
-    """COPY in PostgreSQL's binary format; every column's values are of one width."""
+    """COPY rows in PostgreSQL's binary format. All values of a column must have the same width in bytes."""
     count = len(next(column for column in columns.values() if not isinstance(column, bytes)))
     arrays = {
         name: np.frombuffer(column, f"V{len(column) // count}") if isinstance(column, bytes) else column

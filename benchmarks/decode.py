@@ -41,9 +41,9 @@ class CountedSource(BytesSource):
 
 def track() -> bytes:
     """Return an encoded chord with noise, which costs as much to decode as music."""
-    at = np.arange(SECONDS * RATE) / RATE
-    chord = sum(np.sin(2 * np.pi * hertz * at) for hertz in (220, 277, 330)) / 8
-    sound = chord + np.random.default_rng(0).normal(0, 0.05, (2, len(at)))
+    time_ = np.arange(SECONDS * RATE) / RATE
+    chord = sum(np.sin(2 * np.pi * hertz * time_) for hertz in (220, 277, 330)) / 8
+    sound = chord + np.random.default_rng(0).normal(0, 0.05, (2, len(time_)))
     frame = av.AudioFrame.from_ndarray(sound.astype(np.float32), format="fltp", layout="stereo")
     frame.sample_rate = RATE
     file = io.BytesIO()

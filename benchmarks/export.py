@@ -61,7 +61,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 class Cost(NamedTuple):
-    """Cost of one run."""
+    """Duration and CPU-seconds of one run."""
 
     seconds: float
     cpu_seconds: float
@@ -217,7 +217,7 @@ def _page(measured: dict[int, dict[str, Cost]], loads: dict[str, tuple[float, fl
             "",
             f"## Loading, bound {LOAD_BOUND:g} s for `small`",
             "",
-            "Opened and warmed in a new process. Memory is the increase by that.",
+            "Each bundle is loaded and warmed up in a new process. Memory is the increase during loading.",
             "",
             "| bundle | s | MiB |",
             "|---|--:|--:|",

@@ -181,8 +181,8 @@ def _table(runs: dict[str, Callable[[tuple[Tensor, ...]], Run]], work: float, ex
                 started = time.perf_counter()
                 run()
                 seconds[name].append(time.perf_counter() - started)
-        for name, found in seconds.items():
-            rate = batch / statistics.median(found)
+        for name, durations in seconds.items():
+            rate = batch / statistics.median(durations)
             share = rate * work / limits[name.rsplit(", ")[-1]]
             lines.append(f"| {batch} | {name} | {rate:.1f} | {share:.0%} | {worst[name]:.1e} |")
         print(f"batch {batch} measured", flush=True)

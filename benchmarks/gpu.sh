@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Measures the exported graphs on an NVIDIA GPU: see benchmarks/gpu.py. Without a GPU it says so and ends well.
+# Measures the exported graphs on an NVIDIA GPU: see benchmarks/gpu.py. Without a GPU, prints a line and exits with 0.
 #
 #     benchmarks/gpu.sh
 #
-# It sets up an environment of its own in build/gpu: the development one with onnxruntime-gpu in place of
-# onnxruntime. PYTHON names the Python to make it with.
+# Creates a virtual environment in build/gpu: the development environment with onnxruntime-gpu in place of
+# onnxruntime. PYTHON is the interpreter that creates it, by default python3.11.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

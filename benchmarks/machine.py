@@ -10,7 +10,7 @@ from media.cpus import available_cpus
 
 def command() -> str:
     """Return the command line, with file names instead of paths, which differ between machines."""
-    return " ".join([sys.argv[0], *(Path(one).name if "/" in one else one for one in sys.argv[1:])])
+    return " ".join([sys.argv[0], *(Path(part).name if "/" in part else part for part in sys.argv[1:])])
 
 
 def processor() -> str:

@@ -28,10 +28,9 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy import Engine
 
-from benchmarks.throughput import COMMITS, song
+from benchmarks.throughput import COMMITS, jobs, song
 from media.cpus import available_cpus
 from schemas.catalog.migrate import migrate
-from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
 from storage.client import s3_client
 from tests.faulty_s3 import FaultyS3
 from worker.catalog.connect import connect
@@ -43,8 +42,8 @@ from worker.settings import DEMO_DATA, BrokerSettings, CatalogSettings
 
 RESULTS = Path(__file__).with_name("results") / "scaling.md"
 WORKERS = (1, 2, 4)
-BEFORE = os.getloadavg()[0]
-EACH = {"COGENRE_THREADS": "1", "COGENRE_DECODERS": "1", "COGENRE_CONCURRENCY": "4"}
+LOAD_BEFORE = os.getloadavg()[0]
+WORKER_SETTINGS = {"COGENRE_THREADS": "1", "COGENRE_DECODERS": "1", "COGENRE_CONCURRENCY": "4"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,11 @@ class Load:
     pinned: bool
     """Whether each worker is pinned to one CPU."""
 
+    @property
+    def key(self) -> str:
+        """Key of the audio file in S3."""
+        return f"{self.name}.mp3"
+
     def resources(self, workers: int) -> int:
         """Return the number of CPUs that the workers use if they are pinned, else the number of workers."""
         return min(workers, available_cpus()) if self.pinned else workers
@@ -70,20 +74,6 @@ LOADS = (
     Load("waits", seconds=5, delay=2, tracks=40, pinned=False),
     Load("computes", seconds=180, delay=0, tracks=200, pinned=True),
 )
-
-
-def jobs(run: str, load: Load, count: int) -> list[TrackJob]:
-    """Return jobs with different lyrics, so that no result is reused."""
-    return [
-        TrackJob(
-            schema_version=1,
-            track_id=f"{run}/{at}",
-            audio=ObjectRef(bucket=BUCKET, key=f"{load.name}.mp3"),
-            lyrics=InlineLyrics(text=f"{run} {at}"),
-            enqueued_at=datetime.now(UTC),
-        )
-        for at in range(count)
-    ]
 
 
 @contextmanager
@@ -115,19 +105,19 @@ def is_ready(port: int) -> bool:
 def measure_rate(console: Console, engine: Engine, load: Load, count: int) -> float:
     """Return tracks per second with `count` workers."""
     run = f"{load.name}-{count}"
-    tracks = jobs(run, load, load.tracks * count)
+    tracks = jobs(run, load.tracks * count, [load.key], lyrics="")
     with workers(console, count, load.pinned) as worker:
-        began = datetime.now(UTC).timestamp()
+        started = datetime.now(UTC).timestamp()
         enqueue(engine, celery_app(BrokerSettings.load()), tracks)
         wait_until_finished(console, engine, worker, [track.track_id for track in tracks])
     with engine.connect() as connection:
         commits = connection.execute(COMMITS, {"run": run}).all()
-    return len(commits) / (float(commits[-1].at) - began)
+    return len(commits) / (float(commits[-1].at) - started)
 
 
 def measure(console: Console, stack: LocalStack, engine: Engine, load: Load) -> list[float]:
     """Return tracks per second for each number of workers in WORKERS."""
-    s3_client().put_object(Bucket=BUCKET, Key=f"{load.name}.mp3", Body=song(1, load.seconds))
+    s3_client().put_object(Bucket=BUCKET, Key=load.key, Body=song(1, load.seconds))
     with FaultyS3(stack.s3_port, delay=load.delay).serving() as late:
         url = os.environ["COGENRE_S3_ENDPOINT_URL"]
         os.environ["COGENRE_S3_ENDPOINT_URL"] = late.url if load.delay else url
@@ -143,14 +133,14 @@ def page(measured: dict[Load, list[float]]) -> str:
         f"`python benchmarks/scaling.py`, {datetime.now(UTC):%Y-%m-%d}, the demo's bundle, "
         f"{available_cpus()} CPUs ({platform.machine()}), which servers and workers share.",
         "Each worker has one thread for the model, one decode process and four tracks in progress.",
-        f"Load average (1 minute) before the run: {BEFORE:.1f}.\n",
+        f"Load average (1 minute) before the run: {LOAD_BEFORE:.1f}.\n",
         "| load | workers | tracks/s | speed-up | efficiency |\n|---|--:|--:|--:|--:|",
     ]
     for load, rates in measured.items():
         for count, tracks in zip(WORKERS, rates, strict=True):
             speedup = tracks / rates[0]
-            shared = speedup / load.resources(count)
-            lines.append(f"| {load.name} | {count} | {tracks:.2f} | {speedup:.2f} | {shared:.0%} |")
+            efficiency = speedup / load.resources(count)
+            lines.append(f"| {load.name} | {count} | {tracks:.2f} | {speedup:.2f} | {efficiency:.0%} |")
     lines += [
         f"\n*{load.name}*: MP3s of {load.seconds:g} s, each S3 request answered after {load.delay:g} s, "
         f"{load.tracks} tracks per worker{', each worker on one CPU' if load.pinned else ''}."
@@ -162,7 +152,9 @@ def page(measured: dict[Load, list[float]]) -> str:
 def main() -> None:
     console = Console(width=120, highlight=False, file=sys.stderr)
     with local_stack() as stack:
-        os.environ.update(stack.environment() | {"COGENRE_BUNDLE": str(DEMO_DATA / "bundle")} | EACH)
+        os.environ.update(
+            stack.environment() | {"COGENRE_BUNDLE": str(DEMO_DATA / "bundle")} | WORKER_SETTINGS
+        )
         engine = connect(CatalogSettings.load())
         migrate(engine)
         text = page({load: measure(console, stack, engine, load) for load in LOADS})

@@ -71,8 +71,8 @@ def main(bundle: Path) -> None:
             session.run(None, {log_mel_output: log_mels})
             if turn:
                 cpu_seconds[name].append(time.process_time() - started)
-    for name, found in cpu_seconds.items():
-        print(f"convolutions of {WINDOWS} windows, {name}: {statistics.median(found):.3f} CPU-seconds")
+    for name, costs in cpu_seconds.items():
+        print(f"convolutions of {WINDOWS} windows, {name}: {statistics.median(costs):.3f} CPU-seconds")
 
 
 if __name__ == "__main__":

@@ -42,10 +42,10 @@ from worker.queue.celery_app import celery_app
 from worker.queue.enqueue import enqueue
 from worker.settings import BrokerSettings, CatalogSettings, ModelSettings
 
-SONGS = 2
-"""Different audio files. Encoding is slow, so jobs share files and differ in their lyrics."""
+SONG_KEYS = ("song-0.mp3", "song-1.mp3")
+"""Keys of the audio files. Encoding is slow, so jobs share files and differ in their lyrics."""
 RATE = 44_100
-WARM = 16
+WARM_UP_TRACKS = 16
 """Tracks that are labelled before the measurement."""
 ROUNDS = 3
 LYRICS = "we danced all night beneath the silver moon and never said goodbye " * 40
@@ -106,14 +106,14 @@ def device_seconds(model: Model, batch: Sequence[ModelInput]) -> float:
     return (time.perf_counter() - started) / len(batch)
 
 
-def jobs(run: str, count: int) -> list[TrackJob]:
-    """Return jobs with different lyrics, so that no result is reused."""
+def jobs(run: str, count: int, keys: Sequence[str] = SONG_KEYS, lyrics: str = LYRICS) -> list[TrackJob]:
+    """Return jobs for the audio files `keys` in turn. Their lyrics differ, so that no result is reused."""
     return [
         TrackJob(
             schema_version=1,
             track_id=f"{run}/{at}",
-            audio=ObjectRef(bucket=BUCKET, key=f"song-{at % SONGS}.mp3"),
-            lyrics=InlineLyrics(text=f"{run} {at} {LYRICS}"),
+            audio=ObjectRef(bucket=BUCKET, key=keys[at % len(keys)]),
+            lyrics=InlineLyrics(text=f"{run} {at} {lyrics}"),
             enqueued_at=datetime.now(UTC),
         )
         for at in range(count)
@@ -123,9 +123,9 @@ def jobs(run: str, count: int) -> list[TrackJob]:
 def upload(seconds: float) -> bytes:
     """Upload the audio files; return the first of them."""
     s3 = s3_client()
-    encoded = [song(seed, seconds) for seed in range(SONGS)]
-    for at, content in enumerate(encoded):
-        s3.put_object(Bucket=BUCKET, Key=f"song-{at}.mp3", Body=content)
+    encoded = [song(seed, seconds) for seed in range(len(SONG_KEYS))]
+    for key, content in zip(SONG_KEYS, encoded, strict=True):
+        s3.put_object(Bucket=BUCKET, Key=key, Body=content)
     return encoded[0]
 
 
@@ -137,17 +137,18 @@ def percentiles(values: Sequence[float]) -> str:
     )
 
 
-def speed(
-    console: Console, engine: Engine, settings: ModelSettings, tracks: int, measured: Path | None
+def measure_speed(
+    console: Console, engine: Engine, settings: ModelSettings, tracks: int, figures_file: Path | None
 ) -> None:
+    """Measure throughput and latency, print them, and write them to `figures_file` if it is given."""
     encoded = upload(seconds=180)
     app = celery_app(BrokerSettings.load())
     model = Model(settings)
     batch = full_batch(model, encoded, settings.batch_rows)
     costs = [stage_costs(model, encoded, batch) for _ in range(ROUNDS)]
     with running_worker(console) as worker:
-        enqueue(engine, app, jobs("warm", WARM))
-        wait_until_finished(console, engine, worker, [job.track_id for job in jobs("warm", WARM)])
+        enqueue(engine, app, jobs("warm", WARM_UP_TRACKS))
+        wait_until_finished(console, engine, worker, [job.track_id for job in jobs("warm", WARM_UP_TRACKS)])
         enqueue(engine, app, jobs("full", tracks))
         wait_until_finished(console, engine, worker, [job.track_id for job in jobs("full", tracks)])
         with engine.connect() as connection:
@@ -159,14 +160,14 @@ def speed(
         wait_until_finished(console, engine, worker, [job.track_id for job in jobs("half", tracks // 2)])
     costs += [stage_costs(model, encoded, batch) for _ in range(ROUNDS)]
     device = statistics.median(device_seconds(model, batch) for _ in range(ROUNDS))
-    costs_alone = {stage: statistics.median(cost[stage] for cost in costs) for stage in costs[0]}
-    limit = available_cpus() / sum(costs_alone.values())
+    stage_medians = {stage: statistics.median(cost[stage] for cost in costs) for stage in costs[0]}
+    limit = available_cpus() / sum(stage_medians.values())
     with engine.connect() as connection:
         half = connection.execute(COMMITS, {"run": "half"}).all()
     write = console.print
     write(f"## Throughput\n\n{tracks} tracks of 180 s, MP3 at 320 kb/s, {settings.precision}.\n")
     write("| stage, measured alone | CPU-seconds per track |\n|---|--:|")
-    for stage, seconds in costs_alone.items():
+    for stage, seconds in stage_medians.items():
         write(f"| {stage} | {seconds:.4f} |")
     write(
         f"\n| | tracks/s |\n|---|--:|\n| limit: {available_cpus()} CPUs / sum of the stages | {limit:.2f} |"
@@ -179,7 +180,7 @@ def speed(
     write(f"| enqueue to commit | {percentiles([float(row.seconds) for row in half])} |")
     for stage in half[0].timings:
         write(f"| {stage} | {percentiles([row.timings[stage] / 1000 for row in half])} |")
-    if measured:
+    if figures_file:
         figures = {
             "command": command(),
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -190,24 +191,25 @@ def speed(
             "track": "180 s, MP3 at 320 kb/s, with lyrics",
             "cpus": available_cpus(),
             "load": round(os.getloadavg()[1], 1),
-            "cpu_seconds": {stage: round(seconds, 5) for stage, seconds in costs_alone.items()},
+            "cpu_seconds": {stage: round(seconds, 5) for stage, seconds in stage_medians.items()},
             "device_seconds": round(device, 5),
             "efficiency": round(rate / limit, 3),
         }
-        measured.write_text(json.dumps(figures, indent=2) + "\n")
+        figures_file.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def memory(console: Console, engine: Engine, count: int) -> None:
+def measure_memory(console: Console, engine: Engine, count: int) -> None:
+    """Print the worker's memory after the first 1,000 tracks and after `count` tracks."""
     upload(seconds=12)
     app = celery_app(BrokerSettings.load())
-    every = jobs("memory", count)
+    all_jobs = jobs("memory", count)
     with running_worker(console) as worker:
         status = Path(f"/proc/{worker.pid}/status")
-        for first in (every[:1000], every[1000:]):
-            enqueue(engine, app, first)
-            wait_until_finished(console, engine, worker, [job.track_id for job in first])
+        for part in (all_jobs[:1000], all_jobs[1000:]):
+            enqueue(engine, app, part)
+            wait_until_finished(console, engine, worker, [job.track_id for job in part])
             resident = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
-            console.print(f"{resident.split()[1]} kB after {first[-1].track_id.split('/')[1]} tracks")
+            console.print(f"{resident.split()[1]} kB after {part[-1].track_id.split('/')[1]} tracks")
 
 
 def main() -> None:
@@ -227,9 +229,9 @@ def main() -> None:
         migrate(engine)
         console.print(f"`{command()}`, {datetime.now(UTC):%Y-%m-%d}, {available_cpus()} CPUs\n")
         if given.memory:
-            memory(console, engine, given.memory)
+            measure_memory(console, engine, given.memory)
         else:
-            speed(console, engine, ModelSettings.load(), given.tracks, given.json)
+            measure_speed(console, engine, ModelSettings.load(), given.tracks, given.json)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ RESULTS = Path(__file__).with_name("results") / "train.md"
 
 SETTINGS = ("network.lyrics_model.steps=20",)
 """Few steps: the quality of the little BERT does not change the time of an epoch."""
-MEGABYTE = 1 << 20
+MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Bench:
+class TrainingSetup:
     """A network and its training tracks."""
 
     network: Network
@@ -67,7 +67,8 @@ class Bench:
     tracks: list[Track]
 
     @classmethod
-    def of(cls, manifest: Path, config: TrainingConfig, folder: Path) -> "Bench":
+    def prepare(cls, manifest: Path, config: TrainingConfig, folder: Path) -> "TrainingSetup":
+        """Return a network with a little BERT trained on the lyrics. Writes its tokenizer to `folder`."""
         library = read_library(manifest)
         tracks = library.in_split("train")
         texts = [text for track in tracks if (text := library.load_lyrics(track))]
@@ -80,7 +81,7 @@ class Bench:
         tokenizer = LyricsTokenizer(folder / "tokenizer.json", config.network.max_tokens)
         return cls(network, config, library, tokenizer, tracks)
 
-    def epoch(self, batches: Iterable[Example]) -> None:
+    def train_epoch(self, batches: Iterable[Example]) -> None:
         """Do the training step of `fit` on every batch."""
         network, config = self.network.train(), self.config.fit
         trained = [weight for weight in network.parameters() if weight.requires_grad]
@@ -99,11 +100,13 @@ class Bench:
             optimiser.step()
 
     @torch.no_grad()
-    def computed_anew(self, tracks: list[Track]) -> Example:
+    def compute_batch(self, tracks: list[Track]) -> Example:
         """Return a batch computed from the files: one window per track, decoded on all CPUs."""
         with ThreadPoolExecutor(available_cpus()) as pool:
             encoded = pool.map(self.library.load_audio, tracks)
-            clips = list(pool.map(lambda one: decode_windows(one, self.config.network.audio), encoded))
+            clips = list(
+                pool.map(lambda content: decode_windows(content, self.config.network.audio), encoded)
+            )
         windows = torch.stack(
             [torch.from_numpy(clip.windows[int(torch.randint(len(clip.windows), ()))]) for clip in clips]
         )
@@ -114,6 +117,7 @@ class Bench:
 
 
 def timed(work: Callable[[], object]) -> Cost:
+    """Return the cost of a call."""
     wall, cpu = time.perf_counter(), cpu_seconds()
     work()
     return Cost(time.perf_counter() - wall, cpu_seconds() - cpu)
@@ -125,67 +129,68 @@ def cpu_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def epochs(bench: Bench, folder: Path, rounds: int) -> dict[str, list[Cost]]:
-    """Costs of so many epochs of each kind, taking turns, and of filling the cache and of finding it full."""
-    batch = bench.config.fit.batch
+def measure_epochs(setup: TrainingSetup, folder: Path, rounds: int) -> dict[str, list[Cost]]:
+    """Return the costs of filling the cache, of reading it, and of `rounds` epochs of each kind in turns."""
+    batch = setup.config.fit.batch
     cache = Cache(folder / "cache")
 
     def fill() -> RandomWindows:
         with decoder_pool() as decoders:
-            extractor = Extractor.for_network(bench.network, bench.tokenizer, cache, decoders)
-            features = extractor.extract(bench.library, "train", Path(tempfile.mkdtemp(dir=folder)))
+            extractor = Extractor.for_network(setup.network, setup.tokenizer, cache, decoders)
+            features = extractor.extract(setup.library, "train", Path(tempfile.mkdtemp(dir=folder)))
         return RandomWindows(features)
 
-    found = {"filling the cache, once": [timed(fill)], "a run finds the cache full": [timed(fill)]}
+    costs = {"filling the cache, once": [timed(fill)], "a run with a full cache": [timed(fill)]}
     examples = fill()
-    ways: dict[str, Callable[[], object]] = {
-        "an epoch with warm caches": lambda: bench.epoch(DataLoader(examples, batch, shuffle=True)),
-        "the same without them": lambda: bench.epoch(
+    variants: dict[str, Callable[[], object]] = {
+        "an epoch with caches": lambda: setup.train_epoch(DataLoader(examples, batch, shuffle=True)),
+        "an epoch without caches": lambda: setup.train_epoch(
             DataLoader(
-                cast("Dataset[Track]", bench.tracks),
+                cast("Dataset[Track]", setup.tracks),
                 batch,
                 shuffle=True,
-                collate_fn=bench.computed_anew,
+                collate_fn=setup.compute_batch,
             )
         ),
     }
-    for work in ways.values():
+    for work in variants.values():
         work()
-    found |= {name: [] for name in ways}
+    costs |= {name: [] for name in variants}
     for _ in range(rounds):
-        for name, work in ways.items():
-            found[name].append(timed(work))
-    return found
+        for name, work in variants.items():
+            costs[name].append(timed(work))
+    return costs
 
 
 def memory_by_epoch(manifest: Path, config: TrainingConfig, folder: Path) -> list[int]:
     """Return the anonymous memory (RssAnon) of this process in bytes after each epoch of `fit`."""
-    found: list[int] = []
+    readings: list[int] = []
 
-    class Watched(fit_train.FitModule):
+    class MeasuredModule(fit_train.FitModule):
         def on_train_epoch_end(self) -> None:
             super().on_train_epoch_end()
             status = Path("/proc/self/status").read_text()
-            found.extend(int(kib) << 10 for kib in re.findall(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE))
+            rss = re.findall(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
+            readings.extend(int(kib) << 10 for kib in rss)
 
-    setattr(fit_train, "FitModule", Watched)  # noqa: B010 - a class is no variable to mypy
+    setattr(fit_train, "FitModule", MeasuredModule)  # noqa: B010 - mypy does not allow an assignment to a class
     fit_run.fit(manifest, config, folder / "checkpoint", "corpus", True, folder / "cache")
-    return found
+    return readings
 
 
 def report(tracks: int, costs: dict[str, list[Cost]], memory: list[int]) -> str:
     """Return the content of `benchmarks/results/train.md`."""
     medians = {
-        name: Cost(statistics.median(c.wall for c in own), statistics.median(c.cpu for c in own))
-        for name, own in costs.items()
+        name: Cost(statistics.median(c.wall for c in runs), statistics.median(c.cpu for c in runs))
+        for name, runs in costs.items()
     }
-    warm, cold = (medians[name] for name in ("an epoch with warm caches", "the same without them"))
+    cached, uncached = (medians[name] for name in ("an epoch with caches", "an epoch without caches"))
     after_two, last = memory[1], memory[-1]
     lines = [
         "# Training, measured",
         f"`python benchmarks/train.py`, {datetime.now(UTC):%Y-%m-%d}, {machine()}.\n"
-        f"Preset `small`, {tracks} synthetic training tracks, little BERT. Epochs of both kinds take "
-        f"turns; medians of {len(costs['the same without them'])}.",
+        f"Preset `small`, {tracks} synthetic training tracks, little BERT. Epochs of both kinds "
+        f"alternate; medians of {len(costs['an epoch without caches'])}.",
         "\n".join(
             ["| | wall: s | wall: tracks/s | CPU: s |", "|---|--:|--:|--:|"]
             + [
@@ -193,12 +198,12 @@ def report(tracks: int, costs: dict[str, list[Cost]], memory: list[int]) -> str:
                 for name, cost in medians.items()
             ]
         ),
-        f"Warm caches train **{cold.wall / warm.wall:.1f} times** as many tracks a second by the clock, "
-        f"{cold.cpu / warm.cpu:.1f} times by CPU time. Load of the machine (1 minute) at the end: "
-        f"{os.getloadavg()[0]:.1f}.",
+        f"With caches, an epoch trains **{uncached.wall / cached.wall:.1f} times** as many tracks per "
+        f"second, and {uncached.cpu / cached.cpu:.1f} times as many per CPU-second. "
+        f"Load average (1 minute) at the end: {os.getloadavg()[0]:.1f}.",
         f"## Memory of `fit`, {len(memory)} epochs",
-        f"Its own memory (`RssAnon`): {after_two / MEGABYTE:.0f} MiB after epoch 2, "
-        f"{last / MEGABYTE:.0f} MiB after the last: {last / after_two - 1:+.1%}.",
+        f"Anonymous memory of the process (`RssAnon`): {after_two / MEBIBYTE:.0f} MiB after epoch 2, "
+        f"{last / MEBIBYTE:.0f} MiB after the last: {last / after_two - 1:+.1%}.",
     ]
     return "\n\n".join(lines) + "\n"
 
@@ -208,16 +213,16 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=80)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=12)
-    wanted = parser.parse_args()
-    config = preset("small", [*SETTINGS, f"fit.epochs={wanted.epochs}"])
+    arguments = parser.parse_args()
+    config = preset("small", [*SETTINGS, f"fit.epochs={arguments.epochs}"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        build_corpus(folder / "music", wanted.tracks, seed=1)
+        build_corpus(folder / "music", arguments.tracks, seed=1)
         manifest = folder / "music" / "manifest.jsonl"
-        bench = Bench.of(manifest, config, folder)
-        costs = epochs(bench, folder, wanted.rounds)
+        setup = TrainingSetup.prepare(manifest, config, folder)
+        costs = measure_epochs(setup, folder, arguments.rounds)
         memory = memory_by_epoch(manifest, config, folder)
-    page = report(len(bench.tracks), costs, memory)
+    page = report(len(setup.tracks), costs, memory)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(page)
     print(page)

@@ -17,7 +17,8 @@ WORK = DEMO.parents[1] / "build" / "demo-data"
 
 TRACKS = 3000
 SEED = 7
-PICKED = 32
+DEMO_TRACKS = 32
+"""Number of tracks selected for the demo."""
 VERSION = "1.0.0"
 
 Row = dict[str, Any]
@@ -33,35 +34,37 @@ def main() -> None:
     _run("cogenre-export", "bundle", checkpoint, bundle, "--name", "demo", "--version", VERSION)
     shutil.rmtree(DEMO / "bundle", ignore_errors=True)
     shutil.copytree(bundle, DEMO / "bundle")
-    _copy_tracks(corpus, _picked(manifest))
+    _copy_tracks(corpus, _select_tracks(manifest))
 
 
 def _run(command: str, *arguments: str | int | Path) -> None:
-    """Run a command of this project. If it fails, it has printed the reason: exit with its code."""
+    """Run a command of this project. If it fails, exit with its code: it has printed the reason."""
     script = Path(sys.executable).with_name(command)
     done = subprocess.run([script, *map(str, arguments)], check=False)
     if done.returncode:
         sys.exit(done.returncode)
 
 
-def _picked(manifest: Path) -> list[Row]:
-    """Return test tracks, chosen for variety and not for how well the model labels them.
+def _select_tracks(manifest: Path) -> list[Row]:
+    """Return test tracks, selected for variety and not for the quality of their labels.
 
-    Each next track is the one whose genres, container and presence of lyrics are rarest among those chosen.
+    The next track is always the one whose genres, container and presence of lyrics are rarest among the
+    tracks selected so far.
     """
     rows: list[Row] = [json.loads(line) for line in manifest.read_text().splitlines()]
-    left = [row for row in rows if row["split"] == "test"]
-    seen: Counter[str] = Counter()
-    picked = []
-    for _ in range(PICKED):
-        row = max(left, key=lambda row: mean(1 / (1 + seen[trait]) for trait in _traits(row)))
-        left.remove(row)
-        picked.append(row)
-        seen.update(_traits(row))
-    return sorted(picked, key=lambda row: str(row["track_id"]))
+    remaining = [row for row in rows if row["split"] == "test"]
+    counts: Counter[str] = Counter()
+    selected = []
+    for _ in range(DEMO_TRACKS):
+        row = max(remaining, key=lambda row: mean(1 / (1 + counts[trait]) for trait in _traits(row)))
+        remaining.remove(row)
+        selected.append(row)
+        counts.update(_traits(row))
+    return sorted(selected, key=lambda row: str(row["track_id"]))
 
 
 def _traits(row: Row) -> list[str]:
+    """Return the properties of a track that the selection balances."""
     return [
         *row["genres"],
         "sung" if row["lyrics"] else "instrumental",
