@@ -20,6 +20,7 @@ Every graph has the same inputs and outputs (B = batch, S = samples, T = tokens,
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -214,6 +215,7 @@ class BundleManifest(_ManifestPart):
         for genre in self.genres:
             if genre.parent is not None and genre.parent not in slugs:
                 raise ValueError(f"{genre.slug}'s parent {genre.parent} is not among the genres")
+        _check_acyclic(self.genres)
         for file in (*self.graphs.values(), self.lyrics.tokenizer):
             if file not in self.files:
                 raise ValueError(f"{file} has no SHA-256 in files")
@@ -225,6 +227,19 @@ class BundleManifest(_ManifestPart):
     def label(self) -> str:
         """The model's `name:version`, as in commands."""
         return f"{self.name}:{self.version}"
+
+
+def _check_acyclic(genres: Sequence[Genre]) -> None:
+    """Raise ValueError if a genre is its own ancestor. Every parent must be among `genres`."""
+    parents = {genre.slug: genre.parent for genre in genres}
+    for slug in parents:
+        line, parent = [slug], parents[slug]
+        while parent is not None and parent not in line:
+            line.append(parent)
+            parent = parents[parent]
+        if parent is not None:
+            cycle = [*line[line.index(parent) :], parent]
+            raise ValueError(f"the parents of genres form a cycle: {' → '.join(cycle)}")
 
 
 def sha256_of(path: Path) -> str:

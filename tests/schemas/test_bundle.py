@@ -63,6 +63,8 @@ def test_a_complete_bundle_is_read(folder: Path) -> None:
         (lambda m: m.update(thresholds=[0.5]), "1 thresholds for 2 genres"),
         (lambda m: m.update(correlations=[[1, 0.2]]), "correlations are not 2 × 2"),
         (lambda m: m["genres"][1].update(parent="jazz"), "metal's parent jazz is not among the genres"),
+        (lambda m: m["genres"][0].update(parent="metal"), "form a cycle: rock → metal → rock"),
+        (lambda m: m["genres"][1].update(parent="metal"), "form a cycle: metal → metal"),
         (lambda m: m["genres"][1].update(slug="rock", parent=None), "listed twice"),
         (lambda m: m["lyrics"].update(buckets=[16, 32]), "end with max_tokens"),
         (lambda m: m["files"].pop("tokenizer.json"), "tokenizer.json has no SHA-256"),
