@@ -35,7 +35,7 @@ from worker.queue import event_loop
 from worker.queue.broker import QUEUES, WORKER_TIMEOUT_SECONDS, check_broker, redis_client, unacked_index_key
 from worker.queue.celery_app import celery_app
 from worker.queue.dead_letters import install_validation
-from worker.queue.delivery import observe_delivery
+from worker.queue.delivery import log_track_id, observe_delivery
 from worker.queue.gauges import overdue_gauge, update_queue_gauges
 from worker.queue.lease import LeaseRenewer
 from worker.queue.status import QueueMonitor
@@ -94,20 +94,21 @@ def _register_task(app: Celery, pipeline: TrackPipeline, leases: LeaseRenewer) -
     def classify_track(task: "Task[Any, Any]", /, *args: Any, **message: Any) -> None:
         request: Any = task.request
         received = {"args": args, **message} if args else message
-        try:
-            with observe_delivery(request, received), leases.hold(request.properties["delivery_tag"]):
-                pipeline.process(received, bool((request.delivery_info or {}).get("redelivered")))
-        except TryLater as error:
-            log.warning("returned to the queue, another worker may receive it at once: %s", error)
-            RETURNED_TO_QUEUE.inc()
-            raise Reject(error, requeue=True) from error
-        except Exception as error:  # otherwise Celery would acknowledge the job, which would then be lost
-            log.exception(
-                "returned to the queue in %g s, after an unexpected error", UNEXPECTED_ERROR_SECONDS
-            )
-            RETURNED_TO_QUEUE.inc()
-            time.sleep(UNEXPECTED_ERROR_SECONDS)
-            raise Reject(error, requeue=True) from error
+        with log_track_id(received):
+            try:
+                with observe_delivery(request, received), leases.hold(request.properties["delivery_tag"]):
+                    pipeline.process(received, bool((request.delivery_info or {}).get("redelivered")))
+            except TryLater as error:
+                log.warning("returned to the queue, another worker may receive it at once: %s", error)
+                RETURNED_TO_QUEUE.inc()
+                raise Reject(error, requeue=True) from error
+            except Exception as error:  # otherwise Celery acknowledges the job, which is then lost
+                log.exception(
+                    "returned to the queue in %g s, after an unexpected error", UNEXPECTED_ERROR_SECONDS
+                )
+                RETURNED_TO_QUEUE.inc()
+                time.sleep(UNEXPECTED_ERROR_SECONDS)
+                raise Reject(error, requeue=True) from error
 
 
 def limit_draining(seconds: float) -> None:

@@ -21,6 +21,16 @@ _published_at: ContextVar[datetime | None] = ContextVar("published_at", default=
 
 
 @contextmanager
+def log_track_id(message: Mapping[str, Any]) -> Iterator[None]:
+    """Give each log line of this thread the track id of `message` while the context is open.
+
+    `message` holds the task's keyword arguments, not yet validated.
+    """
+    with _set_variable(TRACK_ID, _track_id(message)):
+        yield
+
+
+@contextmanager
 def observe_delivery(request: Any, message: Mapping[str, Any]) -> Iterator[None]:
     """Record the processing of `message` while the context is open.
 
@@ -31,11 +41,9 @@ def observe_delivery(request: Any, message: Mapping[str, Any]) -> Iterator[None]
         REDELIVERIES.inc()
     queue = info.get("routing_key")
     headers = request.headers or {}
-    track_id = str(message.get("track_id"))[:255]
     with (
-        job_span(track_id, headers.get("traceparent")) as trace_id,
+        job_span(_track_id(message), headers.get("traceparent")) as trace_id,
         IN_FLIGHT.track_inprogress(),
-        _set_variable(TRACK_ID, track_id),
         _set_variable(TRACE_ID, trace_id),
         # The producer sets the routing key, so only the names of the two queues become a metric label.
         _set_variable(QUEUE, queue if queue in (QUEUE_TRACKS, QUEUE_BACKFILL) else "none"),
@@ -61,6 +69,10 @@ def seconds_since_published(enqueued_at: datetime) -> float:
     even if the producer's clock is ahead of the worker's.
     """
     return max(0.0, (datetime.now(UTC) - (_published_at.get() or enqueued_at)).total_seconds())
+
+
+def _track_id(message: Mapping[str, Any]) -> str:
+    return str(message.get("track_id"))[:255]
 
 
 @contextmanager
