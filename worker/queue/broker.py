@@ -14,8 +14,8 @@ QUEUES = (QUEUE_TRACKS, QUEUE_BACKFILL)
 """Queues in the order in which workers serve them."""
 
 WORKER_TIMEOUT_SECONDS = 10
-"""Timeout of connecting and of each command, for workers and producers. Without it, publishing over a dead
-connection would block forever."""
+"""Timeout of each command, for workers and producers, and of Celery's connecting. Without it, publishing over
+a dead connection would block forever."""
 
 COMMAND_TIMEOUT_SECONDS = 5
 """Timeout of connecting and of each command, for the CLI's Redis clients and for the check at start-up."""
@@ -23,6 +23,10 @@ COMMAND_TIMEOUT_SECONDS = 5
 MONITOR_TIMEOUT_SECONDS = 2
 """Timeout of connecting and of each command, for reading the state of the queues. It is short, because
 `cogenre status` and scrapes of `/metrics` must not block."""
+
+MAX_CONNECT_SECONDS = 5
+"""Maximum timeout of connecting in `redis_client`, which redis-py repeats. A longer timeout could delay the
+renewal of leases beyond a short visibility timeout, so that their jobs would be delivered again."""
 
 
 def unacked_key(deployment: str) -> str:
@@ -46,14 +50,15 @@ def dead_letters_key(deployment: str) -> str:
 def redis_client(settings: BrokerSettings, timeout_seconds: float, *, retries: bool = True) -> Any:
     """Return a client of the broker, not yet connected.
 
-    `timeout_seconds` limits connecting and each command. With `retries`, redis-py repeats a command whose
-    connection failed, with backoff. Raises ValueError if `COGENRE_BROKER_URL` is not a URL.
+    `timeout_seconds` limits each command, and connecting if it is below `MAX_CONNECT_SECONDS`, which limits
+    connecting otherwise. With `retries`, redis-py repeats a command whose connection failed, with backoff.
+    Raises ValueError if `COGENRE_BROKER_URL` is not a URL.
     """
     options = {} if retries else {"retry": Retry(NoBackoff(), 0)}
     return redis.Redis.from_url(
         settings.broker_url.get_secret_value(),
         socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
+        socket_connect_timeout=min(timeout_seconds, MAX_CONNECT_SECONDS),
         **options,
     )
 
