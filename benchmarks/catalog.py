@@ -32,7 +32,7 @@ from schemas.labels import LabelRule
 from worker.catalog.lifecycle import promote
 from worker.catalog.models import register_model
 from worker.catalog.refresh import refresh
-from worker.catalog.similarity import probes
+from worker.catalog.similarity import count_probes
 from worker.catalog.tracks import Classified, TrackCatalog
 from worker.local.stack import local_stack
 from worker.models.serving import MAX_COMMIT_TRACKS
@@ -316,7 +316,7 @@ def _filled_in_queries(session: psycopg.Connection[Any]) -> dict[str, str]:
     return {
         title: query.replace("some-track", track[0])  # type: ignore[index]
         .replace("demo:", "generated:")
-        .replace("probes = 30", f"probes = {probes(lists)}")
+        .replace("probes = 30", f"probes = {count_probes(lists)}")
         for title, query in read_queries().items()
     }
 

@@ -70,7 +70,7 @@ class SourceFile:
         """Return `length` bytes; fewer only at the end."""
         content = b""
         while len(content) < length and self._at < self._source.size:
-            offset, block = self._block()
+            offset, block = self._read_block()
             first = self._at - offset
             piece = block[first : first + length - len(content)]
             if not piece:
@@ -87,7 +87,7 @@ class SourceFile:
     def tell(self) -> int:
         return self._at - self._start
 
-    def _block(self) -> tuple[int, bytes]:
+    def _read_block(self) -> tuple[int, bytes]:
         """Return the offset and the content of a block that contains the current position."""
         for offset, block in self._blocks:
             if offset <= self._at < offset + len(block):

@@ -72,7 +72,7 @@ LyricsUse = Literal["used", "absent", "instrumental", "too_short", "unsupported_
 
 
 class LyricsFilter(_ManifestPart):
-    """Which lyrics the model reads. Training and serving both apply it."""
+    """The rule that selects the lyrics that a model reads. Training and serving both apply it."""
 
     min_words: int = Field(default=1, gt=0, description="Lyrics of fewer words are not read.")
     languages: tuple[str, ...] | None = Field(

@@ -66,7 +66,7 @@ def s3_client(
 
 
 class S3ErrorKind(Enum):
-    """What an error of S3 means for its caller."""
+    """The kinds of errors of S3, by how the caller has to react."""
 
     MISSING = auto()
     """The object, its version or its bucket does not exist."""

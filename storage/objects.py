@@ -79,7 +79,7 @@ class ObjectStore:
     def check_buckets(self) -> None:
         """Check that each allowed bucket exists and may be read. Raises ConfigError.
 
-        If S3 does not answer, that is only logged, and the worker starts nevertheless.
+        If S3 does not answer, that is only logged, and the worker starts anyway.
         """
         for bucket in sorted(self._buckets):
             try:

@@ -18,7 +18,7 @@ class S3Settings(Settings):
 
 
 class StorageSettings(S3Settings):
-    """Where audio and lyrics are read from, and how large an audio file may be."""
+    """The buckets of audio and lyrics, and the maximum size of an audio file."""
 
     buckets: Annotated[tuple[str, ...], NoDecode] = Field(
         min_length=1,

@@ -48,7 +48,7 @@ from worker.observe.metrics import FAILURES, TRACKS
 from worker.queue import delivery
 from worker.results import TrackResult
 from worker.single_flight import Flight, SingleFlight
-from worker.stages import Stopwatch, TimedSource, stage
+from worker.stages import Stopwatch, TimedSource, stage_errors
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class TrackPipeline:
         job: TrackJob | None = None
         outcome: Outcome
         try:
-            with stage(Stage.VALIDATE):
+            with stage_errors(Stage.VALIDATE):
                 job = _parse_job(message)
             delivery.record_start(job.enqueued_at)
             if redelivered:
@@ -181,7 +181,7 @@ class TrackPipeline:
     def _open(self, job: TrackJob) -> _OpenedTrack:
         """Return the job with the current versions of its audio and lyrics."""
         clock = Stopwatch()
-        with clock.stage(Stage.OPEN):
+        with clock.measure(Stage.OPEN):
             audio = self._store.open(job.audio, self._max_audio_bytes)
             lyrics: Lyrics = (
                 self._store.open(job.lyrics, MAX_LYRICS_BYTES)
@@ -229,17 +229,17 @@ class TrackPipeline:
         if not models:
             return {}
         clock, job = track.clock, track.job
-        with clock.stage(Stage.DECODE):
+        with clock.measure(Stage.DECODE):
             source = TimedSource(self._store.source(track.audio, track.deadline))
             clips = {
                 audio: self._decoders.decode(source, audio, track.deadline)
                 for audio in dict.fromkeys(model.audio for model in models)
             }
         clock.split_off(Stage.DECODE, Stage.FETCH, source.seconds)
-        with clock.stage(Stage.TOKENISE):
+        with clock.measure(Stage.TOKENISE):
             text = self._read_lyrics(track.lyrics, track.deadline)
             lyrics = {model: model.model.encode_lyrics(text, job.language) for model in models}
-        with clock.stage(Stage.INFER):
+        with clock.measure(Stage.INFER):
             running = {
                 model: model.predict(clips[model.audio], lyrics[model][0], track.deadline) for model in models
             }
@@ -260,7 +260,7 @@ class TrackPipeline:
             return "skipped"
         waited = delivery.seconds_since_published(job.enqueued_at)
         timings = clock.milliseconds() | {"wait": round(waited * 1000, 3)}
-        with clock.stage(Stage.COMMIT):
+        with clock.measure(Stage.COMMIT):
             commits = [
                 model.commit(
                     Classified(job, track.input_hash, result, _select_labels(model, result), timings)

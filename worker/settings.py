@@ -46,8 +46,8 @@ class ModelSettings(Settings):
     """The model and the device that it runs on."""
 
     bundle: Path | S3Urls = Field(
-        description="Folder of a model bundle, or of several: shadows run beside the current model. Or the "
-        "`s3://bucket/prefix/name/version` that `cogenre-export push` uploaded; several separated by commas."
+        description="Folder of a model bundle, or folder of several bundles. Or the URL that "
+        "`cogenre-export push` printed, `s3://bucket/prefix/name/version`, or several URLs separated by commas."
     )
     bundle_cache: Path | None = Field(
         default=None, description="Folder for downloaded bundles; unset = `~/.cache/cogenre`."

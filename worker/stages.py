@@ -23,7 +23,7 @@ TEMPORARY_ERRORS = (
 
 
 @contextmanager
-def stage(name: Stage) -> Iterator[None]:
+def stage_errors(name: Stage) -> Iterator[None]:
     """Raise temporary errors in the context as TryLater, and all others as TrackError of this stage."""
     try:
         yield
@@ -43,11 +43,11 @@ class Stopwatch:
         self._seconds: dict[Stage, float] = {}
 
     @contextmanager
-    def stage(self, name: Stage) -> Iterator[None]:
-        """Measure a stage and record it as a span. Errors are raised as in the function `stage`."""
+    def measure(self, name: Stage) -> Iterator[None]:
+        """Measure a stage and record it as a span. Errors are raised as in `stage_errors`."""
         started = time.perf_counter()
         try:
-            with span(name), stage(name):
+            with span(name), stage_errors(name):
                 yield
         finally:
             self._seconds[name] = time.perf_counter() - started

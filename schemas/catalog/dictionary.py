@@ -29,7 +29,7 @@ questions: [analyse](analyse.md).
 """
 
 
-def dictionary(connection: Connection) -> str:
+def render_dictionary(connection: Connection) -> str:
     """Return the data dictionary of a migrated catalog, in Markdown."""
     parts = [HEAD]
     previous = None

@@ -85,7 +85,7 @@ def _migration_lock(engine: Engine) -> Iterator[None]:
             connection.execute(text("select pg_advisory_unlock(:key)"), {"key": ADVISORY_LOCK})
 
 
-def differences(connection: Connection) -> list[object]:
+def find_differences(connection: Connection) -> list[object]:
     """Return the differences between the database's tables and `tables.py`, as Alembic lists them."""
     context = MigrationContext.configure(connection, opts={"compare_type": True})
     return list(compare_metadata(context, Base.metadata))

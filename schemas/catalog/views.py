@@ -57,7 +57,7 @@ class ViewsInUse(ContractError):
     """Views that other people created depend on views that must be replaced."""
 
 
-def statements() -> list[str]:
+def read_statements() -> list[str]:
     """Return the statements of `analytics.sql`, without the comment lines."""
     source = "\n".join(line for line in SQL.read_text().splitlines() if not line.startswith("--"))
     return [statement.strip() for statement in source.split(";\n") if statement.strip(" ;\n")]
@@ -65,7 +65,7 @@ def statements() -> list[str]:
 
 def materialised_views() -> list[str]:
     """Return the names of the materialised views, each after the views that it reads."""
-    matches = (VIEW.match(statement) for statement in statements())
+    matches = (VIEW.match(statement) for statement in read_statements())
     return [view["name"] for view in matches if view and view["kind"] == "materialized view"]
 
 
@@ -89,7 +89,7 @@ def replace_views(connection: Connection) -> None:
     """Views of this file that read them."""
     after_swap: list[str] = []
     """Statements to run together with the swap."""
-    for statement in statements():
+    for statement in read_statements():
         name = NAME.findall(statement)[0]
         view = VIEW.match(statement)
         if view is None:
@@ -137,7 +137,7 @@ def _swap(connection: Connection, built: list[str], dependent: list[str], after_
     if not built:
         return
     dropped = {"dropped": [*built, *dependent]}
-    ours = [view["name"] for statement in statements() if (view := VIEW.match(statement))]
+    ours = [view["name"] for statement in read_statements() if (view := VIEW.match(statement))]
     others = list(
         connection.execute(DEPENDENT_VIEWS, {**dropped, "ours": ours, "building": BUILDING}).scalars()
     )

@@ -18,7 +18,7 @@ NETWORK_PHI = 0.03
 """Minimum phi of a pair that is drawn as a line in the network."""
 
 
-def distribution(genres: Sequence[Row]) -> str:
+def draw_distribution(genres: Sequence[Row]) -> str:
     """Return a bar chart of the tracks of each genre."""
     figure, axes = new_figure(7, 0.8 + ROW_INCHES * len(genres))
     names = [row["genre"] for row in genres][::-1]
@@ -31,7 +31,7 @@ def distribution(genres: Sequence[Row]) -> str:
     return to_svg(figure, "Bars: tracks of each genre.")
 
 
-def heat_map(genres: Sequence[str], pairs: Sequence[Row]) -> str:
+def draw_heat_map(genres: Sequence[str], pairs: Sequence[Row]) -> str:
     """Return a heat map of the correlation (phi) of every pair of genres."""
     phi = _matrix(genres, pairs, "phi")
     bound = max(0.05, float(np.nanmax(np.abs(phi), initial=0)))
@@ -44,7 +44,7 @@ def heat_map(genres: Sequence[str], pairs: Sequence[Row]) -> str:
     return to_svg(figure, "Heat map: correlation of each pair of genres.")
 
 
-def network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
+def draw_network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
     """Return a chart of genres on a circle, correlated ones side by side, joined by positive correlations."""
     order = _order_by_correlation(genres, pairs)
     angles = {genre: 2 * math.pi * at / len(order) for at, genre in enumerate(order)}
@@ -73,7 +73,7 @@ def network(genres: Sequence[Row], pairs: Sequence[Row]) -> str:
     return to_svg(figure, "Network: genres on a circle, joined if they occur together.")
 
 
-def learned_correlation(pairs: Sequence[Row]) -> str:
+def draw_learned_correlation(pairs: Sequence[Row]) -> str:
     """Return a chart of a neighbour's rank by learned correlation, against its rank in the catalog.
 
     Ranks, since a learned correlation is not a probability. Pairs are named in the table below the
@@ -96,7 +96,7 @@ def learned_correlation(pairs: Sequence[Row]) -> str:
     return to_svg(figure, "Points: each genre's neighbours, by rank in the model and in the catalog.")
 
 
-def calibration(bins: Sequence[Row]) -> str:
+def draw_calibration(bins: Sequence[Row]) -> str:
     """Return a chart of the share of labels that people found correct, by score, one line per model."""
     figure, axes = new_figure(7, 5)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
@@ -121,7 +121,7 @@ def calibration(bins: Sequence[Row]) -> str:
     return to_svg(figure, "Lines, one per model: share of labels that people found correct, by score.")
 
 
-def coverage(weeks: Sequence[Row]) -> str:
+def draw_coverage(weeks: Sequence[Row]) -> str:
     """Return a bar chart of the tracks ingested per week, by state."""
     figure, axes = new_figure(7, 3.6)
     days = [row["week"] for row in weeks]
@@ -143,7 +143,7 @@ def coverage(weeks: Sequence[Row]) -> str:
     return to_svg(figure, "Bars: tracks ingested each week, by state.")
 
 
-def drift(weeks: Sequence[Row], genres: Sequence[str]) -> str:
+def draw_drift(weeks: Sequence[Row], genres: Sequence[str]) -> str:
     """Return small charts, one per genre, of its share of the tracks ingested each week.
 
     `weeks` has a row for every genre and week; where a week is missing, the lines have a gap.

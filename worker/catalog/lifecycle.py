@@ -156,7 +156,7 @@ def list_models(engine: Engine) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(MODELS).mappings()]
 
 
-def model_id(connection: Connection, label: str) -> int:
+def find_model_id(connection: Connection, label: str) -> int:
     """Return the key of a model. Raises ConfigError if it is retired or does not exist."""
     model = _find_model(connection, label)
     if model.status == "retired":

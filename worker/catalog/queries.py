@@ -69,7 +69,7 @@ UNLABELLED = text("""
 """)
 
 
-def search(
+def search_tracks(
     engine: Engine, with_genres: Sequence[str], without_genres: Sequence[str], limit: int
 ) -> list[Row]:
     """Return the tracks with all of `with_genres` and none of `without_genres`.
@@ -86,7 +86,7 @@ def search(
         genres = {f"with_{at}": genre for at, genre in enumerate(required)}
         genres |= {f"without_{at}": genre for at, genre in enumerate(excluded)}
         query = _search_query(len(required), len(excluded))
-        return _rows(connection, query, genres | {"limit": limit})
+        return _fetch_rows(connection, query, genres | {"limit": limit})
 
 
 def _search_query(required: int, excluded: int) -> TextClause:
@@ -116,12 +116,12 @@ def _search_query(required: int, excluded: int) -> TextClause:
     """)  # noqa: S608 - numbered parameters only
 
 
-def genres(engine: Engine) -> list[Row]:
+def fetch_genres(engine: Engine) -> list[Row]:
     """Return the genres with their number of tracks."""
     return fetch_rows(engine, GENRES)
 
 
-def correlations(engine: Engine, genre: str | None, limit: int) -> list[Row]:
+def fetch_correlations(engine: Engine, genre: str | None, limit: int) -> list[Row]:
     """Return a genre's neighbours by phi, descending; if `genre` is None, the pairs with the most tracks.
 
     Each row has the observed co-occurrence and the current model's learned correlation. Raises ConfigError
@@ -131,16 +131,16 @@ def correlations(engine: Engine, genre: str | None, limit: int) -> list[Row]:
         return fetch_rows(engine, PAIRS, {"limit": limit})
     with engine.connect() as connection:
         _check_genres(connection, [genre])
-        return _rows(connection, NEIGHBOURS, {"genre": genre, "limit": limit})
+        return _fetch_rows(connection, NEIGHBOURS, {"genre": genre, "limit": limit})
 
 
-def changes(engine: Engine, from_model: str, to_model: str, genre: str | None, limit: int) -> list[Row]:
+def fetch_changes(engine: Engine, from_model: str, to_model: str, genre: str | None, limit: int) -> list[Row]:
     """Return label changes between two models per genre; with `genre`, the tracks that gained or lost it.
 
     Raises ConfigError if the last refresh did not compare the two models.
     """
     with engine.connect() as connection:
-        pairs = [(row["from_model"], row["to_model"]) for row in _rows(connection, COMPARED)]
+        pairs = [(row["from_model"], row["to_model"]) for row in _fetch_rows(connection, COMPARED)]
         if (from_model, to_model) not in pairs:
             compared = "; ".join(f"{a} {b}" for a, b in pairs) or "none"
             raise ConfigError(
@@ -149,24 +149,24 @@ def changes(engine: Engine, from_model: str, to_model: str, genre: str | None, l
             )
         models = {"from_model": from_model, "to_model": to_model}
         if genre is None:
-            return _rows(connection, COMPARISON, models)
+            return _fetch_rows(connection, COMPARISON, models)
         _check_genres(connection, [genre])
-        return _rows(connection, CHANGES, models | {"genre": genre, "limit": limit})
+        return _fetch_rows(connection, CHANGES, models | {"genre": genre, "limit": limit})
 
 
-def trend(engine: Engine, genre: str) -> list[Row]:
+def fetch_trend(engine: Engine, genre: str) -> list[Row]:
     """Return a genre's share of the ingested tracks per week. Raises ConfigError for an unknown genre."""
     with engine.connect() as connection:
         _check_genres(connection, [genre])
-        return _rows(connection, TREND, {"genre": genre})
+        return _fetch_rows(connection, TREND, {"genre": genre})
 
 
-def coverage(engine: Engine) -> Row:
+def fetch_coverage(engine: Engine) -> Row:
     """Return the number of tracks with labels, and of those without labels by reason."""
     return fetch_rows(engine, COVERAGE)[0]
 
 
-def unlabelled(engine: Engine, reason: str | None, limit: int) -> list[Row]:
+def fetch_unlabelled(engine: Engine, reason: str | None, limit: int) -> list[Row]:
     """Return tracks without labels with the reason, newest first."""
     return fetch_rows(engine, UNLABELLED, {"reason": reason, "limit": limit})
 
@@ -174,10 +174,12 @@ def unlabelled(engine: Engine, reason: str | None, limit: int) -> list[Row]:
 def fetch_rows(engine: Engine, query: TextClause, values: Mapping[str, Any] | None = None) -> list[Row]:
     """Return the rows of a query, each by column name."""
     with engine.connect() as connection:
-        return _rows(connection, query, values)
+        return _fetch_rows(connection, query, values)
 
 
-def _rows(connection: Connection, query: TextClause, values: Mapping[str, Any] | None = None) -> list[Row]:
+def _fetch_rows(
+    connection: Connection, query: TextClause, values: Mapping[str, Any] | None = None
+) -> list[Row]:
     return [dict(row) for row in connection.execute(query, dict(values or {})).mappings()]
 
 

@@ -60,7 +60,7 @@ def write_report(engine: Engine, file: Path) -> None:
     """Write the page to `file`. Raises ConfigError if it cannot be written, or matplotlib is missing."""
     # One snapshot for all queries, because a refresh may finish between two queries.
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        results = {name: _rows(connection, query) for name, query in QUERIES.items()}
+        results = {name: _fetch_rows(connection, query) for name, query in QUERIES.items()}
     try:
         page = render(results, datetime.now(UTC))
     except ModuleNotFoundError:
@@ -78,24 +78,24 @@ def render(results: dict[str, list[Row]], now: datetime) -> str:
     genres, pairs = results["genres"], results["pairs"]
     most_frequent = [row["genre"] for row in genres[:MAX_GENRES]]
     (coverage,) = results["coverage"]
-    parts = [_figures(coverage, len(genres))]
+    parts = [_key_figures(coverage, len(genres))]
     if genres:
         parts += [
             section(
                 "Genres",
                 "Number of tracks with each genre; a track can have several.",
-                charts.distribution(genres),
+                charts.draw_distribution(genres),
             ),
             section(
                 "Genres that occur together",
                 "Phi, the correlation of two labels over all classified tracks: red pairs occur together "
                 "more often than if they were independent, blue ones less often.",
-                charts.heat_map(most_frequent, pairs),
-                charts.network(
+                charts.draw_heat_map(most_frequent, pairs),
+                charts.draw_network(
                     genres[:MAX_GENRES],
                     [p for p in pairs if {p["genre_a"], p["genre_b"]} <= set(most_frequent)],
                 ),
-                _table(
+                _rows_table(
                     [p for p in pairs if p["genre_a"] < p["genre_b"] and p["n"]][:15],
                     ["genre_a", "genre_b", "n", "lift", "phi"],
                 ),
@@ -109,8 +109,8 @@ def render(results: dict[str, list[Row]], now: datetime) -> str:
                 "genres that occur with A: by the model's genre graph, and by the share of the tracks with A "
                 "that also have B. Above the line, B ranks higher in the catalog than in the model; "
                 "below it, lower. The table lists the pairs with the largest differences.",
-                charts.learned_correlation(pairs),
-                _table(
+                charts.draw_learned_correlation(pairs),
+                _rows_table(
                     results["surprises"],
                     [
                         "genre_a",
@@ -124,14 +124,14 @@ def render(results: dict[str, list[Row]], now: datetime) -> str:
                 ),
             )
         )
-    parts.append(_calibration(results["calibration"]))
+    parts.append(_calibration_section(results["calibration"]))
     if results["weeks"]:
         parts.append(
             section(
                 "Coverage and failures",
                 "Tracks by the week in which they were ingested.",
-                charts.coverage(results["weeks"]),
-                _table(
+                charts.draw_coverage(results["weeks"]),
+                _rows_table(
                     results["failures"], ["stage", "error_class", "jobs", "latest"], "No failure is open."
                 ),
             )
@@ -142,8 +142,8 @@ def render(results: dict[str, list[Row]], now: datetime) -> str:
                 "Weekly drift",
                 "Each genre's share of the tracks ingested in each whole week; each chart has its own scale. "
                 "The table has the largest changes between the last four weeks and the four before.",
-                charts.drift(results["drift"], most_frequent),
-                _table(results["growth"], ["genre", "before", "lately", "change"], "Too few weeks."),
+                charts.draw_drift(results["drift"], most_frequent),
+                _rows_table(results["growth"], ["genre", "before", "lately", "change"], "Too few weeks."),
             )
         )
     parts.append(
@@ -152,7 +152,7 @@ def render(results: dict[str, list[Row]], now: datetime) -> str:
             "Coverage: share of all classified tracks whose shown audio and lyrics this model classified. "
             "Agreement: share of the labels that this model and the current one have in common, on tracks "
             "that both classified.",
-            _table(results["models"], ["model", "status", "tracks", "coverage", "agreement"]),
+            _rows_table(results["models"], ["model", "status", "tracks", "coverage", "agreement"]),
         )
     )
     refreshed = results["refreshed"][0]["at"]
@@ -160,7 +160,7 @@ def render(results: dict[str, list[Row]], now: datetime) -> str:
     return render_page("The catalog's genres", when, parts, STYLE)
 
 
-def _calibration(bins: Sequence[Row]) -> str:
+def _calibration_section(bins: Sequence[Row]) -> str:
     from worker.catalog import charts
 
     title = "Scores and feedback"
@@ -169,11 +169,11 @@ def _calibration(bins: Sequence[Row]) -> str:
     return section(
         title,
         "On the diagonal, 80 % of the labels with a score of 0.8 are correct. Numbers at points: feedback.",
-        charts.calibration(bins),
+        charts.draw_calibration(bins),
     )
 
 
-def _figures(coverage: Row, genres: int) -> str:
+def _key_figures(coverage: Row, genres: int) -> str:
     figures = {
         "tracks": coverage["registered"],
         "with labels": f"{coverage['share'] or 0:.1%}",
@@ -184,11 +184,11 @@ def _figures(coverage: Row, genres: int) -> str:
     return key_figures(figures)
 
 
-def _table(rows: Sequence[Row], columns: Sequence[str], empty: str = "None.") -> str:
+def _rows_table(rows: Sequence[Row], columns: Sequence[str], empty: str = "None.") -> str:
     """Return a table of these columns of query rows."""
     headings = [column.replace("_", " ") for column in columns]
     return table(headings, [[row[column] for column in columns] for row in rows], empty)
 
 
-def _rows(connection: Connection, query: str) -> list[Row]:
+def _fetch_rows(connection: Connection, query: str) -> list[Row]:
     return [dict(row) for row in connection.execute(text(query)).mappings()]

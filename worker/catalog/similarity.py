@@ -138,7 +138,7 @@ def _build_new_table(connection: Connection, model: int, width: int, old_width: 
     execute_with_lock_timeout((DROP_VIEW if old_width not in (None, width) else "") + SWAP, connection)
 
 
-def similar(engine: Engine, track_id: str, limit: int) -> list[dict[str, Any]]:
+def find_similar_tracks(engine: Engine, track_id: str, limit: int) -> list[dict[str, Any]]:
     """Return the nearest tracks. Raises ConfigError if pgvector or the track's embedding is missing."""
     with engine.connect() as connection:
         if not _has_pgvector(connection):
@@ -157,12 +157,12 @@ def similar(engine: Engine, track_id: str, limit: int) -> list[dict[str, Any]]:
                 "`cogenre catalog refresh`"
             )
         lists = connection.scalar(LISTS) or 1
-        connection.exec_driver_sql(f"set local ivfflat.probes = {probes(lists)}")
+        connection.exec_driver_sql(f"set local ivfflat.probes = {count_probes(lists)}")
         found = connection.execute(NEAREST, {"track": track_id, "limit": limit}).mappings()
         return [dict(row) for row in found]
 
 
-def probes(lists: int) -> int:
+def count_probes(lists: int) -> int:
     """Return the number of lists to search: the square root, as pgvector recommends."""
     return max(1, math.isqrt(lists))
 

@@ -75,11 +75,11 @@ def refresh(
 @app.command()
 def dictionary() -> None:
     """Print the data dictionary in Markdown: every table, view and column with its meaning."""
-    from schemas.catalog.dictionary import dictionary
+    from schemas.catalog.dictionary import render_dictionary
     from worker.catalog.connect import open_catalog
 
     with open_catalog().connect() as connection:
-        typer.echo(dictionary(connection), nl=False)
+        typer.echo(render_dictionary(connection), nl=False)
 
 
 @app.command()

@@ -65,29 +65,31 @@ def classify(
 
     if lyrics is not None and len(files) > 1:
         raise ConfigError(
-            "--lyrics needs a single audio file; for several, put a .txt of the same name beside each"
+            "--lyrics needs a single audio file; for several files, put a .txt of the same name next to each"
         )
     try:
-        given = read_lyrics_file(lyrics) if lyrics else None
+        given_lyrics = read_lyrics_file(lyrics) if lyrics else None
         model = open_bundle(bundle_or_demo(bundle))
     except (ConfigError, ContractError, MediaError) as error:
         if as_json:
-            typer.echo(_failure(None, error))
+            typer.echo(_failure_line(None, error))
         raise
     table = Table("file", "genres", "seconds", "lyrics")
     failed = 0
     for file in files:
-        beside = file.with_suffix(".txt")
+        lyrics_file = file.with_suffix(".txt")
         try:
-            text = given if lyrics else read_lyrics_file(beside) if beside.is_file() else None
-            row = _row(file, text, model)
+            text = (
+                given_lyrics if lyrics else read_lyrics_file(lyrics_file) if lyrics_file.is_file() else None
+            )
+            row = _result_row(file, text, model)
         except (OSError, MediaError, ConfigError) as error:
             Console(stderr=True, soft_wrap=True, highlight=False).print(
-                f"cogenre: {file}: {_reason(error)}", markup=False
+                f"cogenre: {file}: {_error_text(error)}", markup=False
             )
             failed += 1
             if as_json:
-                typer.echo(_failure(file, error))
+                typer.echo(_failure_line(file, error))
             continue
         if as_json:
             typer.echo(json.dumps(row))
@@ -102,7 +104,7 @@ def classify(
         raise typer.Exit(2)
 
 
-def _row(file: Path, lyrics: str | None, model: "Model") -> dict[str, Any]:
+def _result_row(file: Path, lyrics: str | None, model: "Model") -> dict[str, Any]:
     """Return a file's line of --json. Raises OSError, MediaError."""
     result = model.classify(file.read_bytes(), lyrics)
     scores = result.prediction.scores
@@ -117,18 +119,18 @@ def _row(file: Path, lyrics: str | None, model: "Model") -> dict[str, Any]:
     }
 
 
-def _failure(file: Path | None, error: Exception) -> str:
+def _failure_line(file: Path | None, error: Exception) -> str:
     """Return the line of --json for an error of a file, or of the whole command (`file` is None)."""
     return json.dumps(
         {
             "file": None if file is None else str(file),
             "error_code": error_code(error),
-            "error": _reason(error),
+            "error": _error_text(error),
         }
     )
 
 
-def _reason(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 

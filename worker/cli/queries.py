@@ -28,9 +28,9 @@ def search(
 ) -> None:
     """List tracks by their genres, highest score first."""
     from worker.catalog.connect import open_catalog
-    from worker.catalog.queries import search
+    from worker.catalog.queries import search_tracks
 
-    matches = search(open_catalog(), genre or [], without or [], limit)
+    matches = search_tracks(open_catalog(), genre or [], without or [], limit)
     tracks = (
         {
             "track_id": track["track_id"],
@@ -60,9 +60,9 @@ def labels_text(labels: dict[str, float]) -> str:
 def genres(as_json: Json = False) -> None:
     """List the genres with their number of tracks, as of the last refresh."""
     from worker.catalog.connect import open_catalog
-    from worker.catalog.queries import genres
+    from worker.catalog.queries import fetch_genres
 
-    print_rows(genres(open_catalog()), as_json, "no genres: no model is registered yet")
+    print_rows(fetch_genres(open_catalog()), as_json, "no genres: no model is registered yet")
 
 
 def correlations(
@@ -81,10 +81,10 @@ def correlations(
     observed_rank: rank of the neighbour by learned_correlation and by share, 1 = highest.
     """
     from worker.catalog.connect import open_catalog
-    from worker.catalog.queries import correlations
+    from worker.catalog.queries import fetch_correlations
 
     print_rows(
-        correlations(open_catalog(), genre, limit),
+        fetch_correlations(open_catalog(), genre, limit),
         as_json,
         "no labels as of the last refresh: run `cogenre catalog refresh`",
     )
@@ -99,9 +99,9 @@ def changes(
 ) -> None:
     """List label changes between two models on the tracks that both classified, as of the last refresh."""
     from worker.catalog.connect import open_catalog
-    from worker.catalog.queries import changes
+    from worker.catalog.queries import fetch_changes
 
-    print_rows(changes(open_catalog(), from_model, to_model, genre, limit), as_json, "nothing changed")
+    print_rows(fetch_changes(open_catalog(), from_model, to_model, genre, limit), as_json, "nothing changed")
 
 
 def trend(
@@ -109,9 +109,9 @@ def trend(
 ) -> None:
     """List a genre's share of the ingested tracks per week, as of the last refresh."""
     from worker.catalog.connect import open_catalog
-    from worker.catalog.queries import trend
+    from worker.catalog.queries import fetch_trend
 
-    print_rows(trend(open_catalog(), genre), as_json, f"no track has {genre} as of the last refresh")
+    print_rows(fetch_trend(open_catalog(), genre), as_json, f"no track has {genre} as of the last refresh")
 
 
 def unlabelled(
@@ -124,17 +124,17 @@ def unlabelled(
 ) -> None:
     """List tracks without labels and the reason, as of the last refresh."""
     from worker.catalog.connect import open_catalog
-    from worker.catalog.queries import coverage, unlabelled
+    from worker.catalog.queries import fetch_coverage, fetch_unlabelled
 
     engine = open_catalog()
     if not as_json:
-        totals = coverage(engine)
+        totals = fetch_coverage(engine)
         Console(highlight=False).print(
             f"{totals['labelled']:,} of {totals['registered']:,} tracks have labels; "
             f"{totals['no_genre']:,} no genre above its threshold, {totals['failed']:,} failed, "
             f"{totals['not_shown']:,} not shown, {totals['waiting']:,} waiting"
         )
-    print_rows(unlabelled(engine, reason, limit), as_json, "none")
+    print_rows(fetch_unlabelled(engine, reason, limit), as_json, "none")
 
 
 def similar(
@@ -142,6 +142,6 @@ def similar(
 ) -> None:
     """List the tracks whose embeddings are nearest to a track's, as of the last refresh. Needs pgvector."""
     from worker.catalog.connect import open_catalog
-    from worker.catalog.similarity import similar
+    from worker.catalog.similarity import find_similar_tracks
 
-    print_rows(similar(open_catalog(), track, limit), as_json, "no other track has an embedding")
+    print_rows(find_similar_tracks(open_catalog(), track, limit), as_json, "no other track has an embedding")

@@ -25,7 +25,7 @@ from schemas.errors import ConfigError
 from schemas.jobs import ObjectRef, TrackJob
 from storage.client import s3_client
 from worker.catalog.connect import connect
-from worker.catalog.queries import correlations
+from worker.catalog.queries import fetch_correlations
 from worker.catalog.refresh import refresh
 from worker.local.stack import BUCKET, clear_server_settings, local_stack
 from worker.parent_death import bind_to_this_process
@@ -242,7 +242,7 @@ def _print_results(console: Console, engine: Engine, tracks: list[DemoTrack]) ->
     console.print(table)
     pairs = Table("genres that co-occur most", "tracks")
     refresh(engine)
-    for pair in correlations(engine, None, limit=8):
+    for pair in fetch_correlations(engine, None, limit=8):
         pairs.add_row(f"{pair['genre_a']} + {pair['genre_b']}", str(pair["tracks"]))
     console.print(pairs)
     return sum(row.reason is None for row in rows)

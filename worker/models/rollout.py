@@ -90,7 +90,7 @@ class Rollout:
             self._models.replace(to_serve.values())
             for served in retired:
                 for thread in _thread_names(served.label):
-                    self._health.heartbeats.forget(thread)
+                    self._health.heartbeats.unregister(thread)
                 log.info("model %s is retired: unloaded", served.label)
 
     def _load(self, folder: Path, registered: RegisteredModel) -> ServedModel:

@@ -32,7 +32,7 @@ class Heartbeats:
             HEARTBEAT_AGE_SECONDS.labels(thread).set_function(lambda: self.age(thread))
         self._last[thread] = time.monotonic()
 
-    def forget(self, thread: str) -> None:
+    def unregister(self, thread: str) -> None:
         """Stop monitoring this thread until its next heartbeat registers it again."""
         if self._last.pop(thread, None) is not None:
             HEARTBEAT_AGE_SECONDS.remove(thread)
@@ -46,7 +46,7 @@ class Heartbeats:
         now = time.monotonic()
         return now - self._last.get(thread, now)
 
-    def stuck(self) -> dict[str, float]:
+    def stuck_threads(self) -> dict[str, float]:
         """Return the stuck threads, with the seconds since their last heartbeat."""
         ages = {thread: self.age(thread) for thread in self.threads()}
         return {thread: age for thread, age in ages.items() if age > self._max_age_seconds}
@@ -80,6 +80,6 @@ class Health:
 
     def liveness(self) -> tuple[bool, str]:
         """Return whether no thread is stuck, and the stuck threads as text."""
-        if stuck := self.heartbeats.stuck():
+        if stuck := self.heartbeats.stuck_threads():
             return False, "stuck: " + ", ".join(f"{name} for {age:.0f} s" for name, age in stuck.items())
         return True, "live"

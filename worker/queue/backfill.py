@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine, text
 
 from schemas.jobs import QUEUE_BACKFILL, TrackJob
-from worker.catalog.lifecycle import COVERS_SHOWN_INPUT, model_id
+from worker.catalog.lifecycle import COVERS_SHOWN_INPUT, find_model_id
 from worker.queue.enqueue import PAGE_SIZE, publish_jobs
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Backfill:
         self.after = after
         """Id of the last track that is done; "" = none."""
         with engine.connect() as connection:
-            self._model = model_id(connection, label)
+            self._model = find_model_id(connection, label)
 
     def count_remaining(self) -> int:
         """Return how many tracks are left to enqueue."""

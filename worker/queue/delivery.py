@@ -10,7 +10,7 @@ from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS
 from worker.observe.logs import TRACE_ID, TRACK_ID
 from worker.observe.metrics import ENQUEUE_TO_COMMIT_SECONDS, IN_FLIGHT, QUEUE_WAIT_SECONDS, REDELIVERIES
 from worker.observe.tracing import job_span
-from worker.queue.envelope import published_at
+from worker.queue.envelope import parse_published_at
 
 Value = TypeVar("Value")
 
@@ -47,7 +47,7 @@ def observe_delivery(request: Any, message: Mapping[str, Any]) -> Iterator[None]
         _set_variable(TRACE_ID, trace_id),
         # The producer sets the routing key, so only the names of the two queues become a metric label.
         _set_variable(QUEUE, queue if queue in (QUEUE_TRACKS, QUEUE_BACKFILL) else "none"),
-        _set_variable(_published_at, published_at(headers)),
+        _set_variable(_published_at, parse_published_at(headers)),
     ):
         yield
 

@@ -58,7 +58,7 @@ def validate_envelope(item: bytes, queue: str) -> bytes:
     return _encode(message["body"], encoding, _kept_headers(headers), queue, redelivered)
 
 
-def published_at(headers: Mapping[str, Any]) -> datetime | None:
+def parse_published_at(headers: Mapping[str, Any]) -> datetime | None:
     """Return the time in the header `published_at`.
 
     None if the header is missing or is not an ISO 8601 time with an offset.

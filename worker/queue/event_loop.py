@@ -32,7 +32,7 @@ def attach_health(app: Celery, health: Health) -> None:
             consumer.timer.call_repeatedly(HEARTBEAT_SECONDS, health.heartbeats.send_heartbeat, (THREAD,))
 
         def stop(self, _: Any) -> None:
-            health.heartbeats.forget(THREAD)
+            health.heartbeats.unregister(THREAD)
 
     def set_draining(**_: object) -> None:
         health.set_draining()

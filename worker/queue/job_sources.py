@@ -83,7 +83,7 @@ def jobs_from_prefix(
     )
     keys = (entry["Key"] for page in _list_pages(bucket, pages) for entry in page.get("Contents", []))
     # Keys are sorted, so files with the same stem and different suffixes are adjacent.
-    for _, same_stem in groupby(keys, key=_stem):
+    for _, same_stem in groupby(keys, key=_without_suffix):
         group = list(same_stem)
         lyrics_key = next((key for key in group if key.endswith(LYRICS_SUFFIX)), None)
         for key in group:
@@ -107,7 +107,7 @@ def jobs_from_event(s3: Any, notification: bytes, pattern: re.Pattern[str]) -> I
         raise ValueError(f"not an S3 event notification: {error!r}") from error
     for bucket, key, version in objects:
         if pattern.search(key):
-            lyrics_key = f"{_stem(key)}{LYRICS_SUFFIX}"
+            lyrics_key = f"{_without_suffix(key)}{LYRICS_SUFFIX}"
             pages = s3.get_paginator("list_objects_v2").paginate(
                 Bucket=bucket, Prefix=lyrics_key, PaginationConfig={"MaxItems": 1}
             )
@@ -131,7 +131,7 @@ def _list_pages(bucket: str, pages: Iterable[Any]) -> Iterator[Any]:
         raise kind(f"the bucket {bucket} cannot be listed: {' '.join(str(error).split())}") from None
 
 
-def _stem(key: str) -> str:
+def _without_suffix(key: str) -> str:
     """Return the key without its suffix."""
     folder, slash, name = key.rpartition("/")
     return f"{folder}{slash}{name.rpartition('.')[0] or name}"

@@ -20,7 +20,7 @@ from worker.queue.broker import (
     redis_client,
     unacked_key,
 )
-from worker.queue.envelope import published_at
+from worker.queue.envelope import parse_published_at
 from worker.settings import BrokerSettings
 
 
@@ -84,7 +84,7 @@ class QueueMonitor:
         commands.llen(dead_letters_key(self._deployment))
         *queues, in_flight, dead_letters = commands.execute()
         states = [
-            QueueState(waiting, *_ages(oldest))
+            QueueState(waiting, *_read_ages(oldest))
             for waiting, oldest in zip(queues[::2], queues[1::2], strict=True)
         ]
         return BrokerState(dict(zip(QUEUES, states, strict=True)), in_flight, dead_letters)
@@ -101,7 +101,7 @@ def read_status(monitor: QueueMonitor, engine: Engine) -> Status:
         raise ConfigError("the catalog does not answer (check COGENRE_CATALOG_URL)") from None
 
 
-def _ages(message: bytes | None) -> tuple[float | None, float | None]:
+def _read_ages(message: bytes | None) -> tuple[float | None, float | None]:
     """Return the seconds since `message` was published and since its job's `enqueued_at`, at least 0.
 
     Without a valid header `published_at`, both count from `enqueued_at`. Returns (None, None) if there
@@ -114,7 +114,7 @@ def _ages(message: bytes | None) -> tuple[float | None, float | None]:
         encoded = envelope["properties"].get("body_encoding") == "base64"
         _, job, _ = json.loads(base64.b64decode(body) if encoded else body)
         enqueued = max(0.0, (now - datetime.fromisoformat(job["enqueued_at"])).total_seconds())
-        published = published_at(envelope.get("headers") or {})
+        published = parse_published_at(envelope.get("headers") or {})
         return max(0.0, (now - published).total_seconds()) if published else enqueued, enqueued
     except (ValueError, TypeError, LookupError, AttributeError):
         return None, None

@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from schemas.catalog import migrate as migrate_module
 from schemas.catalog import revision as revision_module
-from schemas.catalog.migrate import alembic_config, differences, downgrade, migrate
+from schemas.catalog.migrate import alembic_config, downgrade, find_differences, migrate
 from schemas.catalog.revision import current_revision, newest_revision
 from tests.worker.catalog.labels import model, rows, shown
 from tests.worker.processes import wait_until
@@ -127,7 +127,7 @@ def shape(engine: Engine) -> dict[str, list[Any]]:
 
 def test_the_tables_are_those_of_the_models(catalog: Engine) -> None:
     with catalog.connect() as connection:
-        assert differences(connection) == []
+        assert find_differences(connection) == []
 
 
 def test_the_newest_revision_is_alembics_head() -> None:

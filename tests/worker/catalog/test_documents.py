@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from schemas.catalog.dictionary import dictionary
+from schemas.catalog.dictionary import render_dictionary
 from tests.worker.catalog.labels import model
 from worker.catalog.feedback import add_feedback
 from worker.catalog.refresh import refresh
@@ -51,7 +51,7 @@ def told(catalog: Engine) -> Iterator[Connection]:
 
 def test_the_dictionary_is_in_step(catalog: Engine) -> None:
     with catalog.connect() as connection:
-        written = dictionary(connection)
+        written = render_dictionary(connection)
     assert "None" not in written, "a comment is missing"
     assert (DOCS / "data-dictionary.md").read_text() == written, (
         "run `cogenre catalog dictionary > docs/data-dictionary.md`"

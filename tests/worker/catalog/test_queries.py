@@ -9,9 +9,16 @@ from schemas.errors import ConfigError
 from tests.worker.catalog.labels import Labelling, model, rows
 from tests.worker.processes import wait_until
 from worker.catalog.lifecycle import promote
-from worker.catalog.queries import changes, correlations, genres, search, trend, unlabelled
+from worker.catalog.queries import (
+    fetch_changes,
+    fetch_correlations,
+    fetch_genres,
+    fetch_trend,
+    fetch_unlabelled,
+    search_tracks,
+)
 from worker.catalog.refresh import refresh
-from worker.catalog.similarity import INDEXED_FROM, similar
+from worker.catalog.similarity import INDEXED_FROM, find_similar_tracks
 
 
 @pytest.fixture
@@ -26,7 +33,7 @@ def said(catalog: Engine) -> Labelling:
 
 
 def found(catalog: Engine, *wanted: str, without: tuple[str, ...] = (), limit: int = 10) -> list[str]:
-    return [row["track_id"] for row in search(catalog, wanted, without, limit)]
+    return [row["track_id"] for row in search_tracks(catalog, wanted, without, limit)]
 
 
 def test_search_orders_by_the_least_sure_of_the_wanted(catalog: Engine, said: Labelling) -> None:
@@ -46,7 +53,7 @@ def test_search_sees_a_label_at_once_and_a_superseded_one_no_more(catalog: Engin
 
 
 def test_search_answers_with_all_labels_of_a_track(catalog: Engine, said: Labelling) -> None:
-    (track,) = search(catalog, ["metal"], [], 10)
+    (track,) = search_tracks(catalog, ["metal"], [], 10)
     assert (track["title"], track["genres"]) == ("Song metal", ["metal", "rock"])
     assert track["scores"] == pytest.approx([0.8, 0.8])
 
@@ -55,19 +62,19 @@ def test_search_wants_genres_that_exist(catalog: Engine, said: Labelling) -> Non
     with pytest.raises(
         ConfigError, match="no model has the genre polka; registered genres: jazz, metal, pop, rock"
     ):
-        search(catalog, ["rock"], ["polka"], 1)
+        search_tracks(catalog, ["rock"], ["polka"], 1)
     with pytest.raises(ConfigError, match="name a genre"):
-        search(catalog, [], ["rock"], 1)
+        search_tracks(catalog, [], ["rock"], 1)
 
 
 def test_a_genres_neighbours(catalog: Engine, said: Labelling) -> None:
     refresh(catalog)
-    assert {row["genre"]: row["tracks"] for row in genres(catalog)} == {
+    assert {row["genre"]: row["tracks"] for row in fetch_genres(catalog)} == {
         "rock": 5, "pop": 3, "jazz": 1, "metal": 1,
     }  # fmt: skip
-    first, *_ = correlations(catalog, "pop", 10)
+    first, *_ = fetch_correlations(catalog, "pop", 10)
     assert (first["genre"], first["tracks"], first["learned_correlation"]) == ("jazz", 1, 0.25)
-    commonest, *_ = correlations(catalog, None, 10)
+    commonest, *_ = fetch_correlations(catalog, None, 10)
     assert (commonest["genre_a"], commonest["genre_b"], commonest["tracks"]) == ("pop", "rock", 3)
 
 
@@ -77,15 +84,15 @@ def test_what_changed_between_two_models(catalog: Engine, said: Labelling) -> No
     shadow.label("rockpop", rock=0.9)
     shadow.label("unseen by the first", jazz=0.9)
     refresh(catalog)
-    assert {row.pop("genre"): row for row in changes(catalog, "small:1", "small:2", None, 10)} == {
+    assert {row.pop("genre"): row for row in fetch_changes(catalog, "small:1", "small:2", None, 10)} == {
         "jazz": {"kept": 0, "gained": 1, "lost": 0},
         "pop": {"kept": 0, "gained": 0, "lost": 1},
         "rock": {"kept": 2, "gained": 0, "lost": 0},
     }
-    (gained,) = changes(catalog, "small:1", "small:2", "jazz", 10)
+    (gained,) = fetch_changes(catalog, "small:1", "small:2", "jazz", 10)
     assert (gained["track_id"], gained["change"]) == ("rock", "gained")
     with pytest.raises(ConfigError, match="were not compared"):
-        changes(catalog, "small:2", "small:1", None, 10)
+        fetch_changes(catalog, "small:2", "small:1", None, 10)
 
 
 def test_a_genre_over_time(catalog: Engine, said: Labelling) -> None:
@@ -93,7 +100,7 @@ def test_a_genre_over_time(catalog: Engine, said: Labelling) -> None:
         connection.execute(text("update track set registered_at = '2026-01-07Z' where id = 'all'"))
         connection.execute(text("update track set registered_at = '2026-01-12Z' where id <> 'all'"))
     refresh(catalog)
-    assert [(str(row["week"]), row["tracks"], row["share"]) for row in trend(catalog, "pop")] == [
+    assert [(str(row["week"]), row["tracks"], row["share"]) for row in fetch_trend(catalog, "pop")] == [
         ("2026-01-05", 1, 1.0),
         ("2026-01-12", 2, 0.5),
     ]
@@ -154,13 +161,13 @@ def test_growth_since_nothing_is_not_known(catalog: Engine, said: Labelling) -> 
 def test_what_has_no_labels_by_reason(catalog: Engine, said: Labelling) -> None:
     said.label("quiet")
     refresh(catalog)
-    assert [row["track_id"] for row in unlabelled(catalog, "no genre", 10)] == ["quiet"]
-    assert unlabelled(catalog, "failed", 10) == []
+    assert [row["track_id"] for row in fetch_unlabelled(catalog, "no genre", 10)] == ["quiet"]
+    assert fetch_unlabelled(catalog, "failed", 10) == []
 
 
 def test_similar_tracks_need_pgvector(catalog: Engine, said: Labelling) -> None:
     with pytest.raises(ConfigError, match="run `create extension vector` in the catalog"):
-        similar(catalog, "rock", 3)
+        find_similar_tracks(catalog, "rock", 3)
 
 
 def test_similar_tracks_are_the_nearest_by_the_current_model(catalog: Engine, said: Labelling) -> None:
@@ -169,16 +176,16 @@ def test_similar_tracks_are_the_nearest_by_the_current_model(catalog: Engine, sa
     directions = {"a": (1, 0, 0, 0), "b": (2, 0.2, 0, 0), "c": (1, 1, 0, 0), "d": (-1, 0, 0, 0)}
     said.catalog.write([said.classified(track, {}, embedding=at) for track, at in directions.items()])
     with pytest.raises(ConfigError, match="a has no embedding"):
-        similar(catalog, "a", 3)
+        find_similar_tracks(catalog, "a", 3)
     refresh(catalog)
-    nearest = similar(catalog, "a", 100)
+    nearest = find_similar_tracks(catalog, "a", 100)
     assert [row["track_id"] for row in nearest if row["track_id"] in directions] == ["b", "c", "d"]
     assert nearest[-1]["similarity"] == pytest.approx(-1)
     # A new result replaces the old; a shadow's embeddings are of another space.
     said.catalog.write([said.classified("d", {}, day=1, input_hash=b"new", embedding=(1, 0, 0, 0))])
     model(catalog, "2").label("b", day=2, jazz=0.9)
     refresh(catalog)
-    assert [row["track_id"] for row in similar(catalog, "a", 2)] == ["d", "b"]
+    assert [row["track_id"] for row in find_similar_tracks(catalog, "a", 2)] == ["d", "b"]
 
 
 def test_another_models_embeddings_take_the_place_of_the_others_at_once(
@@ -212,7 +219,7 @@ def test_another_models_embeddings_take_the_place_of_the_others_at_once(
             ("metal",),
             ("rock",),
         ]
-        assert [row["track_id"] for row in similar(catalog, "rock", 9)] == ["metal"]
+        assert [row["track_id"] for row in find_similar_tracks(catalog, "rock", 9)] == ["metal"]
         assert rows(catalog, "select to_regclass('mine')") == [("mine" if width == 4 else None,)]
         refresh(catalog)
 
@@ -245,5 +252,5 @@ def test_many_embeddings_are_indexed(catalog: Engine, said: Labelling) -> None:
         assert connection.scalar(
             text("select count(*) from pg_indexes where indexname = 'track_vector_embedding_idx'")
         )
-    assert len(similar(catalog, "many1", 5)) == 5
+    assert len(find_similar_tracks(catalog, "many1", 5)) == 5
     refresh(catalog)

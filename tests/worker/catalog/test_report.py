@@ -103,7 +103,7 @@ def test_calibration_has_a_line_a_model(monkeypatch: pytest.MonkeyPatch) -> None
         for score in (0.9, 0.5)
         for model in ("b:1", "a:1")
     ]
-    (axes,) = drawn(monkeypatch, lambda: charts.calibration(bins))
+    (axes,) = drawn(monkeypatch, lambda: charts.draw_calibration(bins))
     lines = {str(line.get_label()): np.asarray(line.get_xdata()).tolist() for line in axes.get_lines()[1:]}
     assert lines == {"a:1": [0.5, 0.9], "b:1": [0.5, 0.9]}
     assert len({line.get_color() for line in axes.get_lines()}) == 3
@@ -113,7 +113,7 @@ def test_drift_has_dates_zeros_and_gaps(monkeypatch: pytest.MonkeyPatch) -> None
     days = [date(2026, 1, 5) + timedelta(weeks=at) for at in (0, 1, 3)]
     rock = [0.5, 0.0, 0.25]
     weeks = [{"week": day, "genre": "rock", "share": share} for day, share in zip(days, rock, strict=True)]
-    (axes,) = drawn(monkeypatch, lambda: charts.drift(weeks, ["rock"]))
+    (axes,) = drawn(monkeypatch, lambda: charts.draw_drift(weeks, ["rock"]))
     (line,) = axes.get_lines()
     np.testing.assert_equal(np.asarray(line.get_ydata()), [0.5, 0.0, math.nan, 0.25])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["05 Jan 26", "26 Jan 26"]
@@ -154,7 +154,7 @@ def test_learned_correlation_is_drawn_by_ranks(monkeypatch: pytest.MonkeyPatch) 
         {"learned_correlation": 0.4, "learned_rank": 1.0, "observed_rank": 2.0},
         {"learned_correlation": None, "learned_rank": None, "observed_rank": None},
     ]
-    (axes,) = drawn(monkeypatch, lambda: charts.learned_correlation(pairs))
+    (axes,) = drawn(monkeypatch, lambda: charts.draw_learned_correlation(pairs))
     assert np.asarray(axes.collections[0].get_offsets()).tolist() == [[1.0, 2.0]]
     assert not axes.texts
 

@@ -28,7 +28,7 @@ from worker.models.rollout import PollingThread, Rollout, find_bundles
 from worker.models.serving import MAX_FAILED_RUNS, ServedModels
 from worker.observe.health import Health
 from worker.settings import WorkerSettings
-from worker.stages import stage
+from worker.stages import stage_errors
 
 
 @pytest.fixture
@@ -167,11 +167,11 @@ def test_a_broken_device_fails_no_track_and_ends_the_heartbeats(
     refused = Clip(np.zeros((1, 7), np.float32), 1)  # a shape for which ONNX Runtime raises
 
     def run(clip: Clip) -> None:
-        with stage(Stage.INFER):
+        with stage_errors(Stage.INFER):
             served.predict(clip, (), math.inf).result(30)
 
     def sends_heartbeats() -> bool:
-        health.heartbeats.forget("inference demo:1")
+        health.heartbeats.unregister("inference demo:1")
         with suppress(TryLater):
             run(refused)
         return "inference demo:1" in health.heartbeats.threads()

@@ -61,7 +61,7 @@ def test_live_while_every_registered_thread_sends_heartbeats(port: int, health: 
     time.sleep(0.25)
     health.heartbeats.send_heartbeat("event loop")
     assert get(port, "/livez") == (503, "stuck: inference for 0 s\n")
-    health.heartbeats.forget("inference")
+    health.heartbeats.unregister("inference")
     assert get(port, "/livez") == (200, "live\n")
 
 
