@@ -47,7 +47,8 @@ class ModelSettings(Settings):
 
     bundle: Path | S3Urls = Field(
         description="Folder of a model bundle, or folder of several bundles. Or the URL that "
-        "`cogenre-export push` printed, `s3://bucket/prefix/name/version`, or several URLs separated by commas."
+        "`cogenre-export push` printed, `s3://bucket/prefix/name/version`, or several URLs, "
+        "separated by commas."
     )
     bundle_cache: Path | None = Field(
         default=None, description="Folder for downloaded bundles; unset = `~/.cache/cogenre`."
