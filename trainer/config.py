@@ -16,15 +16,18 @@ from schemas.errors import ConfigError
 
 PresetName = Literal["paper", "small", "ablation"]
 Count = Annotated[int, Field(gt=0)]
+"""A positive integer."""
 Language = Annotated[str, Field(pattern="^[a-z]{2,3}$")]
 """Primary language subtag of BCP 47, such as `en`."""
 
 
-class _Part(BaseModel):
+class _Settings(BaseModel):
+    """Base of the settings: unknown names are refused, values cannot be changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LittleBert(_Part):
+class LittleBert(_Settings):
     """A WordPiece tokenizer and a small BERT, trained by masked words on the lyrics of the training split."""
 
     vocabulary: Count = Field(
@@ -61,7 +64,7 @@ def fourier_factors(n_fft: int) -> tuple[int, int]:
     return a, n_fft // a
 
 
-class NetworkConfig(_Part):
+class NetworkConfig(_Settings):
     """The network and its inputs. Defaults are the preset `paper`.
 
     Choices that the paper leaves open and that are not settings are made in `trainer.network.network`:
@@ -240,7 +243,7 @@ class NetworkConfig(_Part):
         return self
 
 
-class FitConfig(_Part):
+class FitConfig(_Settings):
     """How the network is trained. Defaults are the preset `paper`."""
 
     epochs: Count = Field(
@@ -346,7 +349,7 @@ class FitConfig(_Part):
     )
 
 
-class TrainingConfig(_Part):
+class TrainingConfig(_Settings):
     """All settings of a run."""
 
     network: NetworkConfig = NetworkConfig()

@@ -69,8 +69,8 @@ class Library:
         """
         if track.lyrics is None or not lyrics_filter.accepts_language(track.language):
             return ""
-        words = clean_lyrics(self._raw_lyrics(track.lyrics))
-        return words if lyrics_filter.lyrics_use(words, track.language) == "used" else ""
+        text = clean_lyrics(self._raw_lyrics(track.lyrics))
+        return text if lyrics_filter.lyrics_use(text, track.language) == "used" else ""
 
     def _raw_lyrics(self, lyrics: str) -> str:
         """Return the text of a manifest's `lyrics`: a path, an s3:// URL or the text itself."""

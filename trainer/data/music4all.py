@@ -47,8 +47,8 @@ def read_music4all(folder: Path, genres: tuple[Genre, ...] | None = None) -> Lib
         _read_table(folder / name) for name in (INFORMATION, GENRES, LANGUAGES, METADATA)
     )
     clips, texts = (_file_names(folder / name) for name in ("audios", "lyrics"))
-    kept = list(information)
-    log.info("%s: %d tracks", folder, len(kept))
+    track_ids = list(information)
+    log.info("%s: %d tracks", folder, len(track_ids))
     filters: dict[str, Callable[[str], bool]] = {
         "artist, song and metadata": lambda key: (
             bool(information[key].get("artist") and information[key].get("song")) and key in metadata
@@ -59,8 +59,8 @@ def read_music4all(folder: Path, genres: tuple[Genre, ...] | None = None) -> Lib
         "lyrics in English": lambda key: languages.get(key, {}).get("lang") == "en",
     }
     for name, passes in filters.items():
-        kept = [key for key in kept if passes(key)]
-        log.info("with %s: %d tracks", name, len(kept))
+        track_ids = [key for key in track_ids if passes(key)]
+        log.info("with %s: %d tracks", name, len(track_ids))
     tracks = [
         Track(
             track_id=key,
@@ -70,16 +70,16 @@ def read_music4all(folder: Path, genres: tuple[Genre, ...] | None = None) -> Lib
             artist=information[key]["artist"],
             language="en",
         )
-        for key in kept
+        for key in track_ids
     ]
     beside = folder / GENRES_FILE
     if genres is None:
         genres = read_genres(beside) if beside.exists() else _common_genres(tracks, labels)
     allowed = {genre.slug for genre in genres}
     tracks = [
-        track.model_copy(update={"genres": own})
+        track.model_copy(update={"genres": kept})
         for track in tracks
-        if (own := tuple(slug for slug in track.genres if slug in allowed))
+        if (kept := tuple(slug for slug in track.genres if slug in allowed))
     ]
     log.info("with one of %d genres: %d tracks", len(genres), len(tracks))
     return Library(folder, genres, tuple(tracks))

@@ -54,12 +54,14 @@ LOG_SECONDS = 300
 """Interval of log lines on progress, for logs without a progress bar."""
 
 DIGESTS, LOG_MELS, HIDDEN = "digests", "log-mels", "hidden"
+"""Kinds of cache entries."""
 
 DECODE_SECONDS = 60.0
 DECODE_MEMORY_BYTES = 2 * 2**30
 """Time and memory limit of decoding one track: the worker's defaults."""
 
 HalfArray = NDArray[np.float16]
+"""Array in half precision."""
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +159,7 @@ class Extractor:
         file = index_file(folder, split)
         if not file.exists():
             try:
-                index = self._write(library, split, folder, excluded)
+                index = self._write_split(library, split, folder, excluded)
             except OSError as error:
                 raise OutputError(f"cannot write to {folder} ({error.strerror}): free some space") from error
             if len(index.tracks) < 2:
@@ -172,7 +174,7 @@ class Extractor:
         kept = len(index.tracks)
         by_id = {track.track_id: track for track in library.in_split(split)}
         tracks = [by_id[track_id] for track_id in index.tracks]
-        mels_file, lyrics_file = _files(folder, split)
+        mels_file, lyrics_file = _feature_files(folder, split)
         lyrics_type = np.float16 if self.network.config.lyrics_frozen else np.int32
         return Features(
             log_mels=np.memmap(mels_file, np.float16, "r", shape=(sum(index.windows), *index.window_shape)),
@@ -185,12 +187,12 @@ class Extractor:
             left_out=tuple(index.left_out),
         )
 
-    def _write(self, library: Library, split: Split, folder: Path, excluded: Collection[str]) -> _Index:
+    def _write_split(self, library: Library, split: Split, folder: Path, excluded: Collection[str]) -> _Index:
         """Write the features of a split and return their index. Raises OSError."""
         tracks = library.in_split(split)
         config = self.network.config
         index = _Index(frontend_key=self.frontend_key, encoder_key=self.encoder_key)
-        mels_file, lyrics_file = _files(folder, split)
+        mels_file, lyrics_file = _feature_files(folder, split)
         with (
             mels_file.open("wb") as mels,
             lyrics_file.open("wb") as lyrics,
@@ -205,7 +207,9 @@ class Extractor:
                 chunk = tracks[start : start + CHUNK_TRACKS]
                 inputs = []
                 for track, result in zip(
-                    chunk, pool.map(lambda one: self._read(library, one, excluded), chunk), strict=True
+                    chunk,
+                    pool.map(lambda each: self._read_inputs(library, each, excluded), chunk),
+                    strict=True,
                 ):
                     if isinstance(result, _Input):
                         inputs.append(result)
@@ -214,13 +218,13 @@ class Extractor:
                     else:
                         log.warning("track %s is left out: %s", track.track_id, result)
                         index.left_out.append(type(result).__name__)
-                for each in inputs:
-                    log_mels = self._log_mels(each)
+                for track_input in inputs:
+                    log_mels = self._load_or_compute_log_mels(track_input)
                     mels.write(log_mels.tobytes())
                     index.windows.append(len(log_mels))
                     index.window_shape = log_mels.shape[1:]
-                rows = [each.ids for each in inputs]
-                for tokens in self._hidden(rows) if config.lyrics_frozen else map(_ids, rows):
+                rows = [track_input.ids for track_input in inputs]
+                for tokens in self._load_or_encode(rows) if config.lyrics_frozen else map(_to_int32, rows):
                     padding = [(0, config.max_tokens - len(tokens))] + [(0, 0)] * (tokens.ndim - 1)
                     padded = np.pad(tokens, padding)
                     lyrics.write(padded.tobytes())
@@ -228,30 +232,30 @@ class Extractor:
                     index.lyrics_shape = padded.shape
         return index
 
-    def _read(
+    def _read_inputs(
         self, library: Library, track: Track, excluded: Collection[str]
     ) -> _Input | MediaError | UnreadableFile | UsedInTraining:
-        """Return the inputs of a track, or the error because of which it is left out."""
+        """Return the inputs of a track, or the error for which the track is left out."""
         try:
             digest, log_mels, encoded = self._read_audio(library, track)
             if digest in excluded:
                 raise UsedInTraining("its recording is in the training data")
-            # A manifest with splits chooses its artists itself.
+            # If the manifest lists the splits, its author decided which artists are in which.
             if library.assigned and artist_digest(track) in excluded:
                 raise UsedInTraining(f"other tracks of {track.artist} are in the training data")
             windows = None
             if log_mels is None:
                 windows = self.decoders.decode(BytesSource(encoded), self.network.config.audio).windows
             config = self.network.config
-            words = library.load_lyrics(track, config.lyrics_filter)
-            return _Input(digest, log_mels, windows, self.tokenizer.encode(words))
+            text = library.load_lyrics(track, config.lyrics_filter)
+            return _Input(digest, log_mels, windows, self.tokenizer.encode(text))
         except (MediaError, UnreadableFile, UsedInTraining) as error:
             return error
 
     def _read_audio(self, library: Library, track: Track) -> tuple[str, HalfArray | None, bytes]:
         """Return the digest of a track's audio, its cached log-mels or None, and the encoded file.
 
-        The file is empty if it was not read, because its digest and its log-mels are cached.
+        The encoded file is empty if it was not read, because its digest and its log-mels are cached.
         """
         version = library.audio_version(track)
         cached = self.cache.get(DIGESTS, version) if version else None
@@ -268,17 +272,17 @@ class Extractor:
         return digest, self.cache.get(LOG_MELS, content_digest(self.frontend_key, digest)), encoded
 
     @torch.no_grad()
-    def _log_mels(self, track: _Input) -> HalfArray:
+    def _load_or_compute_log_mels(self, track: _Input) -> HalfArray:
         """Return the log-mels of a track (windows, mels, frames), as in `Features.log_mels`."""
         if track.log_mels is not None:
             return track.log_mels
         device = self.network.log_scale.device
-        log_mels = _half(self.network.frontend(torch.from_numpy(track.windows).to(device)))
+        log_mels = _to_float16(self.network.frontend(torch.from_numpy(track.windows).to(device)))
         self.cache.put(LOG_MELS, content_digest(self.frontend_key, track.digest), log_mels)
         return log_mels
 
     @torch.no_grad()
-    def _hidden(self, rows: Sequence[Sequence[int]]) -> list[HalfArray]:
+    def _load_or_encode(self, rows: Sequence[Sequence[int]]) -> list[HalfArray]:
         """Return the hidden states (tokens, H) of each row of token ids, cached or computed."""
         empty = np.zeros((0, self.network.lyrics_encoder.config.hidden_size), np.float16)
         keys = [content_digest(self.encoder_key, np.array(row, np.int64).tobytes()) for row in rows]
@@ -289,11 +293,12 @@ class Extractor:
         # Cached rows are computed again too: the last bits of a result depend on the size of its batch.
         device = self.network.log_scale.device
         ids, mask = map(torch.from_numpy, pad_tokens(rows, self.network.config.max_tokens))
-        states = _half(self.network.encode_lyrics(ids.to(device), mask.to(device)))
-        for key, row, own in zip(keys, rows, states, strict=True):
+        states = _to_float16(self.network.encode_lyrics(ids.to(device), mask.to(device)))
+        unpadded = [padded[: len(row)] for row, padded in zip(rows, states, strict=True)]
+        for key, row, row_states in zip(keys, rows, unpadded, strict=True):
             if row:
-                self.cache.put(HIDDEN, key, own[: len(row)])
-        return [own[: len(row)] for row, own in zip(rows, states, strict=True)]
+                self.cache.put(HIDDEN, key, row_states)
+        return unpadded
 
 
 def index_file(folder: Path, split: Split) -> Path:
@@ -301,7 +306,7 @@ def index_file(folder: Path, split: Split) -> Path:
     return folder / f"{split}.json"
 
 
-def _files(folder: Path, split: Split) -> tuple[Path, Path]:
+def _feature_files(folder: Path, split: Split) -> tuple[Path, Path]:
     return folder / f"{split}.mels", folder / f"{split}.lyrics"
 
 
@@ -311,17 +316,17 @@ def _weight_bytes(state: dict[str, Tensor]) -> Iterable[bytes]:
         yield state[name].cpu().contiguous().numpy().tobytes()
 
 
-def _ids(row: Sequence[int]) -> NDArray[np.int32]:
+def _to_int32(row: Sequence[int]) -> NDArray[np.int32]:
     return np.array(row, np.int32)
 
 
-def _half(x: Tensor) -> HalfArray:
-    halves: HalfArray = x.to("cpu", torch.float16).numpy()
-    return halves
+def _to_float16(x: Tensor) -> HalfArray:
+    array: HalfArray = x.to("cpu", torch.float16).numpy()
+    return array
 
 
 def report_left_out(splits: Iterable[Features], advice: str = "") -> None:
-    """Log how many tracks were left out and why, followed by `advice`; log nothing if there were none."""
+    """Log how many tracks were left out and why, followed by `advice`. Log nothing if none were left out."""
     splits = list(splits)
     reasons = Counter(reason for features in splits for reason in features.left_out)
     if reasons:

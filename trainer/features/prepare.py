@@ -71,13 +71,13 @@ def load_or_train_lyrics_model(library: Library, config: TrainingConfig, folder:
     The small BERT is stored in `folder` and loaded from there if the run is continued. Raises
     LyricsModelError, OutputError.
     """
-    chosen, max_tokens = config.network.lyrics_model, config.network.max_tokens
-    if isinstance(chosen, str):
-        return load_lyrics_model(chosen, max_tokens)
+    lyrics_model, max_tokens = config.network.lyrics_model, config.network.max_tokens
+    if isinstance(lyrics_model, str):
+        return load_lyrics_model(lyrics_model, max_tokens)
     if not folder.exists():
         lyrics_filter = LyricsFilter(languages=config.network.languages)
         texts = [text for text in _training_lyrics(library, lyrics_filter) if text]
-        model = train_little_bert(chosen, texts, max_tokens, config.fit.seed)
+        model = train_little_bert(lyrics_model, texts, max_tokens, config.fit.seed)
         with new_folder(folder) as temporary:
             model.encoder.save_pretrained(temporary)
             PreTrainedTokenizerFast(tokenizer_object=model.tokenizer).save_pretrained(temporary)
@@ -88,7 +88,7 @@ def _training_lyrics(library: Library, lyrics_filter: LyricsFilter) -> list[str]
     """Return the lyrics of the training tracks, in order; empty for tracks without usable lyrics."""
 
     def read(track: Track) -> str:
-        # Files that cannot be read are logged later, when features are computed.
+        # Unreadable files are logged later, when features are computed.
         with contextlib.suppress(MediaError, UnreadableFile):
             return library.load_lyrics(track, lyrics_filter)
         return ""
@@ -135,7 +135,9 @@ def prepare(
         raise
     # `require_examples` checked the manifest, before tracks were left out.
     if missing := genres_without_tracks(library.genres, features["train"].labels):
-        log.warning("all training tracks of %s are left out: not learned", ", ".join(missing))
+        log.warning(
+            "all training tracks of %s are left out: these genres are not learned", ", ".join(missing)
+        )
     for split, consequence in WITHOUT_TRACKS.items():
         if missing := genres_without_tracks(library.genres, features[split].labels):
             log.warning("no track of split %s has %s: %s", split, ", ".join(missing), consequence)

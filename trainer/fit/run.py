@@ -71,11 +71,11 @@ def fit(
     require_examples(library)
     unfinished = out.with_name(f"{out.name}.unfinished")
     _open_run_folder(unfinished, library, config)
-    kept = Cache(cache or unfinished / "cache")
+    feature_cache = Cache(cache or unfinished / "cache")
     # Of the processes that train together, the first to get the lock computes the features for all.
     with lock_folder(unfinished):
         lyrics_model = load_or_train_lyrics_model(library, config, unfinished / "lyrics")
-        prepared = prepare(library, lyrics_model, config.network, kept, unfinished / "features")
+        prepared = prepare(library, lyrics_model, config.network, feature_cache, unfinished / "features")
     report_left_out(prepared.features.values(), f"; to include files repaired since, remove {unfinished}")
     lightning.seed_everything(config.fit.seed, verbose=False)
     network, features = prepared.build_network(config.network), prepared.features
@@ -96,10 +96,10 @@ def fit(
             network, features["test"], "test", thresholds, library.genres, data_set
         ),
     )
-    fitted_on = (features["train"], features["valid"])
-    trained_on = {digest for split in fitted_on for digest in split.digests}
+    used_splits = (features["train"], features["valid"])
+    trained_on = {digest for split in used_splits for digest in split.digests}
     trained_on |= {
-        artist for split in fitted_on for track in split.tracks if (artist := artist_digest(track))
+        artist for split in used_splits for track in split.tracks if (artist := artist_digest(track))
     }
     with new_folder(out) as folder:
         shutil.copy(unfinished / LOG_FILE, folder)
@@ -124,4 +124,4 @@ def _open_run_folder(unfinished: Path, library: Library, config: TrainingConfig)
             "resume it with those, or remove the folder"
         )
     elif (unfinished / LAST).exists():
-        log.info("resuming the run in %s", unfinished)
+        log.info("resuming the run in %s after its last complete epoch", unfinished)

@@ -29,7 +29,7 @@ MIN_HERTZ = 20.0
 """Lowest frequency of Kaldi's mel bands."""
 
 EncoderInputs = dict[str, Tensor]
-"""Arguments of the encoder, by name."""
+"""Inputs of the encoder by the names of its arguments."""
 
 
 def window_seconds(extractor: FeatureExtractionMixin) -> float | None:
@@ -86,7 +86,7 @@ class KaldiFbank(nn.Module):
         self.register_buffer("mel", bank.T.to(torch.float32).contiguous(), persistent=False)
 
     def forward(self, waveform: Tensor) -> EncoderInputs:
-        frames = _framed(waveform, self.frame, self.shift, self.frames)
+        frames = _frames(waveform, self.frame, self.shift, self.frames)
         re, im = (frames @ self.spectrum).chunk(2, dim=-1)
         energies = (re * re + im * im) @ self.mel
         log_mel = energies.clamp(min=torch.finfo(torch.float32).eps).log()
@@ -117,7 +117,7 @@ class WhisperLogMel(nn.Module):
         before = waveform[:, 1 : half + 1].flip(-1)
         after = waveform[:, samples - half - 1 : samples - 1].flip(-1)
         padded = torch.cat([before, waveform, after], dim=-1)
-        frames = _framed(padded, self.n_fft, self.hop, samples // self.hop)
+        frames = _frames(padded, self.n_fft, self.hop, samples // self.hop)
         re, im = (frames @ self.spectrum).chunk(2, dim=-1)
         power = (re * re + im * im) @ self.mel
         log_mel = power.clamp(min=1e-10).log10()
@@ -184,16 +184,18 @@ def _fourier(frame: int, n_fft: int, frequencies: int) -> Tensor:
     return torch.cat([angles.cos(), -angles.sin()], dim=1)
 
 
-def _framed(waveform: Tensor, frame: int, shift: int, max_frames: int) -> Tensor:
+def _frames(waveform: Tensor, frame: int, shift: int, max_frames: int) -> Tensor:
     """Return at most `max_frames` complete frames (batch, frames, frame) of a waveform (batch, samples).
 
     Built of slices, because every ONNX runtime supports these.
     """
     count = min(max_frames, 1 + (waveform.shape[1] - frame) // shift)
     block = math.gcd(frame, shift)
-    step, wide = shift // block, frame // block
-    blocks = waveform[:, : ((count - 1) * step + wide) * block].unflatten(1, (-1, block))
-    return torch.cat([blocks[:, at : at + (count - 1) * step + 1 : step] for at in range(wide)], dim=2)
+    step, blocks_per_frame = shift // block, frame // block
+    blocks = waveform[:, : ((count - 1) * step + blocks_per_frame) * block].unflatten(1, (-1, block))
+    return torch.cat(
+        [blocks[:, at : at + (count - 1) * step + 1 : step] for at in range(blocks_per_frame)], dim=2
+    )
 
 
 def _positions(count: int, waveform: Tensor) -> Tensor:

@@ -40,5 +40,5 @@ def propagation(correlation: Tensor, self_loop: float) -> Tensor:
     neighbours = neighbours - torch.diag(neighbours.diagonal())
     shares = F.normalize(neighbours, p=1, dim=-1)
     isolated = shares.sum(-1) == 0
-    own = torch.where(isolated, 1.0, self_loop)
-    return torch.diag(own) + (1 - own)[:, None] * shares
+    self_weight = torch.where(isolated, 1.0, self_loop)
+    return torch.diag(self_weight) + (1 - self_weight)[:, None] * shares

@@ -8,15 +8,15 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 def contrastive_loss(similarity: Tensor, has_lyrics: Tensor) -> Tensor:
     """Return the contrastive loss L_AL = ½(L_{A→L} + L_{L→A}), a scalar.
 
-    `similarity` (B, B) is s(A_i, L_j) / τ of audio i and lyrics j. L_{A→L} is the cross-entropy of finding a
-    track's own lyrics among all lyrics of the batch, L_{L→A} that of finding its audio. Only tracks whose
-    `has_lyrics` (B,) is true take part. The loss is 0 if there are fewer than two.
+    `similarity` (B, B) is s(A_i, L_j) / τ of audio i and lyrics j. L_{A→L} is the cross-entropy of
+    identifying each track's lyrics among all lyrics of the batch by its audio, L_{L→A} that of identifying its
+    audio by its lyrics. Only tracks whose `has_lyrics` (B,) is true take part. The loss is 0 if there are fewer than two.
     """
     kept = similarity[has_lyrics][:, has_lyrics]
     if len(kept) < 2:
         return similarity.sum() * 0
-    own = torch.arange(len(kept), device=kept.device)
-    return (F.cross_entropy(kept, own) + F.cross_entropy(kept.T, own)) / 2
+    targets = torch.arange(len(kept), device=kept.device)
+    return (F.cross_entropy(kept, targets) + F.cross_entropy(kept.T, targets)) / 2
 
 
 def genre_loss(

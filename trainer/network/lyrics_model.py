@@ -57,15 +57,17 @@ def load_lyrics_model(name: str, max_tokens: int) -> LyricsModel:
         raise LyricsModelError(f"lyrics model {name} has no fast tokenizer: choose one with a tokenizer.json")
     limit = getattr(encoder.config, "max_position_embeddings", max_tokens)
     if max_tokens > limit:
-        raise LyricsModelError(f"lyrics model {name} takes at most {limit} tokens: lower network.max_tokens")
+        raise LyricsModelError(
+            f"lyrics model {name} accepts at most {limit} tokens: lower network.max_tokens"
+        )
     word = 0 if encoder.config.pad_token_id else 1
     try:
-        # Some encoders start to count positions after the padding's, and take fewer tokens than the limit.
+        # Some encoders number positions after that of the padding, and accept fewer tokens than the limit.
         with torch.no_grad():
             encoder(input_ids=torch.full((1, max_tokens), word))
     except (IndexError, RuntimeError) as error:
         raise LyricsModelError(
-            f"lyrics model {name} takes fewer than {max_tokens} tokens: lower network.max_tokens"
+            f"lyrics model {name} accepts fewer than {max_tokens} tokens: lower network.max_tokens"
         ) from error
     return LyricsModel(encoder, tokenizer.backend_tokenizer)
 
@@ -119,9 +121,9 @@ def _build_tokenizer(lyrics: Sequence[str], vocabulary: int, max_tokens: int) ->
     by_character = Counter[str]()
     for word, count in counts.items():
         by_character.update(dict.fromkeys(word, count))
-    characters = sorted(_by_frequency(by_character)[: vocabulary // 4])
-    common = _by_frequency(counts)
-    pieces = dict.fromkeys([*SPECIAL, *characters, *(f"##{character}" for character in characters), *common])
+    characters = sorted(_sort_by_frequency(by_character)[: vocabulary // 4])
+    words = _sort_by_frequency(counts)
+    pieces = dict.fromkeys([*SPECIAL, *characters, *(f"##{character}" for character in characters), *words])
     vocab = {piece: number for number, piece in enumerate(list(pieces)[:vocabulary])}
 
     tokenizer = Tokenizer(WordPiece(vocab, unk_token=UNK))
@@ -135,7 +137,7 @@ def _build_tokenizer(lyrics: Sequence[str], vocabulary: int, max_tokens: int) ->
     return tokenizer
 
 
-def _by_frequency(counts: Counter[str]) -> list[str]:
+def _sort_by_frequency(counts: Counter[str]) -> list[str]:
     """Return the keys, most frequent first, ties in alphabetical order."""
     return sorted(counts, key=lambda text: (-counts[text], text))
 

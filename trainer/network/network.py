@@ -30,7 +30,7 @@ from trainer.network.frontend import LogMel
 from trainer.network.genre_graph import propagation
 
 MAX_LOGIT_SCALE = 100.0
-"""Upper bound on 1/τ, as in CLIP (Radford et al., 2021): training is unstable above it."""
+"""Upper bound of 1/τ, as in CLIP (Radford et al., 2021): training is unstable above it."""
 
 
 class AudioEncoder(nn.Module):
@@ -106,16 +106,16 @@ class CrossAttention(nn.Module):
 
         Returns (B, N, W).
         """
-        q = self._split(self.query(self.norm(x)))
-        k, v = (self._split(part) for part in self.key_value(self.other_norm(other)).chunk(2, dim=-1))
+        q = self._split_heads(self.query(self.norm(x)))
+        k, v = (self._split_heads(part) for part in self.key_value(self.other_norm(other)).chunk(2, dim=-1))
         mask = None if other_mask is None else other_mask[:, None, None, :]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         joined = attended.transpose(1, 2).flatten(2)
         result: Tensor = x + self.dropout(self.out(joined))
         return result if self.hidden is None else result + self.hidden(result)
 
-    def _split(self, x: Tensor) -> Tensor:
-        """(B, N, W) to (B, heads, N, W / heads)."""
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """Return x (B, N, W) split into heads, (B, heads, N, W / heads)."""
         heads: Tensor = x.unflatten(-1, (self.heads, -1))
         return heads.transpose(1, 2)
 
@@ -267,7 +267,7 @@ class Network(nn.Module):
 
         Rows without lyrics contain finite values without meaning.
         """
-        # Attention over an empty set is undefined: in a row without lyrics, let the first position be seen.
+        # Attention over an empty set is undefined, so the first position of every row is unmasked.
         first = (torch.arange(lyrics_mask.shape[1], device=lyrics_mask.device) == 0).to(lyrics_mask.dtype)
         mask = torch.maximum(lyrics_mask, first)
         hidden: Tensor = self.lyrics_encoder(input_ids=lyrics_ids, attention_mask=mask).last_hidden_state
@@ -295,13 +295,13 @@ class Network(nn.Module):
             lyrics_embedding = F.normalize(self.project_lyrics(masked_mean(tokens, present)), dim=-1)
         if lyrics_dropped is not None:
             mask = mask * ~lyrics_dropped[:, None]
-        pooled = self.dropout(self._pooled(audio, hidden, mask))
+        pooled = self.dropout(self._pool_tokens(audio, hidden, mask))
         if self.config.fusion_layers == 2:
             pooled = self.hidden(pooled).relu()
         fused = self.fuse(pooled)
         return Output(fused @ genre_vectors.T, fused, audio_embedding, lyrics_embedding)
 
-    def _pooled(self, audio: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
+    def _pool_tokens(self, audio: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
         """Return the mean and the maximum over tokens of each modality: (B, 4·W), or (B, 2·W) without lyrics.
 
         The paper flattens the tokens, whose number it fixes. Mean and maximum work for any number.

@@ -98,7 +98,7 @@ def test_an_encoder_is_loaded_from_a_folder(tmp_path: Path, kind: str) -> None:
 
 def test_more_tokens_than_the_encoder_takes_are_refused(tmp_path: Path) -> None:
     test_an_encoder_is_loaded_from_a_folder(tmp_path, "bert")
-    with pytest.raises(LyricsModelError, match="takes at most 32 tokens"):
+    with pytest.raises(LyricsModelError, match="accepts at most 32 tokens"):
         load_lyrics_model(str(tmp_path), 64)
 
 
@@ -140,7 +140,7 @@ def test_encoders_that_reserve_positions_for_padding_take_fewer_tokens(tmp_path:
     tokenizer = train_little_bert(LITTLE, LYRICS, 8, seed=0).tokenizer
     PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(tmp_path)
     assert load_lyrics_model(str(tmp_path), 10)
-    with pytest.raises(LyricsModelError, match=r"takes fewer than 11 tokens: lower network.max_tokens"):
+    with pytest.raises(LyricsModelError, match=r"accepts fewer than 11 tokens: lower network.max_tokens"):
         load_lyrics_model(str(tmp_path), 11)
 
 
