@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from exporter.bundle import PrecisionOptions, write_bundle
-from schemas.bundle import AudioInput, Genre, Measurement
+from schemas.bundle import Genre, Measurement
+from tests.trainer.conftest import TINY
 from trainer.checkpoint import Checkpoint, DataSet, Description, load_checkpoint, save_checkpoint
-from trainer.config import FitConfig, LittleBert, NetworkConfig, TrainingConfig
+from trainer.config import FitConfig, LittleBert, TrainingConfig
 from trainer.network.lyrics_model import train_little_bert
 from trainer.network.network import Network
 
@@ -19,19 +20,7 @@ GENRES = (
 )
 LITTLE = LittleBert(vocabulary=60, layers=1, width=16, heads=2, steps=1)
 CONFIG = TrainingConfig(
-    network=NetworkConfig(
-        audio=AudioInput(sample_rate=8_000, window_seconds=1, windows=2, picking="spread"),
-        n_fft=512,
-        hop=256,
-        mels=32,
-        channels=(4, 4, 8, 8, 8),
-        time_pooling=(2, 2, 1, 1, 1),
-        lyrics_model=LITTLE,
-        max_tokens=40,
-        width=16,
-        projection=8,
-        heads=2,
-    ),
+    network=TINY.network.model_copy(update={"lyrics_model": LITTLE, "max_tokens": 40, "dropout": 0.2}),
     fit=FitConfig(),
 )
 

@@ -31,7 +31,7 @@ def test_a_loaded_checkpoint_can_be_saved_again_unchanged(checkpoint_folder: Pat
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "complaint"),
+    ("file", "content", "message"),
     [
         ("checkpoint.json", None, "no checkpoint at"),
         ("checkpoint.json", "{", "checkpoint: Invalid JSON"),
@@ -42,12 +42,12 @@ def test_a_loaded_checkpoint_can_be_saved_again_unchanged(checkpoint_folder: Pat
         ("lyrics_encoder/config.json", None, "is damaged"),
     ],
 )
-def test_damaged_files_raise_one_line(copy: Path, file: str, content: str | None, complaint: str) -> None:
+def test_damaged_files_raise_one_line(copy: Path, file: str, content: str | None, message: str) -> None:
     if content is None:
         (copy / file).unlink()
     else:
         (copy / file).write_text(content)
-    with pytest.raises(CheckpointError, match=complaint) as raised:
+    with pytest.raises(CheckpointError, match=message) as raised:
         load_checkpoint(copy)
     assert "\n" not in str(raised.value)
 

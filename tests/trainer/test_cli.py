@@ -46,16 +46,16 @@ def test_fit_writes_a_checkpoint(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (("fit", "nowhere.jsonl", "--out", "out"), "nowhere.jsonl does not exist"),
         (("fit", "nowhere.jsonl", "--out", "out", "--set", "fit.batch=0"), "fit.batch"),
         (("fit", "nowhere.jsonl", "--out", "out", "--set", "batch=5"), "no setting batch"),
     ],
 )
-def test_bad_input_is_one_line(
+def test_an_error_is_one_line(
     arguments: tuple[str, ...],
-    complaint: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -64,7 +64,7 @@ def test_bad_input_is_one_line(
     assert run(monkeypatch, *arguments) == 2
     stderr = capfd.readouterr().err
     assert stderr.startswith("cogenre-train: ")
-    assert complaint in stderr
+    assert message in stderr
     assert stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

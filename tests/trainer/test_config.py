@@ -38,7 +38,7 @@ def test_overrides_replace_values_of_the_preset() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "complaint"),
+    ("override", "message"),
     [
         ("fit.epochs", "key=value"),
         ("fit.epoch=3", "no setting fit.epoch"),
@@ -54,8 +54,8 @@ def test_overrides_replace_values_of_the_preset() -> None:
         ("fit.seed=4294967296", "fit.seed: Input should be less than 4294967296"),
     ],
 )
-def test_wrong_settings_raise_one_line(override: str, complaint: str) -> None:
-    with pytest.raises(ConfigError, match=complaint) as raised:
+def test_wrong_settings_raise_one_line(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
         preset("small", [override])
     assert "\n" not in str(raised.value)
 

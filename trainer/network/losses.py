@@ -9,8 +9,9 @@ def contrastive_loss(similarity: Tensor, has_lyrics: Tensor) -> Tensor:
     """Return the contrastive loss L_AL = ½(L_{A→L} + L_{L→A}), a scalar.
 
     `similarity` (B, B) is s(A_i, L_j) / τ of audio i and lyrics j. L_{A→L} is the cross-entropy of
-    identifying each track's lyrics among all lyrics of the batch by its audio, L_{L→A} that of identifying its
-    audio by its lyrics. Only tracks whose `has_lyrics` (B,) is true take part. The loss is 0 if there are fewer than two.
+    identifying a track's lyrics among all lyrics of the batch by its audio, L_{L→A} that of identifying its
+    audio by its lyrics. Only tracks whose `has_lyrics` (B,) is true take part. The loss is 0 if there are
+    fewer than two.
     """
     kept = similarity[has_lyrics][:, has_lyrics]
     if len(kept) < 2:

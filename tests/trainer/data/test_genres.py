@@ -11,7 +11,7 @@ from trainer.errors import ManifestError
 
 
 @pytest.mark.parametrize(
-    ("genres", "complaint"),
+    ("genres", "message"),
     [
         ([], "at least one genre"),
         ([{"slug": "Tone", "name": "Tone"}], "0.slug"),
@@ -23,9 +23,9 @@ from trainer.errors import ManifestError
         ),
     ],
 )
-def test_wrong_genres_raise_one_line(tmp_path: Path, genres: list[dict[str, str]], complaint: str) -> None:
+def test_wrong_genres_raise_one_line(tmp_path: Path, genres: list[dict[str, str]], message: str) -> None:
     (tmp_path / "genres.json").write_text(json.dumps(genres))
-    with pytest.raises(ManifestError, match=complaint) as raised:
+    with pytest.raises(ManifestError, match=message) as raised:
         read_genres(tmp_path / "genres.json")
     assert "\n" not in str(raised.value)
 

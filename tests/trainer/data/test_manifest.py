@@ -49,7 +49,7 @@ def test_a_track_without_genres_is_refused(tmp_path: Path, genres: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "complaint"),
+    ("name", "content", "message"),
     [
         ("tracks.txt", b"", "a manifest is .csv, .jsonl or .parquet"),
         ("tracks.parquet", b"nonsense", "is not a Parquet file"),
@@ -63,10 +63,10 @@ def test_a_track_without_genres_is_refused(tmp_path: Path, genres: str) -> None:
     ],
 )
 def test_files_that_are_not_tables_are_refused(
-    tmp_path: Path, name: str, content: bytes, complaint: str
+    tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ManifestError, match=complaint) as raised:
+    with pytest.raises(ManifestError, match=message) as raised:
         read_manifest(tmp_path / name)
     assert "\n" not in str(raised.value)
 
@@ -92,7 +92,7 @@ def change_line(manifest: Path, number: int, changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "complaint"),
+    ("changes", "message"),
     [
         ({"genres": ["polka"]}, "line 3: polka is not a genre"),
         ({"genres": []}, "line 3: genres"),
@@ -102,9 +102,9 @@ def change_line(manifest: Path, number: int, changes: dict[str, Any]) -> None:
         ({"track_id": "track-0"}, "line 3: track_id track-0 is used by an earlier row"),
     ],
 )
-def test_wrong_lines_are_named(copy: Path, changes: dict[str, Any], complaint: str) -> None:
+def test_wrong_lines_are_named(copy: Path, changes: dict[str, Any], message: str) -> None:
     change_line(copy, 3, changes)
-    with pytest.raises(ManifestError, match=complaint) as raised:
+    with pytest.raises(ManifestError, match=message) as raised:
         read_manifest(copy)
     assert "\n" not in str(raised.value)
 

@@ -1,4 +1,4 @@
-"""A split that was labelled, without a network."""
+"""A split with generated scores, without a network."""
 
 import torch
 
@@ -11,11 +11,11 @@ GENRES = (
     Genre(slug="rnb", name="R&B <b>$oul$</b>"),
     Genre(slug="polka", name="Polka"),
 )
-"""No track has the last one."""
+"""No track has the genre polka."""
 
 
 def scored_split(tracks: int = 120, without_lyrics: int = 40) -> ScoredSplit:
-    """Scores that know something of the labels, and less where lyrics are withheld."""
+    """Return a split whose scores are correlated with the labels, and less so without lyrics."""
     chance = torch.Generator().manual_seed(0)
     labels = (torch.rand(tracks, 4, generator=chance) < torch.tensor([0.4, 0.3, 0.5, 0])).float()
     labels[:, 0] = labels[:, :2].amax(1)

@@ -1,4 +1,4 @@
-"""Resamples against torchmetrics on rows that are really repeated, and intervals against the theory."""
+"""Resampled metrics compared with torchmetrics on repeated rows, and intervals with the theory."""
 
 import math
 
@@ -15,7 +15,7 @@ TRACKS, GENRES = 30, 4
 
 
 def split(seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores that tie, decisions, and labels: few tracks lack the first genre, few have the last."""
+    """Return scores with ties, decisions and labels. Few tracks lack the first genre, few have the last."""
     chance = torch.Generator().manual_seed(seed)
     scores = (torch.rand(TRACKS, GENRES, generator=chance) * 10).round() / 10
     labels = (torch.rand(TRACKS, GENRES, generator=chance) < scores).float()
@@ -26,7 +26,7 @@ def split(seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_count_is_a_repetition(seed: int) -> None:
+def test_a_count_is_equivalent_to_repeated_rows(seed: int) -> None:
     scores, accepted, labels = split(seed)
     drawn = torch.randint(TRACKS, (20, TRACKS), generator=torch.Generator().manual_seed(seed))
     counts = torch.stack([torch.bincount(one, minlength=TRACKS) for one in drawn]).double()
@@ -36,16 +36,16 @@ def test_a_count_is_a_repetition(seed: int) -> None:
         for name, value in expected.items():
             assert float(found.tracks[name][number]) == pytest.approx(value, abs=2e-6), name
         for genre in range(GENRES):
-            own, truth = scores[rows, genre], labels[rows, genre].long()
+            genre_scores, truth = scores[rows, genre], labels[rows, genre].long()
             for name, metric in (("average_precision", binary_average_precision), ("roc_auc", binary_auroc)):
                 value = float(found.genres[name][number, genre])
                 if truth.any() and not truth.all():
-                    assert value == pytest.approx(float(metric(own, truth)), abs=2e-6), name
+                    assert value == pytest.approx(float(metric(genre_scores, truth)), abs=2e-6), name
                 else:
                     assert math.isnan(value)
 
 
-def test_a_genre_that_a_resample_lacks_has_no_ranking_there() -> None:
+def test_a_genre_that_a_resample_lacks_has_no_ranking_metrics() -> None:
     scores, accepted, labels = split(0)
     labels[:, -1] = 0
     labels[0, -1] = 1
@@ -55,8 +55,8 @@ def test_a_genre_that_a_resample_lacks_has_no_ranking_there() -> None:
     assert float(lacking) == pytest.approx((1 - 1 / TRACKS) ** TRACKS, abs=0.1)
 
 
-def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
-    """Subset accuracy of N tracks, a share q right: q ± 1.96 √(q (1 − q) / N)."""
+def test_the_interval_of_a_mean_agrees_with_the_normal_distribution() -> None:
+    """The subset accuracy of N tracks of which a share q is correct: q ± 1.96 √(q (1 − q) / N)."""
     count, share = 2_000, 0.3
     labels = torch.ones(count, 1)
     accepted = (torch.arange(count) < share * count)[:, None]
@@ -64,10 +64,10 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
         list(resample_metrics(torch.rand(count, 1), accepted, labels, 2_000, seed=0))
     )
     found = make_estimate(share, resampled.tracks["subset_accuracy"])
-    arm = 1.96 * math.sqrt(share * (1 - share) / count)
+    half_width = 1.96 * math.sqrt(share * (1 - share) / count)
     assert found.value == share
-    assert found.low == pytest.approx(share - arm, abs=0.1 * arm)
-    assert found.high == pytest.approx(share + arm, abs=0.1 * arm)
+    assert found.low == pytest.approx(share - half_width, abs=0.1 * half_width)
+    assert found.high == pytest.approx(share + half_width, abs=0.1 * half_width)
 
 
 def test_the_same_seed_gives_the_same_resamples() -> None:
@@ -78,18 +78,18 @@ def test_the_same_seed_gives_the_same_resamples() -> None:
     assert not torch.equal(one, other)
 
 
-def test_a_long_row_is_counted_a_few_resamples_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resamples_are_computed_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "MAX_COUNTS", 3 * TRACKS)
     parts = list(resample_metrics(*split(0), 7, seed=0))
     assert [len(part.tracks["f1"]) for part in parts] == [3, 3, 1]
     assert len(concatenate_parts(parts).genres["f1"]) == 7
 
 
-def test_resamples_that_do_not_define_it_are_left_out() -> None:
+def test_resamples_with_an_undefined_metric_are_left_out() -> None:
     found = make_estimate(0.5, torch.tensor([torch.nan, 0.4, torch.nan, 0.6]))
     assert (found.low, found.high) == pytest.approx((0.405, 0.595))
 
 
-def test_what_no_resample_defines_has_no_interval() -> None:
+def test_a_metric_that_no_resample_defines_has_no_interval() -> None:
     found = make_estimate(None, torch.full((3,), torch.nan))
     assert (found.value, found.low, found.high) == (None, None, None)

@@ -1,4 +1,4 @@
-"""Bins and their error, by hand."""
+"""Bins and calibration error compared with values computed by hand."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ def test_bins_and_error_by_hand() -> None:
     found = compute_calibration(probabilities, labels)
     low, high = found.bins
     assert (low.decisions, low.mean_score, low.share_correct) == pytest.approx((2, 0.02, 0.5))
-    # A score of exactly 1 belongs into the last bin.
+    # A score of exactly 1 belongs to the last bin.
     assert (high.decisions, high.mean_score, high.share_correct) == pytest.approx((2, 0.995, 1))
     assert found.error == pytest.approx((0.48 + 0.005) / 2, abs=1e-6)
 

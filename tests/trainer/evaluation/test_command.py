@@ -1,4 +1,4 @@
-"""`cogenre-train evaluate`: the report, and one line and exit code 2 for what a person can put right."""
+"""`cogenre-train evaluate`: the report, and errors that a user can correct: one line, exit code 2."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ Rows = list[dict[str, Any]]
 
 @pytest.fixture
 def rows(manifest: Path) -> Rows:
-    """The tracks of the test split, their files where they lie."""
+    """Rows of the test split, with absolute paths of their files."""
     listed = [json.loads(line) for line in manifest.read_text().splitlines()]
     return [
         row | {name: row[name] and str(manifest.parent / row[name]) for name in ("audio", "lyrics")}
@@ -33,14 +33,14 @@ def evaluate(monkeypatch: pytest.MonkeyPatch, checkpoint: Path, source: Path, ou
     return run(monkeypatch, "evaluate", *arguments)
 
 
-def complaint(capfd: pytest.CaptureFixture[str]) -> str:
+def read_error(capfd: pytest.CaptureFixture[str]) -> str:
     error = capfd.readouterr().err
     assert error.startswith("cogenre-train: "), error
     assert error.count("\n") == 1
     return error
 
 
-def test_the_report_says_what_fit_measured(
+def test_the_report_has_the_metrics_of_fit(
     checkpoint_folder: Path,
     checkpoint: Checkpoint,
     manifest: Path,
@@ -75,14 +75,14 @@ def test_the_same_arguments_give_the_same_report(
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_tracks_that_it_was_trained_on_are_left_out(
+def test_training_tracks_are_left_out_of_the_test_split(
     checkpoint_folder: Path,
     manifest: Path,
     rows: Rows,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Splits that are dealt anew are others, once the catalog has grown."""
+    """When a catalog has grown, splits that are assigned again can contain training tracks."""
     trained, *others = (json.loads(line) for line in manifest.read_text().splitlines())
     trained |= {name: str(manifest.parent / trained[name]) for name in ("audio",)} | {"split": "test"}
     listed = write_rows(tmp_path / "tracks.jsonl", [*rows, trained])
@@ -92,7 +92,7 @@ def test_tracks_that_it_was_trained_on_are_left_out(
     assert len(others) == 47
 
 
-def test_a_genre_that_no_track_has_is_named(
+def test_a_genre_without_tracks_is_logged(
     checkpoint_folder: Path,
     rows: Rows,
     tmp_path: Path,
@@ -137,7 +137,7 @@ def test_audio_that_cannot_be_read_is_left_out_and_counted(
         ({"split": "test"}, "split test has 1 of 1 tracks, and at least two are needed"),
     ],
 )
-def test_wrong_rows(
+def test_invalid_rows_are_refused(
     checkpoint_folder: Path,
     rows: Rows,
     change: dict[str, Any],
@@ -148,11 +148,11 @@ def test_wrong_rows(
 ) -> None:
     source = write_rows(tmp_path / "m.csv", [rows[0] | change])
     assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
-    assert expected in complaint(capfd)
+    assert expected in read_error(capfd)
     assert [path.name for path in tmp_path.iterdir()] == ["m.csv"]
 
 
-def test_the_genres_beside_the_manifest_are_not_the_checkpoints(
+def test_the_checkpoints_genres_are_used_instead_of_genres_json(
     checkpoint_folder: Path,
     rows: Rows,
     tmp_path: Path,
@@ -162,10 +162,10 @@ def test_the_genres_beside_the_manifest_are_not_the_checkpoints(
     (tmp_path / "genres.json").write_text('[{"slug": "polka", "name": "Polka"}]')
     source = write_rows(tmp_path / "m.jsonl", [rows[0] | {"genres": ["polka"]}])
     assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
-    assert "polka is not a genre of the checkpoint" in complaint(capfd)
+    assert "polka is not a genre of the checkpoint" in read_error(capfd)
 
 
-def test_a_column_that_lacks(
+def test_a_missing_column_is_refused(
     checkpoint_folder: Path,
     rows: Rows,
     tmp_path: Path,
@@ -174,10 +174,10 @@ def test_a_column_that_lacks(
 ) -> None:
     source = write_rows(tmp_path / "m.csv", rows, without=("lyrics",))
     assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
-    assert "has no column lyrics" in complaint(capfd)
+    assert "has no column lyrics" in read_error(capfd)
 
 
-def test_nothing_that_can_be_read(
+def test_a_split_without_readable_tracks_is_refused(
     checkpoint_folder: Path,
     rows: Rows,
     tmp_path: Path,
@@ -186,12 +186,12 @@ def test_nothing_that_can_be_read(
 ) -> None:
     source = write_rows(tmp_path / "m.jsonl", [row | {"audio": "none.wav"} for row in rows])
     assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
-    assert "split test: fewer than two of 12 tracks are left" in complaint(capfd)
+    assert "split test: fewer than two of 12 tracks are left" in read_error(capfd)
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_checkpoint_of_another_configuration(
+def test_weights_that_do_not_fit_the_configuration_are_refused(
     checkpoint_folder: Path,
     manifest: Path,
     tmp_path: Path,
@@ -203,14 +203,14 @@ def test_a_checkpoint_of_another_configuration(
     description["config"]["network"]["projection"] = 5
     (copy / "checkpoint.json").write_text(json.dumps(description))
     assert evaluate(monkeypatch, copy, manifest, tmp_path / "out") == 2
-    assert "does not fit the configuration" in complaint(capfd)
+    assert "does not fit the configuration" in read_error(capfd)
 
 
-def test_no_checkpoint(
+def test_a_missing_checkpoint_is_refused(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate(monkeypatch, tmp_path / "nowhere", manifest, tmp_path / "out") == 2
-    assert "no checkpoint at" in complaint(capfd)
+    assert "no checkpoint at" in read_error(capfd)
 
 
 def test_a_report_is_not_overwritten(
@@ -222,11 +222,11 @@ def test_a_report_is_not_overwritten(
 ) -> None:
     (tmp_path / "out").mkdir()
     assert evaluate(monkeypatch, checkpoint_folder, manifest, tmp_path / "out") == 2
-    assert "exists" in complaint(capfd)
+    assert "exists" in read_error(capfd)
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_as_a_process_an_error_has_no_traceback(checkpoint_folder: Path, rows: Rows, tmp_path: Path) -> None:
+def test_the_command_prints_no_traceback(checkpoint_folder: Path, rows: Rows, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "m.jsonl", [rows[0] | {"genres": ["polka"]}])
     done = subprocess.run(
         [

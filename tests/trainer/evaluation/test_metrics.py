@@ -1,4 +1,4 @@
-"""Metrics and decisions against values worked out by hand, or by trying every threshold."""
+"""Metrics and decisions compared with values computed by hand, or by trying every threshold."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ GENRES = (
 )
 
 
-def test_a_track_is_the_mean_of_its_windows() -> None:
+def test_a_tracks_probabilities_are_the_mean_of_its_windows() -> None:
     windows = torch.tensor([[0.2, 1.0], [0.4, 0.0], [0.9, 0.5]])
     found = mean_over_windows(windows, torch.tensor([0, 0, 1]))
     torch.testing.assert_close(found, torch.tensor([[0.3, 0.5], [0.9, 0.5]]))
@@ -38,7 +38,7 @@ def test_parents_of_accepted_genres_are_accepted_up_to_the_root() -> None:
     ]
 
 
-def test_each_genre_has_its_own_threshold_which_is_accepted() -> None:
+def test_a_score_equal_to_the_threshold_is_accepted() -> None:
     probabilities = torch.tensor([[0.25, 0.5]])
     flat = (Genre(slug="a", name="A"), Genre(slug="b", name="B"))
     assert accept_genres(probabilities, torch.tensor([0.25, 0.75]), flat).tolist() == [[True, False]]
@@ -68,22 +68,24 @@ def test_no_threshold_beats_the_fitted_one(seed: int) -> None:
     # Rounded, so that scores tie.
     scores = (torch.rand(40, 3, generator=chance) * 10).round() / 10
     labels = (torch.rand(40, 3, generator=chance) < scores).float()
-    for own, truth in zip(scores.T, labels.T, strict=True):
-        best = max(f1_at(t / 100, own, truth) for t in range(101))
-        assert f1_at(float(best_f1_threshold(own, truth)), own, truth) == pytest.approx(best)
+    for genre_scores, truth in zip(scores.T, labels.T, strict=True):
+        best = max(f1_at(t / 100, genre_scores, truth) for t in range(101))
+        assert f1_at(float(best_f1_threshold(genre_scores, truth)), genre_scores, truth) == pytest.approx(
+            best
+        )
 
 
-def test_thresholds_hang_on_no_single_track() -> None:
-    """Of different tracks of one kind they are alike, and more so than those of the tracks alone."""
+def test_averaged_thresholds_vary_less_than_single_ones() -> None:
+    """On samples of one distribution, averaged thresholds vary less than thresholds that are fitted once."""
     chance = torch.Generator().manual_seed(0)
-    alone, fitted = [], []
+    fitted_once, averaged = [], []
     for _ in range(20):
         labels = (torch.rand(200, 1, generator=chance) < 0.1).float()
         scores = (labels + torch.randn(200, 1, generator=chance)).sigmoid()
-        alone.append(best_f1_threshold(scores[:, 0], labels[:, 0]))
-        fitted.append(best_f1_thresholds(scores, labels)[0])
-    assert torch.stack(fitted).std() < 0.95 * torch.stack(alone).std()
-    assert torch.stack(fitted).mean() == pytest.approx(float(torch.stack(alone).mean()), abs=0.03)
+        fitted_once.append(best_f1_threshold(scores[:, 0], labels[:, 0]))
+        averaged.append(best_f1_thresholds(scores, labels)[0])
+    assert torch.stack(averaged).std() < 0.95 * torch.stack(fitted_once).std()
+    assert torch.stack(averaged).mean() == pytest.approx(float(torch.stack(fitted_once).mean()), abs=0.03)
 
 
 def test_the_same_tracks_have_the_same_thresholds() -> None:
@@ -91,13 +93,13 @@ def test_the_same_tracks_have_the_same_thresholds() -> None:
     assert torch.equal(best_f1_thresholds(scores, labels), best_f1_thresholds(scores, labels))
 
 
-def test_a_genre_that_cannot_be_told_apart_gets_the_neutral_threshold() -> None:
+def test_a_genre_that_all_or_no_tracks_have_gets_the_default_threshold() -> None:
     scores = torch.tensor([[0.9, 0.2], [0.8, 0.1]])
     labels = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     assert best_f1_thresholds(scores, labels).tolist() == [DEFAULT_THRESHOLD, DEFAULT_THRESHOLD]
 
 
-def test_metrics_by_hand() -> None:
+def test_metrics_equal_values_computed_by_hand() -> None:
     labels = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 0]])
     accepted = torch.tensor([[1, 0, 0], [0, 1, 1], [0, 0, 0]]).bool()
     probabilities = torch.tensor([[0.9, 0.4, 0.1], [0.2, 0.8, 0.7], [0.3, 0.5, 0.2]])
@@ -107,6 +109,6 @@ def test_metrics_by_hand() -> None:
     assert found["micro_f1"] == pytest.approx(2 * 2 / (3 + 3), abs=1e-6)
     assert found["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3, abs=1e-6)
     assert found["subset_accuracy"] == pytest.approx(1 / 3, abs=1e-6)
-    # The third genre has no track: it has no ranking.
+    # The third genre has no track, and so no ranking metrics.
     assert found["map"] == pytest.approx((1 + (1 / 1 + 2 / 3) / 2) / 2, abs=1e-6)
     assert found["roc_auc"] == pytest.approx((1 + 1 / 2) / 2, abs=1e-6)

@@ -1,4 +1,4 @@
-"""The page: whole, self-contained, and drawn by a real browser. The Markdown: the same numbers."""
+"""The page is complete, self-contained, and rendered by a browser. The Markdown has the same numbers."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ from trainer.evaluation.measure import measure_split
 from trainer.evaluation.page import render_html
 
 PAPER_PIXELS = 700
-"""Width of A4 less a centimetre on either side."""
+"""Width of A4 without margins of 1 cm."""
 SECTIONS = [
     "With lyrics and without",
     "Genres",
@@ -68,7 +68,7 @@ def page(findings: Findings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_the_page_has_all_its_parts_and_fetches_nothing(page: Path) -> None:
+def test_the_page_has_all_sections_and_loads_no_other_files(page: Path) -> None:
     source = page.read_text()
     parsed = ParsedPage(source)
     assert parsed.headings == SECTIONS
@@ -76,11 +76,11 @@ def test_the_page_has_all_its_parts_and_fetches_nothing(page: Path) -> None:
     assert_self_contained(source)
 
 
-def test_the_page_is_drawn_from_the_json_alone(findings: Findings, page: Path) -> None:
+def test_the_page_can_be_rendered_from_the_json(findings: Findings, page: Path) -> None:
     assert render_html(Findings.model_validate_json(findings.model_dump_json())) == page.read_text()
 
 
-def test_what_others_wrote_is_escaped_and_no_formula(page: Path) -> None:
+def test_names_are_escaped_and_not_rendered_as_formulas(page: Path) -> None:
     source = page.read_text()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in source
     assert "<script" not in source
@@ -89,7 +89,7 @@ def test_what_others_wrote_is_escaped_and_no_formula(page: Path) -> None:
     assert source.count("R&amp;B &lt;b&gt;$oul$&lt;/b&gt;") == 3
 
 
-def test_what_is_missing_is_named(page: Path) -> None:
+def test_left_out_tracks_and_missing_genres_are_named(page: Path) -> None:
     source = page.read_text()
     assert "3 UnreadableFile" in source
     assert "No track has polka" in source
@@ -107,14 +107,14 @@ def test_ids_within_the_charts_do_not_collide(page: Path) -> None:
     assert_chart_ids_resolve(page.read_text())
 
 
-def test_as_many_panels_as_genres_with_a_curve(findings: Findings) -> None:
-    """Thirteen: a drawing of twelve and one more."""
+def test_each_genre_with_a_curve_has_a_panel(findings: Findings) -> None:
+    """Thirteen genres: a grid of twelve panels, and a second grid."""
     drawings = draw_curves([*[findings.genres[0]] * 13, findings.genres[3]], tracks=120)
     assert [drawing.count("Electronic") for drawing in drawings] == [12, 1]
 
 
-def test_as_many_genres_in_a_drawing_as_a_page_has_room_for(findings: Findings) -> None:
-    """Music4All has 87 after the paper's filter."""
+def test_the_chart_of_genres_is_split_to_fit_the_page(findings: Findings) -> None:
+    """87 is the number of genres of Music4All after the paper's filter."""
     drawings = draw_genres([findings.genres[0]] * 87)
     assert [drawing.count("Electronic") for drawing in drawings] == [15, 15, 15, 14, 14, 14]
     width, height = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawings[0])[0])
@@ -122,9 +122,9 @@ def test_as_many_genres_in_a_drawing_as_a_page_has_room_for(findings: Findings) 
 
 
 def test_a_split_without_confusions(findings: Findings) -> None:
-    right = findings.model_copy(update={"confusions": ()})
-    assert "<p>None.</p>" in render_html(right)
-    assert render_markdown(right).endswith("None.\n")
+    without_confusions = findings.model_copy(update={"confusions": ()})
+    assert "<p>None.</p>" in render_html(without_confusions)
+    assert render_markdown(without_confusions).endswith("None.\n")
 
 
 def test_markdown_has_the_numbers(findings: Findings) -> None:
@@ -141,8 +141,8 @@ def test_markdown_has_the_numbers(findings: Findings) -> None:
 
 @needs_browser
 @pytest.mark.parametrize("width", [PHONE_PIXELS, 1200])
-def test_a_browser_draws_it(page: Path, tmp_path: Path, width: int) -> None:
-    """The curves' blue and the heat map's dark red are on the screen: the charts are drawn."""
+def test_a_browser_renders_the_page(page: Path, tmp_path: Path, width: int) -> None:
+    """The screenshot contains the blue of the curves and the dark red of the heat map."""
     pixels = screenshot(page, tmp_path, width, height=4500)
     assert count_pixels(pixels, (0x1F, 0x6F, 0x8B)) > 3_000
     assert count_pixels(pixels, (0x67, 0, 0x1F)) > 3_000

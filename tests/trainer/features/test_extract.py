@@ -153,16 +153,16 @@ def test_cache_keys_depend_on_configuration_and_encoder(
     def extractor(network: Network) -> Extractor:
         return Extractor.for_network(network, checkpoint.tokenizer, Cache(tmp_path), decoders)
 
-    own = extractor(checkpoint.network)
+    first = extractor(checkpoint.network)
     other = load_checkpoint(checkpoint_folder).network
     same = extractor(other)
-    assert (same.frontend_key, same.encoder_key) == (own.frontend_key, own.encoder_key)
+    assert (same.frontend_key, same.encoder_key) == (first.frontend_key, first.encoder_key)
     other.config = other.config.model_copy(update={"mels": 64})
     with torch.no_grad():
         next(other.lyrics_encoder.parameters()).add_(1)
     changed = extractor(other)
-    assert changed.frontend_key != own.frontend_key
-    assert changed.encoder_key != own.encoder_key
+    assert changed.frontend_key != first.frontend_key
+    assert changed.encoder_key != first.encoder_key
 
 
 def count_work(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
@@ -212,11 +212,11 @@ def test_an_object_is_fetched_again_only_when_it_has_changed(
     extractor = Extractor.for_network(checkpoint.network, checkpoint.tokenizer, cache, decoders)
     first = extractor.extract(stored, "test", Path(mkdtemp(dir=tmp_path)))
     fetched: list[str] = []
-    whole = Library.load_audio
+    load_audio = Library.load_audio
 
-    def fetch(own: Library, track: Track) -> bytes:
+    def fetch(library: Library, track: Track) -> bytes:
         fetched.append(track.track_id)
-        return whole(own, track)
+        return load_audio(library, track)
 
     monkeypatch.setattr(Library, "load_audio", fetch)
     assert extractor.extract(stored, "test", Path(mkdtemp(dir=tmp_path))).digests == first.digests

@@ -18,9 +18,9 @@ def test_each_access_draws_a_window_of_the_track(
     assert len(examples) == len(features) == 12
     torch.manual_seed(0)
     for track in range(12):
-        own = [
+        expected = [
             torch.from_numpy(mel.astype(np.float32)) for mel in features.log_mels[features.track_row == track]
         ]
         drawn = [examples[track][0] for _ in range(20)]
-        assert all(any(torch.equal(mel, one) for one in own) for mel in drawn)
-        assert all(any(torch.equal(mel, one) for mel in drawn) for one in own)
+        assert all(any(torch.equal(mel, one) for one in expected) for mel in drawn)
+        assert all(any(torch.equal(mel, one) for mel in drawn) for one in expected)

@@ -1,6 +1,6 @@
-"""`ranks.py RANKS FOLDER`: one step on a batch of eight, shared out among so many processes.
+"""`ranks.py RANKS FOLDER`: does one training step on eight tracks, distributed over RANKS processes.
 
-Writes the loss and the gradients as the first rank has them.
+Writes the loss and the gradients of the first rank to FOLDER.
 """
 
 import sys
@@ -24,9 +24,10 @@ BATCH, TOKENS = 8, 5
 
 
 def network() -> Network:
+    """Return a network in training mode whose batch norms use constant statistics."""
     built = build(TINY.network).train()
     for part in built.modules():
-        # Its statistics are each rank's own: with them the ranks would differ for another reason.
+        # Each rank has its own batch statistics, so the results would differ for that reason alone.
         if isinstance(part, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             part.momentum = 0.0
             part.train = lambda mode=True, part=part: part  # type: ignore[method-assign]
@@ -34,8 +35,8 @@ def network() -> Network:
     return built
 
 
-class Kept(Callback):
-    """What the first step computes."""
+class StepRecorder(Callback):
+    """Records the gradients and the loss of the step."""
 
     def __init__(self) -> None:
         self.loss = 0.0
@@ -52,7 +53,7 @@ class Kept(Callback):
 
 class OneStep(FitModule):
     def on_train_epoch_end(self) -> None:
-        """Nothing to validate on."""
+        """Skip the validation."""
 
 
 def main(ranks: int, folder: Path) -> None:
@@ -61,7 +62,7 @@ def main(ranks: int, folder: Path) -> None:
     config: TrainingConfig = TINY.model_copy(
         update={"fit": TINY.fit.model_copy(update={"lyrics_dropout": 0.0, "gradient_clip": 1e6})}
     )
-    kept = Kept()
+    recorder = StepRecorder()
     trainer = lightning.Trainer(
         accelerator="cpu",
         strategy="ddp" if ranks > 1 else "auto",
@@ -72,14 +73,14 @@ def main(ranks: int, folder: Path) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[kept],
+        callbacks=[recorder],
     )
     order = EpochSampler(BATCH, 0, trainer.global_rank, trainer.world_size)
     loader = DataLoader(tracks, batch_size=BATCH // ranks, sampler=order)
     module = OneStep(network(), config.fit, valid=None)  # type: ignore[arg-type]
     trainer.fit(module, loader)
     if trainer.is_global_zero:
-        torch.save({"loss": kept.loss, "gradients": kept.gradients}, folder / f"{ranks}.pt")
+        torch.save({"loss": recorder.loss, "gradients": recorder.gradients}, folder / f"{ranks}.pt")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Two ranks train as one would: the contrastive loss compares what both of them hear and read."""
+"""Two ranks give the same step as one: the contrastive loss compares the tracks of both."""
 
 import subprocess
 import sys
@@ -14,18 +14,18 @@ PROGRAM = Path(__file__).with_name("ranks.py")
 
 
 @pytest.mark.timeout(300)
-def test_two_ranks_take_the_step_of_one(tmp_path: Path) -> None:
+def test_two_ranks_compute_the_loss_and_gradients_of_one(tmp_path: Path) -> None:
     for ranks in (1, 2):
         subprocess.run([sys.executable, PROGRAM, str(ranks), tmp_path], check=True, cwd=ROOT)
-    alone, together = (torch.load(tmp_path / f"{ranks}.pt") for ranks in (1, 2))
-    assert together["loss"] == pytest.approx(alone["loss"], rel=1e-5)
-    assert alone["gradients"].keys() == together["gradients"].keys()
-    for name, gradient in alone["gradients"].items():
-        torch.testing.assert_close(together["gradients"][name], gradient, rtol=1e-3, atol=1e-5)
+    one, two = (torch.load(tmp_path / f"{ranks}.pt") for ranks in (1, 2))
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    assert one["gradients"].keys() == two["gradients"].keys()
+    for name, gradient in one["gradients"].items():
+        torch.testing.assert_close(two["gradients"][name], gradient, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.timeout(300)
-def test_two_processes_fit_one_checkpoint(manifest: Path, tmp_path: Path) -> None:
+def test_two_processes_write_one_checkpoint(manifest: Path, tmp_path: Path) -> None:
     settings = [
         'network.audio={"sample_rate":8000,"window_seconds":1,"windows":1,"picking":"spread"}',
         'network.lyrics_model={"vocabulary":100,"layers":1,"width":16,"heads":2,"steps":2}',

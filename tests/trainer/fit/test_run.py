@@ -1,4 +1,4 @@
-"""A whole run on tones and words, in seconds."""
+"""Complete training runs on a small library of tones and lyrics."""
 
 import csv
 import json
@@ -29,16 +29,16 @@ from trainer.network.genre_graph import correlations
 from trainer.network.lyrics_model import LyricsModel, embed_names
 
 
-def test_learns_to_hear_and_to_read(checkpoint: Checkpoint) -> None:
+def test_the_network_learns_from_audio_and_from_lyrics(checkpoint: Checkpoint) -> None:
     with_lyrics, lyrics_dropped = checkpoint.description.measurements
     assert (with_lyrics.split, lyrics_dropped.split) == ("test", "test, lyrics withheld")
     assert with_lyrics.tracks == lyrics_dropped.tracks == 12
     assert with_lyrics.metrics["map"] > 0.9
-    # Pitch needs no lyrics, love songs do.
+    # The pitch can be learned from audio only, love only from lyrics.
     assert 0.5 < lyrics_dropped.metrics["f1"] < with_lyrics.metrics["f1"]
 
 
-def test_says_what_it_was_trained_on(checkpoint: Checkpoint, manifest: Path) -> None:
+def test_the_checkpoint_describes_its_training_data(checkpoint: Checkpoint, manifest: Path) -> None:
     description = checkpoint.description
     assert description.genres == read_library(manifest).genres
     assert description.data_set.tracks == {"train": 24, "valid": 12, "test": 12}
@@ -51,7 +51,7 @@ def test_says_what_it_was_trained_on(checkpoint: Checkpoint, manifest: Path) -> 
     assert len(checkpoint.trained_on) == 2 * len(known)
 
 
-def test_the_correlations_are_those_of_the_training_split(checkpoint: Checkpoint, manifest: Path) -> None:
+def test_the_correlations_are_of_the_training_split(checkpoint: Checkpoint, manifest: Path) -> None:
     library = read_library(manifest)
     tokenizer = Tokenizer.from_file(str(checkpoint.tokenizer_file))
     lyrics_model = LyricsModel(checkpoint.network.lyrics_encoder, tokenizer)
@@ -63,11 +63,13 @@ def test_the_correlations_are_those_of_the_training_split(checkpoint: Checkpoint
 def test_the_best_epoch_is_kept(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def kept_after(*scores: float) -> dict[str, Tensor]:
-        """Weights of a run whose epochs score like that."""
-        said = iter(scores)
+    def weights_after(*scores: float) -> dict[str, Tensor]:
+        """Return the weights of a run whose epochs have these validation mAPs."""
+        remaining = iter(scores)
         with monkeypatch.context() as patched:
-            patched.setattr("trainer.fit.train.compute_metrics", lambda *_: {"map": next(said), "f1": 0.0})
+            patched.setattr(
+                "trainer.fit.train.compute_metrics", lambda *_: {"map": next(remaining), "f1": 0.0}
+            )
             fit_config = tiny.fit.model_copy(update={"epochs": len(scores)})
             config = tiny.model_copy(update={"fit": fit_config})
             out = tmp_path / str(len(scores))
@@ -75,11 +77,11 @@ def test_the_best_epoch_is_kept(
         assert len((out / "metrics.csv").read_text().splitlines()) == 1 + len(scores)
         return load_checkpoint(out).network.state_dict()
 
-    best, last = kept_after(0.2, 0.9, 0.1), kept_after(0.2, 0.9)
+    best, last = weights_after(0.2, 0.9, 0.1), weights_after(0.2, 0.9)
     assert all(torch.equal(best[name], last[name]) for name in last)
 
 
-def test_the_log_is_there_for_tensorboard(checkpoint_folder: Path) -> None:
+def test_the_metrics_are_written_for_tensorboard(checkpoint_folder: Path) -> None:
     events = EventAccumulator(str(checkpoint_folder / "tensorboard")).Reload()
     assert {"train/loss", "valid/map", "valid/f1"} <= set(events.Tags()["scalars"])
     with (checkpoint_folder / "metrics.csv").open() as file:
@@ -106,7 +108,7 @@ def test_an_existing_folder_is_not_touched(manifest: Path, tiny: TrainingConfig,
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
-def test_a_run_that_was_stopped_is_kept_and_carried_on(
+def test_a_stopped_run_is_kept_and_resumed(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
@@ -124,10 +126,10 @@ def test_a_run_that_was_stopped_is_kept_and_carried_on(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_killed_at_any_moment_it_reaches_the_same_metrics(
+def test_a_run_that_is_killed_and_resumed_has_the_same_metrics(
     manifest: Path, checkpoint_folder: Path, tmp_path: Path
 ) -> None:
-    """The same fit as the fixture's, killed three times: while it prepares, and in two epochs."""
+    """The fit of the fixture is repeated and killed three times: during preparation, and in two epochs."""
     out = tmp_path / "out"
     program = (
         "from pathlib import Path\n"
@@ -158,53 +160,51 @@ def _epochs(unfinished: Path) -> int:
     return len(log.read_text().splitlines()) - 1 if log.exists() else 0
 
 
-def test_a_stopped_run_that_was_moved_knows_its_best_epoch(
+def test_a_moved_run_resumes_with_its_best_epoch(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fitted(out: Path, epochs: int, *scores: float) -> None:
-        """Stopped in the epoch that has no score."""
-        said = iter(scores)
+    def fit_with_scores(out: Path, epochs: int, *scores: float) -> None:
+        """Run `fit` with these validation mAPs; interrupt it in the first epoch without one."""
+        remaining = iter(scores)
 
         def score(*_: object) -> dict[str, float]:
-            if (found := next(said, None)) is None:
+            if (value := next(remaining, None)) is None:
                 raise KeyboardInterrupt
-            return {"map": found, "f1": 0.0}
+            return {"map": value, "f1": 0.0}
 
         monkeypatch.setattr("trainer.fit.train.compute_metrics", score)
         config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": epochs})})
         fit(manifest, config, out, "tones", synthetic=True)
 
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        fitted(tmp_path / "here" / "out", 3, 0.9, 0.2)
+        fit_with_scores(tmp_path / "here" / "out", 3, 0.9, 0.2)
     (tmp_path / "here").rename(tmp_path / "there")
-    fitted(tmp_path / "there" / "out", 3, 0.3)
-    fitted(tmp_path / "whole", 1, 0.9)
+    fit_with_scores(tmp_path / "there" / "out", 3, 0.3)
+    fit_with_scores(tmp_path / "whole", 1, 0.9)
     kept, first = (load_checkpoint(tmp_path / name).network.state_dict() for name in ("there/out", "whole"))
     assert all(torch.equal(kept[name], first[name]) for name in first)
 
 
-def test_a_run_that_diverges_ends_with_its_epoch(
-    manifest: Path, tiny: TrainingConfig, tmp_path: Path
-) -> None:
-    steep = tiny.fit.model_copy(update={"learning_rate": 1e30})
-    config = tiny.model_copy(update={"fit": steep})
+def test_a_run_that_diverges_raises_an_error(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:
+    diverging = tiny.fit.model_copy(update={"learning_rate": 1e30})
+    config = tiny.model_copy(update={"fit": diverging})
     with pytest.raises(TrainingError, match=r"diverged in epoch \d+: .*Lower fit.learning_rate"):
         fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
 
 
-def test_the_largest_seed_trains(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:
+def test_the_largest_seed_is_accepted(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:
     largest = tiny.fit.model_copy(update={"seed": 2**32 - 1, "epochs": 1})
     found = fit(manifest, tiny.model_copy(update={"fit": largest}), tmp_path / "out", "tones", synthetic=True)
     assert found.config.fit.seed == 2**32 - 1
 
 
-def test_training_stops_where_validation_no_longer_improves(
+def test_training_stops_if_validation_no_longer_improves(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter((0.2, 0.5, 0.4, 0.5, 0.9))
     monkeypatch.setattr("trainer.fit.train.compute_metrics", lambda *_: {"map": next(scores), "f1": 0.0})
-    patient = tiny.fit.model_copy(update={"epochs": 6, "patience": 2})
-    config = tiny.model_copy(update={"fit": patient})
+    early_stopping = tiny.fit.model_copy(update={"epochs": 6, "patience": 2})
+    config = tiny.model_copy(update={"fit": early_stopping})
     fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
     assert _epochs(tmp_path / "out") == 4
 
@@ -218,7 +218,7 @@ def test_training_stops_where_validation_no_longer_improves(
     ],
     ids=str,
 )
-def test_with_each_switch_it_still_learns(
+def test_the_network_learns_with_each_option(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, switches: dict[str, object]
 ) -> None:
     config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update=switches)})
@@ -226,7 +226,7 @@ def test_with_each_switch_it_still_learns(
     assert found.measurements[0].metrics["map"] > 0.65
 
 
-def test_a_recording_in_two_of_our_splits_is_left_out_of_the_later(
+def test_a_recording_in_two_assigned_splits_is_left_out_of_the_later(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     copy = Path(shutil.copytree(manifest.parent, tmp_path / "music")) / manifest.name
@@ -242,7 +242,7 @@ def test_a_recording_in_two_of_our_splits_is_left_out_of_the_later(
     assert f"track {second.track_id} is left out: its recording is in the training data" in caplog.text
 
 
-def test_a_genre_whose_only_track_is_bad_ends_no_run(
+def test_a_genre_whose_only_track_is_unreadable_does_not_end_the_run(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     copy = Path(shutil.copytree(manifest.parent, tmp_path / "music")) / manifest.name
@@ -259,25 +259,25 @@ def test_a_genre_whose_only_track_is_bad_ends_no_run(
     assert load_checkpoint(tmp_path / "out").description.genres[-1].slug == "polka"
 
 
-def test_what_was_mended_is_heard_anew(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:
+def test_the_next_run_uses_restored_files(manifest: Path, tiny: TrainingConfig, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(manifest.parent, tmp_path / "music"))
-    away = [file.rename(file.with_suffix(".away")) for file in copy.glob("*.wav")]
+    renamed = [file.rename(file.with_suffix(".away")) for file in copy.glob("*.wav")]
     config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
     with pytest.raises(ManifestError, match="fewer than two of 24 tracks are left"):
         fit(copy / manifest.name, config, tmp_path / "out", "tones", synthetic=True)
-    for file in away:
+    for file in renamed:
         file.rename(file.with_suffix(".wav"))
     found = fit(copy / manifest.name, config, tmp_path / "out", "tones", synthetic=True)
     assert found.data_set.tracks["train"] == 24
 
 
-def test_a_run_that_stopped_early_and_was_killed_trains_no_more(
+def test_a_run_killed_after_early_stopping_trains_no_further_epoch(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter((0.5, 0.4, 0.9))
     monkeypatch.setattr("trainer.fit.train.compute_metrics", lambda *_: {"map": next(scores), "f1": 0.0})
-    patient = tiny.fit.model_copy(update={"epochs": 6, "patience": 1})
-    config = tiny.model_copy(update={"fit": patient})
+    early_stopping = tiny.fit.model_copy(update={"epochs": 6, "patience": 1})
+    config = tiny.model_copy(update={"fit": early_stopping})
     with monkeypatch.context() as patched:
         patched.setattr("trainer.fit.run.choose_thresholds", interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -290,17 +290,17 @@ def interrupted(*_: object) -> Tensor:
     raise KeyboardInterrupt
 
 
-def test_epochs_are_kept_where_the_temporary_folder_is_another_disk(
+def test_checkpoints_are_not_moved_from_the_temporary_folder(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that is moved between disks is copied, and half a copy is what a killed run would leave."""
+    """A move between disks is a copy, and a run that is killed during the copy would leave half a file."""
     monkeypatch.setattr("shutil.move", lambda *_: pytest.fail("moved"))
     config = tiny.model_copy(update={"fit": tiny.fit.model_copy(update={"epochs": 1})})
     fit(manifest, config, tmp_path / "out", "tones", synthetic=True)
     assert load_checkpoint(tmp_path / "out").network
 
 
-def test_a_genre_that_validation_and_test_lack_is_named(
+def test_a_genre_without_validation_and_test_tracks_is_logged(
     manifest: Path, tiny: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     copy = Path(shutil.copytree(manifest.parent, tmp_path / "music")) / manifest.name

@@ -1,4 +1,4 @@
-"""One step of the fit: what it minimises, at which rate, and how far it may go."""
+"""One training step: its loss, its learning rate and its gradient clipping."""
 
 from typing import Any
 
@@ -13,26 +13,26 @@ from trainer.fit.train import FitModule, build_trainer
 from trainer.network.losses import contrastive_loss, genre_loss
 from trainer.network.network import Network
 
-GIVEN = batch(TINY.network, torch.ones(8, 5, dtype=torch.bool))
+BATCH = batch(TINY.network, torch.ones(8, 5, dtype=torch.bool))
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*in eval mode", "ignore:.*LeafSpec")
 
 
 @torch.no_grad()
-def parts_of(network: Network, lyrics_dropped: Tensor) -> tuple[float, float]:
-    """L_AL and L_BCE of the batch, where the lyrics of some are hidden from the classifier."""
-    log_mel, hidden, mask, labels = GIVEN
+def both_losses(network: Network, lyrics_dropped: Tensor) -> tuple[float, float]:
+    """Return L_AL and L_BCE of the batch, with the lyrics of some tracks dropped for the classifier."""
+    log_mel, hidden, mask, labels = BATCH
     output = network.classify(log_mel, hidden, mask, network.genre_vectors())
     assert output.audio_embedding is not None
     assert output.lyrics_embedding is not None
     similarity = network.similarity(output.audio_embedding, output.lyrics_embedding)
-    seen = mask & ~lyrics_dropped[:, None]
-    logits = network.classify(log_mel, hidden, seen, network.genre_vectors()).logits
+    used_mask = mask & ~lyrics_dropped[:, None]
+    logits = network.classify(log_mel, hidden, used_mask, network.genre_vectors()).logits
     return float(contrastive_loss(similarity, mask.any(1))), float(genre_loss(logits, labels))
 
 
-class Watched(FitModule):
-    """Notes what each step is given and does."""
+class RecordingModule(FitModule):
+    """Records the loss, the learning rate and the gradient norm of each step."""
 
     def __init__(self, network: Network, **settings: Any) -> None:
         super().__init__(network, TINY.fit.model_copy(update=settings), valid=None)  # type: ignore[arg-type]
@@ -40,8 +40,8 @@ class Watched(FitModule):
         self.rates: list[float] = []
         self.norms: list[float] = []
 
-    def training_step(self, given: Any, number: int) -> Tensor:
-        loss = super().training_step(given, number)
+    def training_step(self, batch_: Any, number: int) -> Tensor:
+        loss = super().training_step(batch_, number)
         self.losses.append(float(loss.detach()))
         return loss
 
@@ -50,16 +50,16 @@ class Watched(FitModule):
 
     def configure_gradient_clipping(self, *arguments: Any, **settings: Any) -> None:
         super().configure_gradient_clipping(*arguments, **settings)
-        found = [weight.grad.flatten() for weight in self.parameters() if weight.grad is not None]
-        self.norms.append(float(torch.cat(found).norm()))
+        gradients = [weight.grad.flatten() for weight in self.parameters() if weight.grad is not None]
+        self.norms.append(float(torch.cat(gradients).norm()))
 
     def on_train_epoch_end(self) -> None:
-        """Nothing to validate on."""
+        """Skip the validation."""
 
 
-def fitted(network: Network, epochs: int = 1, **settings: Any) -> Watched:
-    module = Watched(network, epochs=epochs, **settings)
-    loader = DataLoader(TensorDataset(*GIVEN), batch_size=8)
+def fit_network(network: Network, epochs: int = 1, **settings: Any) -> RecordingModule:
+    module = RecordingModule(network, epochs=epochs, **settings)
+    loader = DataLoader(TensorDataset(*BATCH), batch_size=8)
     build_trainer(module.config, callbacks=[], logger=None).fit(module, loader)
     return module
 
@@ -67,29 +67,29 @@ def fitted(network: Network, epochs: int = 1, **settings: Any) -> Watched:
 @pytest.mark.parametrize("weight", [0.0, 0.2, 0.9])
 def test_the_loss_is_the_weighted_sum(weight: float) -> None:
     """L = λ · L_AL + (1 − λ) · L_BCE"""
-    contrast, genres = parts_of(build(TINY.network).train(), torch.zeros(8, dtype=torch.bool))
-    found = fitted(build(TINY.network).train(), contrastive_weight=weight, lyrics_dropout=0.0)
+    contrast, genres = both_losses(build(TINY.network).train(), torch.zeros(8, dtype=torch.bool))
+    found = fit_network(build(TINY.network).train(), contrastive_weight=weight, lyrics_dropout=0.0)
     assert found.losses == [pytest.approx(weight * contrast + (1 - weight) * genres, rel=1e-5)]
 
 
-def test_lyrics_are_withheld_from_the_labels_alone() -> None:
+def test_dropped_lyrics_change_only_the_genre_loss() -> None:
     network = build(TINY.network).train()
     lyrics_dropped = torch.ones(8, dtype=torch.bool)
-    expected = parts_of(network, lyrics_dropped)
-    found = fitted(build(TINY.network).train(), contrastive_weight=0.5, lyrics_dropout=1.0)
+    expected = both_losses(network, lyrics_dropped)
+    found = fit_network(build(TINY.network).train(), contrastive_weight=0.5, lyrics_dropout=1.0)
     assert found.losses == [pytest.approx(sum(expected) / 2, rel=1e-5)]
-    (contrast, _), (same, genres) = expected, parts_of(network, ~lyrics_dropped)
+    (contrast, _), (same, genres) = expected, both_losses(network, ~lyrics_dropped)
     assert contrast == pytest.approx(same)
     assert genres != pytest.approx(expected[1], rel=1e-3)
 
 
-def test_the_rate_is_halved_every_so_many_epochs() -> None:
-    found = fitted(build(TINY.network), epochs=5, learning_rate=0.01, halve_every=2)
+def test_the_learning_rate_is_halved_at_the_configured_epochs() -> None:
+    found = fit_network(build(TINY.network), epochs=5, learning_rate=0.01, halve_every=2)
     assert found.rates == pytest.approx([0.01, 0.01, 0.005, 0.005, 0.0025])
 
 
-def test_a_step_goes_no_further_than_the_clip() -> None:
-    free = fitted(build(TINY.network), gradient_clip=1e9)
-    clipped = fitted(build(TINY.network), gradient_clip=0.01)
-    assert free.norms[0] > 0.01
+def test_gradients_are_clipped_to_the_configured_norm() -> None:
+    unclipped = fit_network(build(TINY.network), gradient_clip=1e9)
+    clipped = fit_network(build(TINY.network), gradient_clip=0.01)
+    assert unclipped.norms[0] > 0.01
     assert clipped.norms == [pytest.approx(0.01, rel=1e-3)]

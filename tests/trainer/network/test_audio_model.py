@@ -80,17 +80,17 @@ def test_a_small_bert_can_be_fine_tuned(manifest: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("audio", "complaint"),
+    ("audio", "message"),
     [
         (audio_input(0.995, sample_rate=8_000), r"set network\.audio\.sample_rate=16000"),
         (audio_input(1), r"set network\.audio\.window_seconds=0\.995"),
     ],
 )
 def test_the_error_names_the_input_that_the_model_needs(
-    audio: AudioInput, complaint: str, tmp_path: Path
+    audio: AudioInput, message: str, tmp_path: Path
 ) -> None:
     name = ast(tmp_path / "ast", max_length=98)
-    with pytest.raises(AudioModelError, match=complaint):
+    with pytest.raises(AudioModelError, match=message):
         load_audio_model(name, audio)
 
 
@@ -100,13 +100,13 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "complaint"),
+    ("overrides", "message"),
     [
         (["network.audio_frozen=true"], "audio_frozen needs an audio_model"),
         (["network.audio_model=some/ast", "fit.masked_bands=2"], "masked_bands and masked_frames"),
     ],
 )
-def test_inconsistent_settings_are_refused(overrides: list[str], complaint: str) -> None:
+def test_inconsistent_settings_are_refused(overrides: list[str], message: str) -> None:
     # Settings are checked together, after all overrides.
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(ConfigError, match=message):
         preset("small", overrides)

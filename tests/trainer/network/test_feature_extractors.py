@@ -59,11 +59,11 @@ def transformers_outputs(extractor: Any, wave: Windows) -> dict[str, torch.Tenso
 
 
 def assert_equal_outputs(extractor: Any, wave: Windows) -> None:
-    wanted = transformers_outputs(extractor, wave)
-    got = rebuild_extractor(extractor)(torch.from_numpy(wave)[None])
-    assert got.keys() == wanted.keys()
-    for name, tensor in got.items():
-        np.testing.assert_allclose(tensor.numpy(), wanted[name].numpy(), atol=2e-3, rtol=1e-3, err_msg=name)
+    expected = transformers_outputs(extractor, wave)
+    actual = rebuild_extractor(extractor)(torch.from_numpy(wave)[None])
+    assert actual.keys() == expected.keys()
+    for name, tensor in actual.items():
+        np.testing.assert_allclose(tensor.numpy(), expected[name].numpy(), atol=2e-3, rtol=1e-3, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", EXTRACTORS)
@@ -101,9 +101,9 @@ def test_the_window_length_is_that_of_the_extractor() -> None:
 
 def test_a_silent_window_has_no_padding() -> None:
     silence = torch.zeros(1, 2 * RATE)
-    wanted = ASTFeatureExtractor(max_length=198)(np.zeros(2 * RATE, np.float32), sampling_rate=RATE)
-    got = rebuild_extractor(ASTFeatureExtractor(max_length=198))(silence)["input_values"]
-    np.testing.assert_allclose(got[0].numpy(), wanted["input_values"][0], atol=1e-4)
+    expected = ASTFeatureExtractor(max_length=198)(np.zeros(2 * RATE, np.float32), sampling_rate=RATE)
+    actual = rebuild_extractor(ASTFeatureExtractor(max_length=198))(silence)["input_values"]
+    np.testing.assert_allclose(actual[0].numpy(), expected["input_values"][0], atol=1e-4)
 
 
 def test_an_unsupported_extractor_is_refused() -> None:

@@ -96,7 +96,7 @@ def test_an_encoder_is_loaded_from_a_folder(tmp_path: Path, kind: str) -> None:
     assert not any(name.startswith("pooler") for name, _ in model.encoder.named_parameters())
 
 
-def test_more_tokens_than_the_encoder_takes_are_refused(tmp_path: Path) -> None:
+def test_more_tokens_than_the_encoder_accepts_are_refused(tmp_path: Path) -> None:
     test_an_encoder_is_loaded_from_a_folder(tmp_path, "bert")
     with pytest.raises(LyricsModelError, match="accepts at most 32 tokens"):
         load_lyrics_model(str(tmp_path), 64)
@@ -126,8 +126,8 @@ def test_an_empty_folder_raises_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_encoders_that_reserve_positions_for_padding_take_fewer_tokens(tmp_path: Path) -> None:
-    """The first position of RoBERTa is 2, so it takes two tokens fewer than `max_position_embeddings`."""
+def test_encoders_that_reserve_positions_for_padding_accept_fewer_tokens(tmp_path: Path) -> None:
+    """The first position of RoBERTa is 2, so it accepts two tokens fewer than `max_position_embeddings`."""
     config = RobertaConfig(
         vocab_size=20,
         hidden_size=8,

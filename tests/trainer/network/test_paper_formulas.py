@@ -12,11 +12,11 @@ __all__ = ["inputs", "network"]
 
 
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """softmax(Q Kᵀ / √d) V of one track, head by head."""
+    """Return softmax(Q Kᵀ / √d) V of one track, computed head by head."""
     joined = []
-    for own in torch.arange(q.shape[1]).chunk(heads):
-        weights = (q[:, own] @ k[:, own].T / len(own) ** 0.5).exp()
-        joined.append(weights / weights.sum(1, keepdim=True) @ v[:, own])
+    for head in torch.arange(q.shape[1]).chunk(heads):
+        weights = (q[:, head] @ k[:, head].T / len(head) ** 0.5).exp()
+        joined.append(weights / weights.sum(1, keepdim=True) @ v[:, head])
     return torch.cat(joined, dim=1)
 
 
@@ -71,7 +71,7 @@ def test_graph_convolution_is_the_propagated_and_projected_nodes(network: Networ
 
 
 def test_padding_has_no_gradient(network: Network, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-    """Masked tokens have no gradient, neither from L_BCE nor from L_AL."""
+    """Masked tokens have no gradient from L_BCE and none from L_AL."""
     waveform, ids, mask = inputs
     hidden = network.encode_lyrics(ids, mask).requires_grad_()
     output = network.classify(network.frontend(waveform), hidden, mask, network.genre_vectors())
