@@ -42,9 +42,9 @@ def test_every_codec_gives_the_tone_that_went_in(container: str, codec: str, rat
 @pytest.mark.parametrize(("container", "codec", "rate"), CODECS)
 def test_windows_reached_by_seeking_lie_where_they_should(container: str, codec: str, rate: int) -> None:
     clip = decode_windows(encode(sweep(20, rate, rise=40), rate, container, codec), audio(windows=3))
-    heard = [pitch(window[RATE // 2 : RATE + RATE // 2], RATE) for window in clip.windows]
+    pitches = [pitch(window[RATE // 2 : RATE + RATE // 2], RATE) for window in clip.windows]
     middles = [20 / 6, 10, 100 / 6]
-    assert heard == pytest.approx([200 + 40 * middle for middle in middles], abs=8)
+    assert pitches == pytest.approx([200 + 40 * middle for middle in middles], abs=8)
 
 
 @pytest.mark.parametrize(("container", "codec", "rate"), CODECS)

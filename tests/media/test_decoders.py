@@ -287,7 +287,7 @@ def test_damaged_files_do_not_take_a_process_down(pools: Pools, container: str, 
         damaged = bytearray(whole[: random.integers(len(whole) // 4, len(whole))])
         for at in random.integers(0, len(damaged), 60):
             damaged[at] = random.integers(256)
-        with suppress(MediaError):  # what matters is that the process said so
+        with suppress(MediaError):  # only the log of the process matters
             assert np.isfinite(pool.decode(BytesSource(bytes(damaged)), AUDIO).windows).all()
     assert the_decoder() == pid
 
@@ -302,17 +302,17 @@ def test_a_process_knows_no_secrets_and_is_confined(pools: Pools, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("program", "says"),
+    ("program", "message"),
     [
         ("/bin/false", "a decode process ended with exit code 1"),
         ("/nowhere", "can be started: .*No such file"),
     ],
 )
 def test_a_pool_that_cannot_work_says_so_at_once(
-    program: str, says: str, monkeypatch: pytest.MonkeyPatch
+    program: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", program)
-    with pytest.raises(DecoderUnavailable, match=says):
+    with pytest.raises(DecoderUnavailable, match=message):
         DecoderPool(1, seconds=1, memory_bytes=1 << 29, recycle_after=1)
 
 

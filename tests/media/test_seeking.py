@@ -72,8 +72,8 @@ def test_windows_of_a_long_file_lie_where_they_should(
     clip = decode_windows(encoded[name], WINDOWS)
     *_, by_seeking, off = (FORMATS | REMUXED)[name]
     assert clip.seconds == pytest.approx(SECONDS, abs=0.3)
-    heard = [(pitch(window[4 * RATE : 6 * RATE], RATE) - 200) / 2 for window in clip.windows]
-    assert heard == pytest.approx([110, 330, 550], abs=off)
+    seconds_of_pitch = [(pitch(window[4 * RATE : 6 * RATE], RATE) - 200) / 2 for window in clip.windows]
+    assert seconds_of_pitch == pytest.approx([110, 330, 550], abs=off)
     assert bool(decoded_whole) != by_seeking
 
 

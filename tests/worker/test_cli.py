@@ -1,4 +1,4 @@
-"""Bad input to every command: one line that says what is wrong and what to do, exit code 2, no traceback."""
+"""Invalid input to every command: one line with the problem and the remedy, exit code 2, no traceback."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from worker.local.stack import LocalStack
 
 
 class Ended:
-    """How a command ended and what it said."""
+    """Exit code and output of a command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -41,14 +41,14 @@ def cogenre(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings at all."""
+    """An environment without settings."""
     for name in ("CATALOG_URL", "BROKER_URL", "BUCKETS", "BUNDLE"):
         monkeypatch.delenv(f"COGENRE_{name}", raising=False)
 
 
-def assert_refused(ended: Ended, said: str) -> None:
+def assert_refused(ended: Ended, message: str) -> None:
     assert ended.code == 2, ended.err
-    assert said in ended.err
+    assert message in ended.err
     assert "Traceback" not in ended.err
     assert len(ended.err.strip().splitlines()) == 1
 
@@ -65,7 +65,7 @@ def test_missing_settings_are_named(cogenre: Any, bare: None, command: list[str]
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "message"),
     [
         ("COGENRE_CATALOG_URL", "nonsense", "is not a URL"),
         ("COGENRE_CATALOG_URL", "mysql://u:p@127.0.0.1/x", "the catalog is PostgreSQL"),
@@ -86,21 +86,21 @@ def test_missing_settings_are_named(cogenre: Any, bare: None, command: list[str]
         ("COGENRE_DEPLOYMENT", "a b", "COGENRE_DEPLOYMENT"),
     ],
 )
-def test_a_worker_that_cannot_work_says_why(
+def test_a_worker_that_cannot_start_prints_the_reason(
     cogenre: Any,
     environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     setting: str,
     value: str,
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.setenv(setting, value)
     ended = cogenre("worker")
-    assert_refused(ended, said)
+    assert_refused(ended, message)
     assert "hushhush" not in ended.err
 
 
-def test_a_catalog_that_was_never_migrated_says_so(
+def test_a_catalog_without_migrations_is_reported(
     cogenre: Any, environment: dict[str, str], stack: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COGENRE_CATALOG_URL", stack.catalog_url)
@@ -141,7 +141,7 @@ def test_enqueue_one_track(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "give either"),
         (["x.jsonl", "--track-id", "t"], "give either"),
@@ -158,12 +158,12 @@ def test_enqueue_one_track(
         (["s3://music/", "--pattern", "x"], "--pattern has no group"),
     ],
 )
-def test_enqueue_refuses(cogenre: Any, environment: dict[str, str], arguments: list[str], said: str) -> None:
-    assert_refused(cogenre("enqueue", *arguments), said)
+def test_enqueue_fails(cogenre: Any, environment: dict[str, str], arguments: list[str], message: str) -> None:
+    assert_refused(cogenre("enqueue", *arguments), message)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("{", "line 3 is not JSON"),
         ("[1]", "line 3 is not a JSON object"),
@@ -171,15 +171,15 @@ def test_enqueue_refuses(cogenre: Any, environment: dict[str, str], arguments: l
         (json.dumps(GOOD | {"colour": "red"}), "line 3: colour"),
     ],
 )
-def test_enqueue_names_the_bad_line_and_what_it_did_before(
-    cogenre: Any, environment: dict[str, str], catalog: Engine, tmp_path: Path, line: str, said: str
+def test_enqueue_names_the_invalid_line_and_the_jobs_enqueued_before_it(
+    cogenre: Any, environment: dict[str, str], catalog: Engine, tmp_path: Path, line: str, message: str
 ) -> None:
     jobs = tmp_path / "jobs.jsonl"
     jobs.write_text("\n".join([json.dumps(GOOD), json.dumps(GOOD | {"track_id": "t2"}), line]))
     ended = cogenre("enqueue", str(jobs))
     assert ended.code == 2
     last = ended.err.strip().splitlines()[-1]
-    assert said.lower() in last.lower()
+    assert message.lower() in last.lower()
     assert "2 jobs before it were enqueued" in last
     assert count(catalog, "track") == 2
 
@@ -193,7 +193,7 @@ def full_broker(environment: dict[str, str]) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("full_broker")
-def test_enqueue_says_what_a_full_broker_left(
+def test_enqueue_reports_the_jobs_that_a_full_broker_refused(
     cogenre: Any, environment: dict[str, str], catalog: Engine, tmp_path: Path
 ) -> None:
     jobs = tmp_path / "jobs.jsonl"
@@ -216,7 +216,7 @@ def test_a_dry_run_checks_and_enqueues_nothing(
     assert count(catalog, "track") == 0
 
 
-def test_enqueue_goes_on_where_it_stopped(
+def test_enqueue_can_be_repeated_after_an_interruption(
     cogenre: Any, environment: dict[str, str], catalog: Engine, tmp_path: Path
 ) -> None:
     jobs = tmp_path / "jobs.jsonl"
@@ -280,7 +280,7 @@ def test_failures_refuse_what_is_not_there(cogenre: Any, environment: dict[str, 
     assert_refused(cogenre("failures", "replay"), "nothing to replay is selected")
 
 
-def test_search_for_a_genre_that_no_model_knows(cogenre: Any, environment: dict[str, str]) -> None:
+def test_search_for_an_unknown_genre_is_refused(cogenre: Any, environment: dict[str, str]) -> None:
     assert_refused(cogenre("catalog", "search", "--genre", "polka"), "no model has the genre polka")
 
 
@@ -301,7 +301,7 @@ def test_classify_prints_labels_and_names_what_is_no_audio(cogenre: Any, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--bundle", "/nowhere", "x.mp3"], "no bundle at /nowhere"),
         (["/nowhere.mp3"], "/nowhere.mp3: No such file"),
@@ -309,8 +309,8 @@ def test_classify_prints_labels_and_names_what_is_no_audio(cogenre: Any, tmp_pat
         (["--lyrics", "/nowhere.txt", "a.mp3"], "cannot read the lyrics /nowhere.txt"),
     ],
 )
-def test_classify_refuses(cogenre: Any, bare: None, arguments: list[str], said: str) -> None:
-    assert_refused(cogenre("classify", *arguments), said)
+def test_classify_refuses(cogenre: Any, bare: None, arguments: list[str], message: str) -> None:
+    assert_refused(cogenre("classify", *arguments), message)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_every_error_of_media_has_a_code_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "words.txt"], ids=["no such folder", "no audio in it"])
-def test_the_demo_wants_a_folder_with_audio(cogenre: Any, tmp_path: Path, content: str | None) -> None:
+def test_the_demo_requires_a_folder_with_audio(cogenre: Any, tmp_path: Path, content: str | None) -> None:
     folder = tmp_path / "music"
     if content:
         folder.mkdir()
@@ -384,5 +384,5 @@ def test_unknown_commands_and_options_end_with_2(cogenre: Any, arguments: list[s
     assert_refused(cogenre(*arguments), "--help`")
 
 
-def test_the_release_is_told(cogenre: Any) -> None:
+def test_the_version_is_printed(cogenre: Any) -> None:
     assert cogenre("--version").out == f"cogenre {version('cogenre')}\n"

@@ -69,9 +69,9 @@ def test_a_result_is_shared_until_the_leader_leaves() -> None:
 
 def test_an_error_of_the_leader_is_not_shared() -> None:
     with ThreadPoolExecutor(2) as threads:
-        both = TwoThreads(threads, error=ValueError("its own copy is gone"))
+        both = TwoThreads(threads, error=ValueError("its own copy is deleted"))
         both.gate.set()
-        with pytest.raises(ValueError, match="its own copy is gone"):
+        with pytest.raises(ValueError, match="its own copy is deleted"):
             both.first.result(10)
         assert both.second.result(10) == 7
     assert both.calls == 2

@@ -9,7 +9,7 @@ from sqlalchemy.exc import InternalError, ProgrammingError
 
 from schemas.catalog.access import Group, grant
 from schemas.catalog.migrate import migrate
-from tests.worker.catalog.labels import manifest, model, rows, shown
+from tests.worker.catalog.labels import manifest, model, read_labels, rows
 from worker.catalog.lifecycle import promote
 from worker.catalog.models import register_model
 
@@ -106,7 +106,7 @@ def test_a_writer_does_all_that_a_worker_and_an_operator_do(catalog: Engine, log
     model(writer).label("t1", rock=0.9)
     model(writer, "2").label("t1", jazz=0.9)
     promote(writer, "small:2", min_coverage=1)
-    assert shown(writer, "t1") == {"jazz"}
+    assert read_labels(writer, "t1") == {"jazz"}
     register_model(writer, manifest("3", ("rock", "polka")), "3" * 64)
 
 

@@ -22,7 +22,7 @@ from schemas.catalog import migrate as migrate_module
 from schemas.catalog import revision as revision_module
 from schemas.catalog.migrate import alembic_config, downgrade, find_differences, migrate
 from schemas.catalog.revision import current_revision, newest_revision
-from tests.worker.catalog.labels import model, rows, shown
+from tests.worker.catalog.labels import model, read_labels, rows
 from tests.worker.processes import wait_until
 
 RELEASED = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()][
@@ -195,7 +195,7 @@ def check_views_after_a_downgrade(catalog: Engine, revision: str) -> None:
     downgrade(catalog, revision)
     migrate(catalog)
     assert rows(catalog, views) == before
-    assert shown(catalog, "t1") == {"rock"}
+    assert read_labels(catalog, "t1") == {"rock"}
     assert rows(catalog, "select status from model where promoted_at is not null") == [("current",)]
 
 
@@ -257,8 +257,8 @@ def test_rows_of_the_release_before_are_filled(empty: Engine, next_release: None
         connection.execute(text("delete from track_current where track_id = 't0'"))
     migrate(empty)
     assert rows(empty, "select distinct percent from track_genre") == [(90,)]
-    assert shown(empty, "t1") == {"rock", "pop"}
-    assert shown(empty, "t0") == set()
+    assert read_labels(empty, "t1") == {"rock", "pop"}
+    assert read_labels(empty, "t0") == set()
     assert rows(empty, "select genre from analytics.genre where tracks = 19 order by 1") == [
         ("pop",),
         ("rock",),
@@ -266,7 +266,7 @@ def test_rows_of_the_release_before_are_filled(empty: Engine, next_release: None
     downgrade(empty, NEWEST)
     assert rows(empty, "select count(*) from track_genre") == [(40,)]
     migrate(empty)
-    assert shown(empty, "t1") == {"rock", "pop"}
+    assert read_labels(empty, "t1") == {"rock", "pop"}
 
 
 def test_workers_of_the_release_before_write_while_migrating(empty: Engine, next_release: None) -> None:

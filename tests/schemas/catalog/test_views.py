@@ -45,15 +45,15 @@ def test_every_materialised_view_can_be_refreshed_concurrently(catalog: Engine) 
     refresh(catalog)
 
 
-def test_cooccurrence_is_what_the_formulas_say(catalog: Engine) -> None:
-    said = model(catalog)
+def test_cooccurrence_follows_its_formulas(catalog: Engine) -> None:
+    fake = model(catalog)
     for at in range(4):
-        said.label(f"both{at}", rock=0.9, pop=0.8)
+        fake.label(f"both{at}", rock=0.9, pop=0.8)
     for at in range(2):
-        said.label(f"rock{at}", rock=0.9)
-    said.label("pop", pop=0.9)
+        fake.label(f"rock{at}", rock=0.9)
+    fake.label("pop", pop=0.9)
     for at in range(3):
-        said.label(f"jazz{at}", jazz=0.9)
+        fake.label(f"jazz{at}", jazz=0.9)
     refresh(catalog)
     ((n, n_a, n_b, support, b_given_a, a_given_b, lift, phi),) = rows(
         catalog,
@@ -72,11 +72,11 @@ def test_cooccurrence_is_what_the_formulas_say(catalog: Engine) -> None:
 
 def test_learned_and_observed_correlation_are_ranked(catalog: Engine) -> None:
     """Rock's neighbours: pop on three tracks, metal on two, jazz on none, but with the highest weight."""
-    said = model(catalog)
+    fake = model(catalog)
     model(catalog, "2", ("rock", "pop", "polka"))
     for at in range(3):
-        said.label(f"pop{at}", rock=0.9, pop=0.8, metal=0.8 if at else 0.1)
-    said.label("jazz", jazz=0.9)
+        fake.label(f"pop{at}", rock=0.9, pop=0.8, metal=0.8 if at else 0.1)
+    fake.label("jazz", jazz=0.9)
     with catalog.begin() as connection:
         connection.execute(
             text("""
@@ -111,7 +111,7 @@ def test_learned_and_observed_correlation_are_ranked(catalog: Engine) -> None:
     ) == [(2.0,)], "all three on none of its tracks"
 
 
-def test_what_people_built_on_the_views_outlives_another_definition(
+def test_views_of_users_are_kept_when_a_definition_changes(
     catalog: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     with catalog.begin() as connection:
@@ -153,7 +153,7 @@ def changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(views, "SQL", file)
 
 
-def test_a_materialised_view_is_made_anew_when_its_definition_changes(catalog: Engine, changed: None) -> None:
+def test_a_materialised_view_is_replaced_when_its_definition_changes(catalog: Engine, changed: None) -> None:
     model(catalog).label("t1", rock=0.9, pop=0.8)
     renew(catalog)
     support = "select support from analytics.genre_cooccurrence where genre_a = 'rock' and genre_b = 'pop'"
@@ -164,18 +164,18 @@ def test_a_materialised_view_is_made_anew_when_its_definition_changes(catalog: E
 
 
 @pytest.mark.parametrize("view", materialised_views()[:-1])
-def test_a_refresh_shows_one_moment(catalog: Engine, view: str) -> None:
-    """Whatever is committed while it is under way, here after each of its views."""
-    said, shadow = model(catalog), model(catalog, "2")
+def test_a_refresh_uses_one_snapshot(catalog: Engine, view: str) -> None:
+    """Commits during the refresh, here after each view, are not included."""
+    fake, shadow = model(catalog), model(catalog, "2")
     for at in range(4):
-        said.label(f"t{at}", rock=0.9)
+        fake.label(f"t{at}", rock=0.9)
     shadow.label("t0", rock=0.9)
 
     def meanwhile(refreshed: str, _: float) -> None:
         if refreshed == view:
             for at in range(4):
                 shadow.label(f"t{at}", day=1, jazz=0.9)
-                said.label(f"new{at}", pop=0.9)
+                fake.label(f"new{at}", pop=0.9)
             with catalog.begin() as connection:
                 upsert_tracks(connection, [job(f"waits{at}") for at in range(90)])
 
@@ -189,10 +189,10 @@ def test_a_refresh_shows_one_moment(catalog: Engine, view: str) -> None:
 
 
 def test_a_refresh_by_hand_that_comes_in_between(catalog: Engine) -> None:
-    said = model(catalog)
-    said.label("t1", rock=0.9)
+    fake = model(catalog)
+    fake.label("t1", rock=0.9)
     refresh(catalog)
-    said.label("t2", pop=0.9)
+    fake.label("t2", pop=0.9)
 
     def by_hand(refreshed: str, _: float) -> None:
         if refreshed == "analytics.genre_week":
@@ -208,11 +208,11 @@ def test_a_refresh_by_hand_that_comes_in_between(catalog: Engine) -> None:
 
 
 def test_shares_are_of_classified_tracks_and_agree_with_coverage(catalog: Engine) -> None:
-    said = model(catalog)
-    said.label("rock", rock=0.9, pop=0.9)
-    said.label("jazz", jazz=0.9)
+    fake = model(catalog)
+    fake.label("rock", rock=0.9, pop=0.9)
+    fake.label("jazz", jazz=0.9)
     for at in range(2):
-        said.label(f"quiet{at}")
+        fake.label(f"quiet{at}")
     with catalog.begin() as connection:
         upsert_tracks(connection, [job("new")])
     refresh(catalog)
@@ -225,15 +225,15 @@ def test_shares_are_of_classified_tracks_and_agree_with_coverage(catalog: Engine
 
 
 def test_coverage_of_a_model_is_of_what_is_shown(catalog: Engine) -> None:
-    """Not of tracks that show nothing, nor of audio that was replaced."""
-    said, shadow = model(catalog), model(catalog, "2")
+    """Tracks without shown labels and replaced audio do not count."""
+    fake, shadow = model(catalog), model(catalog, "2")
     for track in ("same", "quiet", "replaced", "newer", "not seen"):
-        said.label(track, rock=0.1 if track == "quiet" else 0.9)
+        fake.label(track, rock=0.1 if track == "quiet" else 0.9)
     for track in ("same", "quiet", "replaced", "only here"):
         shadow.label(track, rock=0.9)
-    said.label("same", day=2, rock=0.9)
+    fake.label("same", day=2, rock=0.9)
     shadow.catalog.write([shadow.classified("newer", {"jazz": 0.9}, day=1, input_hash=b"new master")])
-    said.catalog.write([said.classified("replaced", {"jazz": 0.9}, day=1, input_hash=b"new master")])
+    fake.catalog.write([fake.classified("replaced", {"jazz": 0.9}, day=1, input_hash=b"new master")])
     with catalog.begin() as connection:
         upsert_tracks(connection, [job("waits")])
     refresh(catalog)
@@ -244,9 +244,9 @@ def test_coverage_of_a_model_is_of_what_is_shown(catalog: Engine) -> None:
 
 
 def test_weeks_begin_on_monday_by_utc_wherever_the_refresh_runs(catalog: Engine) -> None:
-    said = model(catalog)
-    said.label("t1", rock=0.9)
-    said.label("quiet")
+    fake = model(catalog)
+    fake.label("t1", rock=0.9)
+    fake.label("quiet")
     with catalog.begin() as connection:
         connection.execute(text("update track set registered_at = '2026-01-05 00:30Z'"))
         database = connection.engine.url.database
@@ -259,7 +259,7 @@ def test_weeks_begin_on_monday_by_utc_wherever_the_refresh_runs(catalog: Engine)
 
 
 def test_no_column_is_numeric(catalog: Engine) -> None:
-    """It would be a string in JSON lines and an object in a data frame."""
+    """A numeric would be a string in JSON lines and an object in a data frame."""
     assert not rows(
         catalog,
         "select table_name, column_name from information_schema.columns "
@@ -268,9 +268,9 @@ def test_no_column_is_numeric(catalog: Engine) -> None:
 
 
 def test_the_wait_is_that_of_the_jobs_which_know_it(catalog: Engine) -> None:
-    said = model(catalog)
+    fake = model(catalog)
     for track, wait in {"a": {"wait": 2000.0}, "b": {"wait": 4000.0}, "old": {}}.items():
-        said.catalog.write([replace(said.classified(track, {"rock": 0.9}), timings=wait)])
+        fake.catalog.write([replace(fake.classified(track, {"rock": 0.9}), timings=wait)])
     assert rows(catalog, "select tracks, mean_wait_seconds from analytics.throughput_hour") == [(3, 3.0)]
 
 
@@ -291,8 +291,8 @@ def test_tracks_are_found_by_artist_and_isrc_without_reading_all(catalog: Engine
             assert f"track_{column}_idx" in str(plan)
 
 
-def test_readers_go_on_while_a_materialised_view_is_made_anew(catalog: Engine, changed: None) -> None:
-    """The swap waits for one who reads the old view for long; whoever comes after is answered at once."""
+def test_readers_continue_while_a_materialised_view_is_replaced(catalog: Engine, changed: None) -> None:
+    """The swap waits for a long reader of the old view; later readers are not blocked."""
     with ThreadPoolExecutor() as pool:
         with catalog.connect() as reader:
             reader.execute(text("select * from analytics.coverage"))  # holds its lock until the end
@@ -306,7 +306,7 @@ def test_readers_go_on_while_a_materialised_view_is_made_anew(catalog: Engine, c
     assert rows(catalog, "select support from analytics.genre_cooccurrence") == []
 
 
-def test_grants_outlive_a_view_that_is_made_anew(catalog: Engine, changed: None) -> None:
+def test_grants_are_kept_when_a_view_is_replaced(catalog: Engine, changed: None) -> None:
     granted = (
         "select relname, array(select acl::text from unnest(relacl) acl order by 1) from pg_class "
         "where relnamespace = 'analytics'::regnamespace and relkind in ('v', 'm') order by 1"
@@ -318,7 +318,7 @@ def test_grants_outlive_a_view_that_is_made_anew(catalog: Engine, changed: None)
     assert rows(catalog, granted) == before
 
 
-def test_what_people_built_is_not_dropped(catalog: Engine, changed: None) -> None:
+def test_views_of_users_are_not_dropped(catalog: Engine, changed: None) -> None:
     with catalog.begin() as connection:
         connection.execute(text("create view mine as select waiting from analytics.coverage"))
         connection.execute(
@@ -349,10 +349,10 @@ def test_a_reader_is_not_blocked_by_a_refresh(catalog: Engine) -> None:
 
 
 def test_why_a_track_has_no_labels(catalog: Engine) -> None:
-    said = model(catalog)
+    fake = model(catalog)
     shadow = model(catalog, "2")
-    said.label("labelled", rock=0.9)
-    said.label("quiet")
+    fake.label("labelled", rock=0.9)
+    fake.label("quiet")
     shadow.label("shadowed", rock=0.9)
     JobCatalog(catalog).record_failure(
         Failure(job("broken"), "broken", "decode", "CorruptAudio", "why", "{}")

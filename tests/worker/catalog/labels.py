@@ -43,15 +43,15 @@ def manifest(version: str = "1", genres: tuple[str, ...] = GENRES) -> BundleMani
     )
 
 
-def model(engine: Engine, version: str = "1", genres: tuple[str, ...] = GENRES) -> "Labelling":
-    """A registered model that says what the test wants."""
+def model(engine: Engine, version: str = "1", genres: tuple[str, ...] = GENRES) -> "FakeModel":
+    """Register a model; return a fake worker that writes the results a test chooses."""
     described = manifest(version, genres)
     registered = register_model(engine, described, version * 64)
-    return Labelling(described, TrackCatalog(engine, registered, "cpu", "fp32"))
+    return FakeModel(described, TrackCatalog(engine, registered, "cpu", "fp32"))
 
 
-class Labelling:
-    """Writes labels as a worker that runs one model does."""
+class FakeModel:
+    """Writes labels like a worker with one model."""
 
     def __init__(self, described: BundleManifest, catalog: TrackCatalog) -> None:
         self.manifest = described
@@ -89,8 +89,8 @@ def rows(engine: Engine, query: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(text(query))]
 
 
-def shown(engine: Engine, track_id: str) -> set[str]:
-    """The genres that analysts see."""
+def read_labels(engine: Engine, track_id: str) -> set[str]:
+    """Return the genres of a track that analysts see."""
     query = text("select genre from analytics.track_label where track_id = :track")
     with engine.connect() as connection:
         return set(connection.execute(query, {"track": track_id}).scalars())

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from schemas.catalog.access import grant
-from tests.worker.catalog.labels import Labelling, model
+from tests.worker.catalog.labels import FakeModel, model
 from worker.catalog.models import record_served
 from worker.catalog.refresh import refresh
 from worker.cli import main
@@ -57,20 +57,20 @@ def analyst(catalog: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Files of no path are written here."""
+    """Working directory of the test, for files without a path."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def labelled(catalog: Engine) -> Labelling:
-    said = model(catalog)
-    said.label("t1", rock=0.9, pop=0.8)
-    said.label("t2", jazz=0.9)
-    return said
+def labelled(catalog: Engine) -> FakeModel:
+    fake = model(catalog)
+    fake.label("t1", rock=0.9, pop=0.8)
+    fake.label("t2", jazz=0.9)
+    return fake
 
 
-def test_a_model_from_shadow_to_current(catalog: Engine, labelled: Labelling, cogenre: Command) -> None:
+def test_a_model_from_shadow_to_current(catalog: Engine, labelled: FakeModel, cogenre: Command) -> None:
     shadow = model(catalog, "2")
     unserved = cogenre("models", "promote", "small:2", "--least-coverage", "0")
     assert (unserved.returncode, unserved.stderr.count("\n")) == (2, 1)
@@ -90,8 +90,8 @@ def test_a_model_from_shadow_to_current(catalog: Engine, labelled: Labelling, co
     }
 
 
-def test_refreshing_goes_on_until_interrupted(
-    catalog: Engine, labelled: Labelling, cogenre: Command, monkeypatch: pytest.MonkeyPatch
+def test_refresh_repeats_until_it_is_interrupted(
+    catalog: Engine, labelled: FakeModel, cogenre: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
 
@@ -107,7 +107,7 @@ def test_refreshing_goes_on_until_interrupted(
     assert done.stdout.count("\n") == 2 * once.count("\n")
 
 
-def test_backfill_enqueues_and_says_how_many(catalog: Engine, labelled: Labelling, cogenre: Command) -> None:
+def test_backfill_prints_the_number_of_tracks(catalog: Engine, labelled: FakeModel, cogenre: Command) -> None:
     model(catalog, "2")
     command = ("backfill", "--model", "small:2", "--rate", "1000")
     with catalog.begin() as connection:
@@ -120,7 +120,7 @@ def test_backfill_enqueues_and_says_how_many(catalog: Engine, labelled: Labellin
     assert "enqueued 2 tracks for small:2" in done.stderr
 
 
-def test_questions_answer_with_json_lines(catalog: Engine, labelled: Labelling, cogenre: Command) -> None:
+def test_queries_print_json_lines(catalog: Engine, labelled: FakeModel, cogenre: Command) -> None:
     cogenre("catalog", "refresh")
     (found,) = map(json.loads, cogenre("catalog", "search", "--genre", "pop", "--json").stdout.splitlines())
     assert found["genres"] == {"rock": 0.9, "pop": 0.8}
@@ -131,7 +131,7 @@ def test_questions_answer_with_json_lines(catalog: Engine, labelled: Labelling, 
         assert answer.stdout
 
 
-def test_a_reason_that_there_is_not_is_refused(labelled: Labelling, cogenre: Command) -> None:
+def test_an_unknown_reason_is_refused(labelled: FakeModel, cogenre: Command) -> None:
     assert cogenre("catalog", "unlabelled", "--reason", "no genre").returncode == 0
     refused = cogenre("catalog", "unlabelled", "--reason", "nonsense")
     assert refused.returncode == 2
@@ -139,7 +139,7 @@ def test_a_reason_that_there_is_not_is_refused(labelled: Labelling, cogenre: Com
 
 
 def test_feedback_export_and_report(
-    catalog: Engine, labelled: Labelling, cogenre: Command, tmp_path: Path
+    catalog: Engine, labelled: FakeModel, cogenre: Command, tmp_path: Path
 ) -> None:
     assert cogenre("feedback", "add", "t1", "pop", "wrong", "--by", "ann").returncode == 0
     assert cogenre("feedback", "export", str(tmp_path / "manifest.jsonl")).returncode == 0
@@ -166,8 +166,8 @@ def test_feedback_export_and_report(
     ],
     ids=" ".join,
 )
-def test_an_analyst_asks_every_question(
-    catalog: Engine, labelled: Labelling, analyst: None, cogenre: Command, command: list[str], folder: Path
+def test_an_analyst_can_run_every_query(
+    catalog: Engine, labelled: FakeModel, analyst: None, cogenre: Command, command: list[str], folder: Path
 ) -> None:
     with catalog.begin() as connection:
         connection.execute(text("create extension vector"))
@@ -193,8 +193,8 @@ def test_an_analyst_asks_every_question(
     ],
     ids=" ".join,
 )
-def test_an_analyst_is_told_in_one_line_what_a_login_may_not_do(
-    labelled: Labelling, analyst: None, cogenre: Command, command: list[str], folder: Path
+def test_a_missing_permission_is_reported_in_one_line(
+    labelled: FakeModel, analyst: None, cogenre: Command, command: list[str], folder: Path
 ) -> None:
     done = cogenre(*command)
     assert done.returncode == 2
@@ -220,7 +220,7 @@ def test_an_analyst_is_told_in_one_line_what_a_login_may_not_do(
     ],
 )
 def test_bad_input_ends_in_one_line(
-    catalog: Engine, labelled: Labelling, cogenre: Command, command: list[str], problem: str
+    catalog: Engine, labelled: FakeModel, cogenre: Command, command: list[str], problem: str
 ) -> None:
     done = cogenre(*command)
     assert done.returncode == 2

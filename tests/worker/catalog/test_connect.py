@@ -9,7 +9,7 @@ from worker.catalog.connect import connect
 from worker.settings import CatalogSettings
 
 
-def test_a_server_that_is_gone_without_a_word_is_noticed(environment: dict[str, str]) -> None:
+def test_a_server_that_stops_responding_is_detected(environment: dict[str, str]) -> None:
     engine = connect(CatalogSettings.load())
     with engine.connect() as connection:
         descriptor = connection.connection.driver_connection.fileno()  # type: ignore[union-attr]

@@ -23,13 +23,13 @@ NOTEBOOK = re.findall(r"^```python\n(.*?)^```", (DOCS / "notebook.md").read_text
 
 
 @pytest.fixture
-def told(catalog: Engine) -> Iterator[Connection]:
-    """An analyst's session in a catalog that has an answer to every question."""
+def analyst_session(catalog: Engine) -> Iterator[Connection]:
+    """An analyst's session in a catalog with rows for every query."""
     with catalog.begin() as connection:
         connection.execute(text("create extension vector"))
-    said = model(catalog, "1", ("rock", "jazz", "electronic", "ambient"))
-    said.label("some-track", rock=0.9, jazz=0.8)
-    said.label("other", electronic=0.8, ambient=0.7)
+    fake = model(catalog, "1", ("rock", "jazz", "electronic", "ambient"))
+    fake.label("some-track", rock=0.9, jazz=0.8)
+    fake.label("other", electronic=0.8, ambient=0.7)
     shadow = model(catalog, "2", ("rock", "jazz", "electronic", "ambient"))
     shadow.label("some-track", jazz=0.8)
     add_feedback(catalog, "some-track", "jazz", True, "ann")
@@ -63,15 +63,15 @@ def test_the_page_has_the_questions() -> None:
 
 
 @pytest.mark.parametrize("title", QUESTIONS)
-def test_every_question_of_the_page_is_answered(told: Connection, title: str) -> None:
+def test_every_question_of_the_page_is_answered(analyst_session: Connection, title: str) -> None:
     answers: list[Any] = []
     for statement in filter(str.strip, QUESTIONS[title].split(";")):
-        result = told.execute(text(statement))
+        result = analyst_session.execute(text(statement))
         answers = list(result) if result.returns_rows else []
     assert answers
 
 
-def test_the_notebook_runs(told: Connection) -> None:
+def test_the_notebook_runs(analyst_session: Connection) -> None:
     names: dict[str, Any] = {}
     for block in NOTEBOOK:
         exec(block, names)

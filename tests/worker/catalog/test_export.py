@@ -19,10 +19,10 @@ from worker.catalog.refresh import refresh
 
 @pytest.fixture
 def labelled(catalog: Engine) -> Engine:
-    said = model(catalog)
-    said.label("t1", rock=0.9, pop=0.75)
-    said.label("t2", jazz=0.5)
-    said.label("t3")
+    fake = model(catalog)
+    fake.label("t1", rock=0.9, pop=0.75)
+    fake.label("t2", jazz=0.5)
+    fake.label("t3")
     refresh(catalog)
     return catalog
 
@@ -76,7 +76,7 @@ def test_every_view_can_be_exported(labelled: Engine, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == len(names) * 3
 
 
-def test_what_cannot_be_written_says_so_and_leaves_nothing(labelled: Engine, tmp_path: Path) -> None:
+def test_a_failed_export_raises_an_error_and_leaves_no_file(labelled: Engine, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must end in .parquet, .csv, .jsonl"):
         export(labelled, "track", tmp_path / "tracks.xlsx")
     with pytest.raises(ConfigError, match=r"no view tracks; its views: calibration, compared_track"):

@@ -1,4 +1,4 @@
-"""What people say: kept apart, shown, and exported to train on."""
+"""Feedback: stored apart from the labels, shown, and exported as training data."""
 
 import json
 from dataclasses import replace
@@ -11,19 +11,19 @@ from sqlalchemy.exc import ProgrammingError
 
 from schemas.errors import ConfigError
 from schemas.jobs import InlineLyrics, ObjectRef
-from tests.worker.catalog.labels import Labelling, model, rows
+from tests.worker.catalog.labels import FakeModel, model, rows
 from trainer.data.manifest import read_manifest
 from worker.catalog.feedback import FeedbackExport, add_feedback, export_feedback
 
 
 @pytest.fixture
-def said(catalog: Engine) -> Labelling:
-    said = model(catalog)
-    said.label("t1", rock=0.9, pop=0.6)
-    said.label("t2", metal=0.9)
-    said.label("t3", jazz=0.9)
-    said.label("unjudged", jazz=0.9)
-    return said
+def fake(catalog: Engine) -> FakeModel:
+    fake = model(catalog)
+    fake.label("t1", rock=0.9, pop=0.6)
+    fake.label("t2", metal=0.9)
+    fake.label("t3", jazz=0.9)
+    fake.label("unjudged", jazz=0.9)
+    return fake
 
 
 def exported(catalog: Engine, folder: Path) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def exported(catalog: Engine, folder: Path) -> dict[str, Any]:
 
 
 def test_feedback_is_shown_beside_the_labels_and_does_not_change_them(
-    catalog: Engine, said: Labelling
+    catalog: Engine, fake: FakeModel
 ) -> None:
     add_feedback(catalog, "t1", "pop", False, "ann")
     add_feedback(catalog, "t1", "pop", False, "bob")
@@ -53,15 +53,15 @@ def test_feedback_is_shown_beside_the_labels_and_does_not_change_them(
     ]
 
 
-def test_a_persons_last_word_counts_and_outlives_new_labels(catalog: Engine, said: Labelling) -> None:
+def test_the_latest_feedback_of_a_person_counts_and_is_kept(catalog: Engine, fake: FakeModel) -> None:
     add_feedback(catalog, "t1", "pop", False, "ann")
     add_feedback(catalog, "t1", "pop", True, "ann")
-    said.label("t1", day=1, rock=0.9)
+    fake.label("t1", day=1, rock=0.9)
     assert rows(catalog, "select is_correct, labelled from analytics.feedback") == [(True, False)]
 
 
 def test_the_manifest_has_labels_as_people_corrected_them(
-    catalog: Engine, said: Labelling, tmp_path: Path
+    catalog: Engine, fake: FakeModel, tmp_path: Path
 ) -> None:
     add_feedback(catalog, "t1", "pop", False, "ann")
     add_feedback(catalog, "t1", "jazz", True, "ann")
@@ -81,14 +81,14 @@ def test_the_manifest_has_labels_as_people_corrected_them(
 
 
 def test_inline_lyrics_are_in_the_manifest_as_the_trainer_reads_them(
-    catalog: Engine, said: Labelling, tmp_path: Path
+    catalog: Engine, fake: FakeModel, tmp_path: Path
 ) -> None:
-    result = said.classified("t1", {"rock": 0.9}, day=1)
+    result = fake.classified("t1", {"rock": 0.9}, day=1)
     sung = result.job.model_copy(update={"lyrics": InlineLyrics(text="hello words")})
-    said.catalog.write([replace(result, job=sung)])
+    fake.catalog.write([replace(result, job=sung)])
     kept = ObjectRef(bucket="masters", key="lyrics/t2.txt")
-    result = said.classified("t2", {"rock": 0.9}, day=1)
-    said.catalog.write([replace(result, job=result.job.model_copy(update={"lyrics": kept}))])
+    result = fake.classified("t2", {"rock": 0.9}, day=1)
+    fake.catalog.write([replace(result, job=result.job.model_copy(update={"lyrics": kept}))])
     for track in ("t1", "t2"):
         add_feedback(catalog, track, "rock", True, "ann")
     assert {track: line["lyrics"] for track, line in exported(catalog, tmp_path).items()} == {
@@ -102,7 +102,7 @@ def test_inline_lyrics_are_in_the_manifest_as_the_trainer_reads_them(
 
 
 def test_a_track_without_a_job_is_left_out_and_counted(
-    catalog: Engine, said: Labelling, tmp_path: Path
+    catalog: Engine, fake: FakeModel, tmp_path: Path
 ) -> None:
     with catalog.begin() as connection:
         connection.execute(text("insert into track (id, job, enqueued_at) values ('other', '{}', now())"))
@@ -111,7 +111,7 @@ def test_a_track_without_a_job_is_left_out_and_counted(
     assert export_feedback(catalog, tmp_path / "manifest.jsonl") == FeedbackExport(tracks=1, without_job=1)
 
 
-def test_a_manifest_takes_its_name_when_it_is_whole(catalog: Engine, said: Labelling, tmp_path: Path) -> None:
+def test_a_manifest_is_written_atomically(catalog: Engine, fake: FakeModel, tmp_path: Path) -> None:
     add_feedback(catalog, "t1", "rock", True, "ann")
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text("the one before\n")
@@ -123,14 +123,16 @@ def test_a_manifest_takes_its_name_when_it_is_whole(catalog: Engine, said: Label
     assert list(tmp_path.iterdir()) == [manifest]
 
 
-def test_a_rejected_parent_takes_its_children_along(catalog: Engine, said: Labelling, tmp_path: Path) -> None:
+def test_rejecting_a_parent_also_removes_its_children(
+    catalog: Engine, fake: FakeModel, tmp_path: Path
+) -> None:
     add_feedback(catalog, "t2", "rock", False, "ann")
     add_feedback(catalog, "t2", "pop", True, "ann")
     assert exported(catalog, tmp_path)["t2"]["genres"] == ["pop"]
 
 
-def test_where_people_disagree_the_models_word_stands(
-    catalog: Engine, said: Labelling, tmp_path: Path
+def test_the_models_labels_are_used_if_people_disagree(
+    catalog: Engine, fake: FakeModel, tmp_path: Path
 ) -> None:
     for person, verdict in (("ann", True), ("bob", False)):
         add_feedback(catalog, "t3", "jazz", verdict, person)
@@ -138,14 +140,12 @@ def test_where_people_disagree_the_models_word_stands(
     assert exported(catalog, tmp_path)["t3"]["genres"] == ["jazz"]
 
 
-def test_a_track_without_any_genre_left_is_no_example(
-    catalog: Engine, said: Labelling, tmp_path: Path
-) -> None:
+def test_a_track_without_any_genre_is_left_out(catalog: Engine, fake: FakeModel, tmp_path: Path) -> None:
     add_feedback(catalog, "t3", "jazz", False, "ann")
     assert exported(catalog, tmp_path) == {}
 
 
-def test_calibration_compares_scores_with_feedback(catalog: Engine, said: Labelling) -> None:
+def test_calibration_compares_scores_with_feedback(catalog: Engine, fake: FakeModel) -> None:
     for track, genre, verdict in (("t1", "rock", True), ("t2", "metal", True), ("t3", "jazz", False)):
         add_feedback(catalog, track, genre, verdict, "ann")
     ((model_label, score_from, votes, mean_score, share_correct),) = rows(
@@ -155,7 +155,7 @@ def test_calibration_compares_scores_with_feedback(catalog: Engine, said: Labell
     assert (float(score_from), mean_score, share_correct) == pytest.approx((0.9, 0.9, 2 / 3), abs=0.11)
 
 
-def test_unknown_tracks_and_genres_are_refused(catalog: Engine, said: Labelling) -> None:
+def test_unknown_tracks_and_genres_are_refused(catalog: Engine, fake: FakeModel) -> None:
     with pytest.raises(
         ConfigError, match="no model has the genre polka; registered genres: jazz, metal, pop, rock"
     ):

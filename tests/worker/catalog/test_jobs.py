@@ -1,4 +1,4 @@
-"""How jobs come to their end, whatever the order in which they do."""
+"""How jobs are finished, in any order of their results."""
 
 import threading
 from datetime import timedelta
@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from schemas.jobs import TrackJob
-from tests.worker.catalog.labels import START, Labelling, job, model, rows, shown
+from tests.worker.catalog.labels import START, FakeModel, job, model, read_labels, rows
 from worker.catalog.jobs import Failure, JobCatalog, set_due, upsert_tracks
 from worker.catalog.lifecycle import promote
 
@@ -15,12 +15,12 @@ MASTERS = {b"old master": "rock", b"new master": "jazz"}
 
 
 @pytest.fixture
-def said(catalog: Engine) -> Labelling:
-    """A model that heard rock in the old master, then jazz in the new one."""
-    said = model(catalog)
+def fake(catalog: Engine) -> FakeModel:
+    """A model that labelled the old master as rock and the new master as jazz."""
+    fake = model(catalog)
     for day, (master, genre) in enumerate(MASTERS.items()):
-        said.catalog.write([said.classified("t1", {genre: 0.9}, day=day, input_hash=master)])
-    return said
+        fake.catalog.write([fake.classified("t1", {genre: 0.9}, day=day, input_hash=master)])
+    return fake
 
 
 def enqueued(catalog: Engine, *jobs: TrackJob) -> None:
@@ -45,48 +45,48 @@ def read_open_failures(catalog: Engine) -> list[str]:
     return [payload for (payload,) in rows(catalog, query)]
 
 
-def test_an_input_that_is_put_back_is_shown_again(catalog: Engine, said: Labelling) -> None:
-    assert shown(catalog, "t1") == {"jazz"}
-    said.catalog.renew_result(job("t1", day=2), b"old master")
-    assert shown(catalog, "t1") == {"rock"}
-    said.catalog.renew_result(job("t1", day=3), b"new master")
-    assert shown(catalog, "t1") == {"jazz"}
+def test_a_restored_input_has_its_labels_shown_again(catalog: Engine, fake: FakeModel) -> None:
+    assert read_labels(catalog, "t1") == {"jazz"}
+    fake.catalog.renew_result(job("t1", day=2), b"old master")
+    assert read_labels(catalog, "t1") == {"rock"}
+    fake.catalog.renew_result(job("t1", day=3), b"new master")
+    assert read_labels(catalog, "t1") == {"jazz"}
     assert rows(catalog, "select count(*) from classification") == [(2,)]
 
 
-def test_a_late_job_with_an_older_input_shows_nothing_else(catalog: Engine, said: Labelling) -> None:
-    said.catalog.renew_result(job("t1", day=0.5), b"old master")
-    assert shown(catalog, "t1") == {"jazz"}
+def test_a_late_job_with_an_older_input_does_not_change_the_labels(catalog: Engine, fake: FakeModel) -> None:
+    fake.catalog.renew_result(job("t1", day=0.5), b"old master")
+    assert read_labels(catalog, "t1") == {"jazz"}
 
 
-def test_what_was_put_back_stays_after_late_jobs_and_a_promotion(catalog: Engine, said: Labelling) -> None:
-    said.catalog.renew_result(job("t1", day=2), b"old master")
-    said.catalog.write([said.classified("t1", {"rock": 0.9}, day=0, input_hash=b"old master")])
-    said.catalog.renew_result(job("t1", day=0.5), b"old master")
+def test_restored_labels_are_kept_after_late_jobs_and_a_promotion(catalog: Engine, fake: FakeModel) -> None:
+    fake.catalog.renew_result(job("t1", day=2), b"old master")
+    fake.catalog.write([fake.classified("t1", {"rock": 0.9}, day=0, input_hash=b"old master")])
+    fake.catalog.renew_result(job("t1", day=0.5), b"old master")
     shadow = model(catalog, "2")
     shadow.catalog.write([shadow.classified("t1", {"pop": 0.9}, day=2, input_hash=b"old master")])
     promote(catalog, "small:2", min_coverage=0)
     promote(catalog, "small:1", min_coverage=0)
-    assert shown(catalog, "t1") == {"rock"}
+    assert read_labels(catalog, "t1") == {"rock"}
 
 
-def test_a_shadow_that_knows_an_input_is_not_shown(catalog: Engine, said: Labelling) -> None:
+def test_labels_of_a_shadow_are_not_shown(catalog: Engine, fake: FakeModel) -> None:
     shadow = model(catalog, "2")
     shadow.catalog.write([shadow.classified("t1", {"pop": 0.9}, day=1, input_hash=b"new master")])
     shadow.catalog.renew_result(job("t1", day=2), b"new master")
-    assert shown(catalog, "t1") == {"jazz"}
+    assert read_labels(catalog, "t1") == {"jazz"}
 
 
-def test_a_job_is_due_until_all_models_know_its_input(catalog: Engine, said: Labelling) -> None:
-    """Else a file that kills the worker when a shadow hears it would be tried for ever."""
+def test_a_job_is_due_until_all_models_have_classified_its_input(catalog: Engine, fake: FakeModel) -> None:
+    """Otherwise a file that crashes a worker with a shadow model would be retried for ever."""
     enqueued(catalog, job("t1", day=2))
     JobCatalog(catalog).count_attempt(job("t1", day=2))
-    said.catalog.renew_result(job("t1", day=2), b"old master")
+    fake.catalog.renew_result(job("t1", day=2), b"old master")
     assert is_due(catalog)
     assert rows(catalog, "select attempts from track") == [(1,)]
 
 
-def test_what_is_skipped_is_the_tracks_newest_job_and_is_not_due(catalog: Engine, said: Labelling) -> None:
+def test_a_skipped_job_becomes_the_newest_job_and_is_not_due(catalog: Engine, fake: FakeModel) -> None:
     enqueued(catalog, job("t1", day=1.5))
     JobCatalog(catalog).record_failure(failed(job("t1", day=1.5)))
     JobCatalog(catalog).mark_finished(job("t1", day=2))
@@ -95,23 +95,23 @@ def test_what_is_skipped_is_the_tracks_newest_job_and_is_not_due(catalog: Engine
     assert read_open_failures(catalog) == []
 
 
-def test_labels_end_their_own_job(catalog: Engine, said: Labelling) -> None:
+def test_labels_finish_their_own_job_only(catalog: Engine, fake: FakeModel) -> None:
     newest = job("t1", day=5)
     JobCatalog(catalog).record_failure(failed(newest))
     enqueued(catalog, newest)
     assert is_due(catalog)
-    said.label("t1", day=5, rock=0.9)
+    fake.label("t1", day=5, rock=0.9)
     assert not is_due(catalog)
     assert read_open_failures(catalog) == []
 
 
 @pytest.mark.parametrize("end", ["labelled", "skipped", "failed"])
-def test_a_late_job_leaves_a_newer_one_as_it_is(catalog: Engine, said: Labelling, end: str) -> None:
+def test_a_late_job_does_not_change_a_newer_one(catalog: Engine, fake: FakeModel, end: str) -> None:
     newest = job("t1", day=5)
     JobCatalog(catalog).record_failure(failed(newest, "newest"))
     enqueued(catalog, newest)
     if end == "labelled":
-        said.label("t1", day=4, rock=0.9)
+        fake.label("t1", day=4, rock=0.9)
     elif end == "skipped":
         JobCatalog(catalog).mark_finished(job("t1", day=4))
     else:
@@ -120,18 +120,18 @@ def test_a_late_job_leaves_a_newer_one_as_it_is(catalog: Engine, said: Labelling
     assert read_open_failures(catalog)[0] == "newest"
 
 
-def test_in_one_group_the_newest_job_of_a_track_counts(catalog: Engine, said: Labelling) -> None:
+def test_in_one_group_the_newest_job_of_a_track_counts(catalog: Engine, fake: FakeModel) -> None:
     enqueued(catalog, job("t1", day=5))
-    said.catalog.write(
+    fake.catalog.write(
         [
-            said.classified("t1", {"pop": 0.9}, day=5, input_hash=b"new"),
-            said.classified("t1", {"rock": 0.9}, day=4, input_hash=b"old"),
+            fake.classified("t1", {"pop": 0.9}, day=5, input_hash=b"new"),
+            fake.classified("t1", {"rock": 0.9}, day=4, input_hash=b"old"),
         ]
     )
     assert not is_due(catalog)
 
 
-def test_a_message_that_is_no_job_ends_none(catalog: Engine, said: Labelling) -> None:
+def test_an_invalid_message_finishes_no_job(catalog: Engine, fake: FakeModel) -> None:
     newest = job("t1", day=5)
     JobCatalog(catalog).record_failure(failed(newest, "newest"))
     enqueued(catalog, newest)
@@ -139,12 +139,12 @@ def test_a_message_that_is_no_job_ends_none(catalog: Engine, said: Labelling) ->
         JobCatalog(catalog).record_failure(NO_JOB)
     assert is_due(catalog)
     assert read_open_failures(catalog) == ["newest", "no job"]
-    said.label("t1", day=5, rock=0.9)
+    fake.label("t1", day=5, rock=0.9)
     assert read_open_failures(catalog) == []
 
 
-def test_a_failure_of_no_job_waits_for_no_track(catalog: Engine, said: Labelling) -> None:
-    """A writer holds the track and then asks for its failures: the other way round they would deadlock."""
+def test_the_failure_of_an_invalid_message_waits_for_no_lock(catalog: Engine, fake: FakeModel) -> None:
+    """A writer locks the track, then its failures. The opposite order would deadlock."""
     JobCatalog(catalog).record_failure(NO_JOB)
     enqueued(catalog, job("t1", day=5))
     with catalog.begin() as writer:
@@ -155,9 +155,9 @@ def test_a_failure_of_no_job_waits_for_no_track(catalog: Engine, said: Labelling
         assert not recording.is_alive()
 
 
-def test_failures_of_the_release_before_are_mended_by_any_labels(catalog: Engine, said: Labelling) -> None:
+def test_failures_without_a_time_are_resolved_by_any_labels(catalog: Engine, fake: FakeModel) -> None:
     JobCatalog(catalog).record_failure(failed(job("t1", day=5)))
     with catalog.begin() as connection:
         connection.execute(text("update ingest_failure set enqueued_at = null"))
-    said.label("t1", day=4, rock=0.9)
+    fake.label("t1", day=4, rock=0.9)
     assert read_open_failures(catalog) == []

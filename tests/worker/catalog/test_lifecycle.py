@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from schemas.errors import ConfigError
-from tests.worker.catalog.labels import GENRES, Labelling, manifest, model, rows, shown
+from tests.worker.catalog.labels import GENRES, FakeModel, manifest, model, read_labels, rows
 from tests.worker.processes import wait_until
 from worker.catalog.lifecycle import list_models, promote, retire
 from worker.catalog.models import register_model
@@ -17,25 +17,25 @@ from worker.catalog.refresh import refresh
 
 
 @pytest.fixture
-def current(catalog: Engine) -> Labelling:
+def current(catalog: Engine) -> FakeModel:
     return model(catalog, "1")
 
 
 @pytest.fixture
-def shadow(catalog: Engine, current: Labelling) -> Labelling:
+def shadow(catalog: Engine, current: FakeModel) -> FakeModel:
     return model(catalog, "2")
 
 
-def test_a_shadow_classifies_and_is_not_shown(catalog: Engine, current: Labelling, shadow: Labelling) -> None:
+def test_a_shadow_classifies_and_is_not_shown(catalog: Engine, current: FakeModel, shadow: FakeModel) -> None:
     current.label("t1", rock=0.9)
     shadow.label("t1", day=1, jazz=0.9)
     shadow.label("t2", jazz=0.9)
-    assert shown(catalog, "t1") == {"rock"}
-    assert shown(catalog, "t2") == set()
+    assert read_labels(catalog, "t1") == {"rock"}
+    assert read_labels(catalog, "t2") == set()
 
 
 def test_promotion_moves_all_that_the_model_has_classified(
-    catalog: Engine, current: Labelling, shadow: Labelling
+    catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
     current.label("t1", rock=0.9, pop=0.8)
     current.label("t2", rock=0.9)
@@ -43,9 +43,9 @@ def test_promotion_moves_all_that_the_model_has_classified(
     shadow.label("only by the shadow", pop=0.9)
     done = promote(catalog, "small:2", min_coverage=0.5)
     assert (done.moved, done.kept) == (2, 1)
-    assert shown(catalog, "t1") == {"jazz", "pop"}
-    assert shown(catalog, "t2") == {"rock"}
-    assert shown(catalog, "only by the shadow") == {"pop"}
+    assert read_labels(catalog, "t1") == {"jazz", "pop"}
+    assert read_labels(catalog, "t2") == {"rock"}
+    assert read_labels(catalog, "only by the shadow") == {"pop"}
     assert rows(catalog, "select version, status from model order by version") == [
         ("1", "retired"),
         ("2", "current"),
@@ -53,51 +53,51 @@ def test_promotion_moves_all_that_the_model_has_classified(
 
 
 def test_promotion_refuses_below_the_coverage_bound(
-    catalog: Engine, current: Labelling, shadow: Labelling
+    catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
     current.label("t1", rock=0.9)
     current.label("t2", rock=0.9)
     shadow.label("t1", jazz=0.9)
     with pytest.raises(ConfigError, match=r"1 of 2 labelled tracks \(50.0%\), less than 95.0%"):
         promote(catalog, "small:2", min_coverage=0.95)
-    assert shown(catalog, "t1") == {"rock"}
+    assert read_labels(catalog, "t1") == {"rock"}
     assert rows(catalog, "select status from model order by version") == [("current",), ("shadow",)]
 
 
 def test_a_late_result_of_the_model_before_changes_nothing(
-    catalog: Engine, current: Labelling, shadow: Labelling
+    catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
     current.label("t1", rock=0.9)
     shadow.label("t1", jazz=0.9)
     promote(catalog, "small:2", min_coverage=1)
     current.label("t1", day=9, pop=0.9)
-    assert shown(catalog, "t1") == {"jazz"}
+    assert read_labels(catalog, "t1") == {"jazz"}
 
 
-def test_going_back_to_the_model_before(catalog: Engine, current: Labelling, shadow: Labelling) -> None:
+def test_rollback_to_the_previous_model(catalog: Engine, current: FakeModel, shadow: FakeModel) -> None:
     current.label("t1", rock=0.9)
     shadow.label("t1", jazz=0.9)
     shadow.label("t2", jazz=0.9)
     promote(catalog, "small:2", min_coverage=1)
     promote(catalog, "small:1", min_coverage=0.5)
-    assert shown(catalog, "t1") == {"rock"}
+    assert read_labels(catalog, "t1") == {"rock"}
     shadow.label("t1", day=9, metal=0.9)
-    assert shown(catalog, "t1") == {"rock"}
+    assert read_labels(catalog, "t1") == {"rock"}
     current.label("t2", pop=0.9)
-    assert shown(catalog, "t2") == {"pop"}
+    assert read_labels(catalog, "t2") == {"pop"}
 
 
-def test_a_replayed_job_and_an_older_one_leave_the_newest_labels(catalog: Engine, current: Labelling) -> None:
+def test_a_replayed_job_and_an_older_one_leave_the_newest_labels(catalog: Engine, current: FakeModel) -> None:
     new = current.classified("t1", {"pop": 0.9}, day=2, input_hash=b"new master")
     old = current.classified("t1", {"rock": 0.9}, day=1, input_hash=b"old master")
     for result in (new, old, new, old):
         current.catalog.write([result])
-        assert shown(catalog, "t1") == {"pop"}
+        assert read_labels(catalog, "t1") == {"pop"}
     assert rows(catalog, "select count(*) from classification") == [(2,)]
 
 
-def test_two_workers_on_the_same_tracks(catalog: Engine, current: Labelling) -> None:
-    """Half the results are of a newer job. Whoever commits last, the newer job's labels are shown."""
+def test_two_workers_on_the_same_tracks(catalog: Engine, current: FakeModel) -> None:
+    """Half the results are of a newer job. Its labels are shown in any order of commits."""
     tracks = [f"t{at}" for at in range(40)]
     errors: list[Exception] = []
 
@@ -118,14 +118,14 @@ def test_two_workers_on_the_same_tracks(catalog: Engine, current: Labelling) -> 
     for worker in workers:
         worker.join()
     assert errors == []
-    assert all(shown(catalog, track) == {"pop"} for track in tracks)
+    assert all(read_labels(catalog, track) == {"pop"} for track in tracks)
     assert rows(catalog, "select count(*) from track_genre where current") == [(len(tracks),)]
 
 
 def test_results_committed_while_a_promotion_is_under_way(
-    catalog: Engine, current: Labelling, shadow: Labelling
+    catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
-    """None falls between: what the shadow commits just before, or just after, is shown."""
+    """Results that the shadow commits just before or just after the promotion are shown."""
     for at in range(50):
         current.label(f"t{at}", rock=0.9)
         shadow.label(f"t{at}", jazz=0.9)
@@ -146,15 +146,15 @@ def test_results_committed_while_a_promotion_is_under_way(
     stop.set()
     worker.join()
     assert 0 < before < len(written)
-    assert all(shown(catalog, track) == {"pop"} for track in written)
+    assert all(read_labels(catalog, track) == {"pop"} for track in written)
 
 
 def test_labels_of_an_old_master_are_not_promoted(
-    catalog: Engine, current: Labelling, shadow: Labelling
+    catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
-    for said in (current, shadow):
-        said.catalog.write([said.classified("t1", {"rock": 0.9}, input_hash=b"old master")])
-        said.catalog.write([said.classified("t2", {"rock": 0.9}, input_hash=b"kept master")])
+    for fake in (current, shadow):
+        fake.catalog.write([fake.classified("t1", {"rock": 0.9}, input_hash=b"old master")])
+        fake.catalog.write([fake.classified("t2", {"rock": 0.9}, input_hash=b"kept master")])
     current.catalog.write([current.classified("t1", {"jazz": 0.9}, day=9, input_hash=b"new master")])
     current.catalog.write([current.classified("t2", {"rock": 0.9}, day=9, input_hash=b"kept master")])
     refresh(catalog)
@@ -163,27 +163,27 @@ def test_labels_of_an_old_master_are_not_promoted(
         promote(catalog, "small:2", min_coverage=1)
     done = promote(catalog, "small:2", min_coverage=0.5)
     assert (done.moved, done.kept) == (1, 1)
-    assert (shown(catalog, "t1"), shown(catalog, "t2")) == ({"jazz"}, {"rock"})
-    # The pointer keeps the newer job's time: what a job in between says comes too late.
+    assert (read_labels(catalog, "t1"), read_labels(catalog, "t2")) == ({"jazz"}, {"rock"})
+    # The pointer keeps the newer job's time: a result of a job in between is too late.
     shadow.catalog.write([shadow.classified("t2", {"pop": 0.9}, day=5, input_hash=b"master in between")])
-    assert shown(catalog, "t2") == {"rock"}
+    assert read_labels(catalog, "t2") == {"rock"}
     shadow.catalog.write([shadow.classified("t1", {"pop": 0.9}, day=9, input_hash=b"new master")])
-    assert shown(catalog, "t1") == {"pop"}
+    assert read_labels(catalog, "t1") == {"pop"}
 
 
 def test_the_same_job_in_another_pipeline_is_seen(
-    catalog: Engine, current: Labelling, shadow: Labelling
+    catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
-    """An input's hash changes with the way from files to inputs: a backfill would never come to its end."""
+    """An input's hash depends on the pipeline's version; otherwise a backfill would never finish."""
     current.catalog.write([current.classified("t1", {"rock": 0.9}, input_hash=b"pipeline 1")])
     shadow.catalog.write([shadow.classified("t1", {"jazz": 0.9}, input_hash=b"pipeline 2")])
     assert rows(catalog, "select track_id from analytics.compared_track") == [("t1",)]
     assert promote(catalog, "small:2", min_coverage=1).moved == 1
-    assert shown(catalog, "t1") == {"jazz"}
+    assert read_labels(catalog, "t1") == {"jazz"}
 
 
 def test_a_shadow_that_is_promoted_cannot_be_retired_at_the_same_time(
-    catalog: Engine, current: Labelling, shadow: Labelling
+    catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
     current.label("t1", rock=0.9)
     shadow.label("t1", jazz=0.9)
@@ -202,7 +202,7 @@ def test_a_shadow_that_is_promoted_cannot_be_retired_at_the_same_time(
     assert rows(catalog, "select status from model order by version") == [("retired",), ("current",)]
 
 
-def test_only_the_first_model_becomes_current_by_itself(catalog: Engine, current: Labelling) -> None:
+def test_only_the_first_model_becomes_current_by_itself(catalog: Engine, current: FakeModel) -> None:
     with catalog.begin() as connection:
         connection.execute(text("update model set status = 'retired'"))
     model(catalog, "2")
@@ -210,7 +210,7 @@ def test_only_the_first_model_becomes_current_by_itself(catalog: Engine, current
 
 
 def test_the_one_before_is_the_model_that_was_shown_before(
-    catalog: Engine, current: Labelling, shadow: Labelling
+    catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
     third = model(catalog, "3")
     current.label("t1", rock=0.9)
@@ -227,7 +227,7 @@ def test_the_one_before_is_the_model_that_was_shown_before(
 
 
 def test_a_shadows_names_and_parents_are_shown_from_its_promotion_on(
-    catalog: Engine, current: Labelling
+    catalog: Engine, current: FakeModel
 ) -> None:
     described = manifest("2", (*GENRES, "polka"))
     parents = {"metal": "jazz", "polka": "pop"}
@@ -244,9 +244,9 @@ def test_a_shadows_names_and_parents_are_shown_from_its_promotion_on(
     assert rows(catalog, named) == [("metal", "Metal", "rock"), ("polka", "POLKA", "pop")]
 
 
-def test_workers_go_on_while_labels_move(catalog: Engine, current: Labelling, shadow: Labelling) -> None:
-    for said in (current, shadow):
-        said.label("t1", rock=0.9)
+def test_workers_continue_during_a_promotion(catalog: Engine, current: FakeModel, shadow: FakeModel) -> None:
+    for fake in (current, shadow):
+        fake.label("t1", rock=0.9)
     with ThreadPoolExecutor() as pool:
         with catalog.begin() as holding:  # which stops the move in its middle
             holding.execute(text("select from track_current for update"))
@@ -254,14 +254,12 @@ def test_workers_go_on_while_labels_move(catalog: Engine, current: Labelling, sh
             wait_until(lambda: waiting(catalog) == 1)
             shadow.label("new", jazz=0.9)
             current.label("old model's", jazz=0.9)
-            assert shown(catalog, "new") == {"jazz"}
+            assert read_labels(catalog, "new") == {"jazz"}
             assert not promoted.done()
         assert promoted.result().moved == 1
 
 
-def test_a_promotion_that_was_broken_off_is_taken_up(
-    catalog: Engine, current: Labelling, shadow: Labelling
-) -> None:
+def test_an_interrupted_promotion_is_resumed(catalog: Engine, current: FakeModel, shadow: FakeModel) -> None:
     current.label("t1", rock=0.9)
     shadow.label("t1", jazz=0.9)
     with ThreadPoolExecutor() as pool:
@@ -273,13 +271,13 @@ def test_a_promotion_that_was_broken_off_is_taken_up(
                 connection.execute(text("select pg_terminate_backend(pid) from pg_locks where not granted"))
         with pytest.raises(OperationalError):
             broken_off.result()
-    assert shown(catalog, "t1") == {"rock"}
+    assert read_labels(catalog, "t1") == {"rock"}
     assert promote(catalog, "small:2", min_coverage=1).moved == 1
-    assert shown(catalog, "t1") == {"jazz"}
+    assert read_labels(catalog, "t1") == {"jazz"}
 
 
 def test_a_promotion_that_deadlocks_with_a_worker_is_tried_again(
-    catalog: Engine, current: Labelling, shadow: Labelling
+    catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
     """With one that classifies a track once more: labels first, then the pointer."""
     current.label("t1", rock=0.9)
@@ -292,11 +290,11 @@ def test_a_promotion_that_deadlocks_with_a_worker_is_tried_again(
             wait_until(lambda: waiting(catalog) == 1)
             worker.execute(text("select from track_current for update"))
         assert promoted.result().moved == 1
-    assert shown(catalog, "t1") == {"jazz"}
+    assert read_labels(catalog, "t1") == {"jazz"}
 
 
 def waiting(catalog: Engine) -> int:
-    """Sessions of this catalog that wait for a lock."""
+    """Return the number of sessions of this catalog that wait for a lock."""
     ((count,),) = rows(
         catalog,
         "select count(*) from pg_stat_activity "
@@ -305,19 +303,19 @@ def waiting(catalog: Engine) -> int:
     return int(count)
 
 
-def test_the_flag_follows_the_pointer_whoever_moves_it(catalog: Engine, current: Labelling) -> None:
+def test_the_flag_follows_every_change_of_the_pointer(catalog: Engine, current: FakeModel) -> None:
     current.label("t1", rock=0.9)
     with catalog.begin() as connection:
         connection.execute(text("delete from track_current"))
-    assert shown(catalog, "t1") == set()
+    assert read_labels(catalog, "t1") == set()
     with catalog.begin() as connection:
         connection.execute(
             text("insert into track_current select track_id, id, 1, enqueued_at from classification")
         )
-    assert shown(catalog, "t1") == {"rock"}
+    assert read_labels(catalog, "t1") == {"rock"}
 
 
-def test_retired_models_and_the_current_one(catalog: Engine, current: Labelling, shadow: Labelling) -> None:
+def test_retired_models_and_the_current_one(catalog: Engine, current: FakeModel, shadow: FakeModel) -> None:
     retire(catalog, "small:2")
     with pytest.raises(ConfigError, match="is the current model: promoting another model retires it"):
         retire(catalog, "small:1")
@@ -328,7 +326,7 @@ def test_retired_models_and_the_current_one(catalog: Engine, current: Labelling,
 
 
 def test_the_list_shows_coverage_and_agreement(
-    catalog: Engine, current: Labelling, shadow: Labelling
+    catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
     for at in range(4):
         current.label(f"t{at}", rock=0.9, pop=0.9)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from schemas.errors import ConfigError
-from tests.worker.catalog.labels import Labelling, model, rows
+from tests.worker.catalog.labels import FakeModel, model, rows
 from tests.worker.processes import wait_until
 from worker.catalog.lifecycle import promote
 from worker.catalog.queries import (
@@ -22,21 +22,21 @@ from worker.catalog.similarity import INDEXED_FROM, find_similar_tracks
 
 
 @pytest.fixture
-def said(catalog: Engine) -> Labelling:
-    said = model(catalog)
-    said.label("rock", rock=0.95)
-    said.label("rockpop", rock=0.9, pop=0.6)
-    said.label("poprock", rock=0.7, pop=0.99)
-    said.label("all", rock=0.99, pop=0.99, jazz=0.8)
-    said.label("metal", metal=0.8)
-    return said
+def fake(catalog: Engine) -> FakeModel:
+    fake = model(catalog)
+    fake.label("rock", rock=0.95)
+    fake.label("rockpop", rock=0.9, pop=0.6)
+    fake.label("poprock", rock=0.7, pop=0.99)
+    fake.label("all", rock=0.99, pop=0.99, jazz=0.8)
+    fake.label("metal", metal=0.8)
+    return fake
 
 
 def found(catalog: Engine, *wanted: str, without: tuple[str, ...] = (), limit: int = 10) -> list[str]:
     return [row["track_id"] for row in search_tracks(catalog, wanted, without, limit)]
 
 
-def test_search_orders_by_the_least_sure_of_the_wanted(catalog: Engine, said: Labelling) -> None:
+def test_search_orders_by_the_lowest_requested_score(catalog: Engine, fake: FakeModel) -> None:
     assert found(catalog, "rock", "pop") == ["all", "poprock", "rockpop"]
     assert found(catalog, "rock", "pop", without=("jazz",)) == ["poprock", "rockpop"]
     assert found(catalog, "rock", "pop", limit=1) == ["all"]
@@ -45,20 +45,20 @@ def test_search_orders_by_the_least_sure_of_the_wanted(catalog: Engine, said: La
     assert found(catalog, "jazz", "metal") == []
 
 
-def test_search_sees_a_label_at_once_and_a_superseded_one_no_more(catalog: Engine, said: Labelling) -> None:
-    said.label("new", jazz=0.9)
+def test_search_finds_new_labels_at_once_and_no_superseded_ones(catalog: Engine, fake: FakeModel) -> None:
+    fake.label("new", jazz=0.9)
     assert found(catalog, "jazz") == ["new", "all"]
-    said.label("new", day=1, pop=0.9)
+    fake.label("new", day=1, pop=0.9)
     assert found(catalog, "jazz") == ["all"]
 
 
-def test_search_answers_with_all_labels_of_a_track(catalog: Engine, said: Labelling) -> None:
+def test_search_returns_all_labels_of_a_track(catalog: Engine, fake: FakeModel) -> None:
     (track,) = search_tracks(catalog, ["metal"], [], 10)
     assert (track["title"], track["genres"]) == ("Song metal", ["metal", "rock"])
     assert track["scores"] == pytest.approx([0.8, 0.8])
 
 
-def test_search_wants_genres_that_exist(catalog: Engine, said: Labelling) -> None:
+def test_search_refuses_unknown_genres(catalog: Engine, fake: FakeModel) -> None:
     with pytest.raises(
         ConfigError, match="no model has the genre polka; registered genres: jazz, metal, pop, rock"
     ):
@@ -67,7 +67,7 @@ def test_search_wants_genres_that_exist(catalog: Engine, said: Labelling) -> Non
         search_tracks(catalog, [], ["rock"], 1)
 
 
-def test_a_genres_neighbours(catalog: Engine, said: Labelling) -> None:
+def test_a_genres_neighbours(catalog: Engine, fake: FakeModel) -> None:
     refresh(catalog)
     assert {row["genre"]: row["tracks"] for row in fetch_genres(catalog)} == {
         "rock": 5, "pop": 3, "jazz": 1, "metal": 1,
@@ -78,7 +78,7 @@ def test_a_genres_neighbours(catalog: Engine, said: Labelling) -> None:
     assert (commonest["genre_a"], commonest["genre_b"], commonest["tracks"]) == ("pop", "rock", 3)
 
 
-def test_what_changed_between_two_models(catalog: Engine, said: Labelling) -> None:
+def test_what_changed_between_two_models(catalog: Engine, fake: FakeModel) -> None:
     shadow = model(catalog, "2")
     shadow.label("rock", rock=0.9, jazz=0.7)
     shadow.label("rockpop", rock=0.9)
@@ -95,7 +95,7 @@ def test_what_changed_between_two_models(catalog: Engine, said: Labelling) -> No
         fetch_changes(catalog, "small:2", "small:1", None, 10)
 
 
-def test_a_genre_over_time(catalog: Engine, said: Labelling) -> None:
+def test_a_genre_over_time(catalog: Engine, fake: FakeModel) -> None:
     with catalog.begin() as connection:
         connection.execute(text("update track set registered_at = '2026-01-07Z' where id = 'all'"))
         connection.execute(text("update track set registered_at = '2026-01-12Z' where id <> 'all'"))
@@ -107,12 +107,12 @@ def test_a_genre_over_time(catalog: Engine, said: Labelling) -> None:
 
 
 @pytest.fixture
-def weeks(catalog: Engine, said: Labelling) -> Engine:
+def weeks(catalog: Engine, fake: FakeModel) -> Engine:
     """Of eight whole weeks: rock in all but one, jazz in the last three; and today."""
 
     def ingested(weeks_ago: int, **scores: float) -> None:
         track = f"{weeks_ago} {' '.join(scores)}"
-        said.label(track, **scores)
+        fake.label(track, **scores)
         with catalog.begin() as connection:
             connection.execute(
                 text("""
@@ -136,7 +136,7 @@ def weeks(catalog: Engine, said: Labelling) -> Engine:
     return catalog
 
 
-def test_growth_counts_tracks_and_knows_zeros(weeks: Engine) -> None:
+def test_growth_counts_tracks_and_includes_zeros(weeks: Engine) -> None:
     """Rock 4 of 5, then 3 of 7; jazz 0, then 3 of 7; pop 1 of 5, then 0. The week under way is left out."""
     with weeks.connect() as connection:
         grown = connection.execute(
@@ -148,7 +148,7 @@ def test_growth_counts_tracks_and_knows_zeros(weeks: Engine) -> None:
     assert [row.change for row in grown] == pytest.approx([3 / 7, -1 / 5, 3 / 7 - 4 / 5])
 
 
-def test_growth_since_nothing_is_not_known(catalog: Engine, said: Labelling) -> None:
+def test_growth_from_zero_is_undefined(catalog: Engine, fake: FakeModel) -> None:
     with catalog.begin() as connection:
         connection.execute(text("update track set registered_at = now() - interval '8 days'"))
     refresh(catalog)
@@ -158,23 +158,23 @@ def test_growth_since_nothing_is_not_known(catalog: Engine, said: Labelling) -> 
     assert {row.lately for row in grown} == {1 / 5, 3 / 5, 1}
 
 
-def test_what_has_no_labels_by_reason(catalog: Engine, said: Labelling) -> None:
-    said.label("quiet")
+def test_unlabelled_tracks_by_reason(catalog: Engine, fake: FakeModel) -> None:
+    fake.label("quiet")
     refresh(catalog)
     assert [row["track_id"] for row in fetch_unlabelled(catalog, "no genre", 10)] == ["quiet"]
     assert fetch_unlabelled(catalog, "failed", 10) == []
 
 
-def test_similar_tracks_need_pgvector(catalog: Engine, said: Labelling) -> None:
+def test_similar_tracks_need_pgvector(catalog: Engine, fake: FakeModel) -> None:
     with pytest.raises(ConfigError, match="run `create extension vector` in the catalog"):
         find_similar_tracks(catalog, "rock", 3)
 
 
-def test_similar_tracks_are_the_nearest_by_the_current_model(catalog: Engine, said: Labelling) -> None:
+def test_similar_tracks_are_the_nearest_by_the_current_model(catalog: Engine, fake: FakeModel) -> None:
     with catalog.begin() as connection:
         connection.execute(text("create extension vector"))
     directions = {"a": (1, 0, 0, 0), "b": (2, 0.2, 0, 0), "c": (1, 1, 0, 0), "d": (-1, 0, 0, 0)}
-    said.catalog.write([said.classified(track, {}, embedding=at) for track, at in directions.items()])
+    fake.catalog.write([fake.classified(track, {}, embedding=at) for track, at in directions.items()])
     with pytest.raises(ConfigError, match="a has no embedding"):
         find_similar_tracks(catalog, "a", 3)
     refresh(catalog)
@@ -182,14 +182,14 @@ def test_similar_tracks_are_the_nearest_by_the_current_model(catalog: Engine, sa
     assert [row["track_id"] for row in nearest if row["track_id"] in directions] == ["b", "c", "d"]
     assert nearest[-1]["similarity"] == pytest.approx(-1)
     # A new result replaces the old; a shadow's embeddings are of another space.
-    said.catalog.write([said.classified("d", {}, day=1, input_hash=b"new", embedding=(1, 0, 0, 0))])
+    fake.catalog.write([fake.classified("d", {}, day=1, input_hash=b"new", embedding=(1, 0, 0, 0))])
     model(catalog, "2").label("b", day=2, jazz=0.9)
     refresh(catalog)
     assert [row["track_id"] for row in find_similar_tracks(catalog, "a", 2)] == ["d", "b"]
 
 
 def test_another_models_embeddings_take_the_place_of_the_others_at_once(
-    catalog: Engine, said: Labelling
+    catalog: Engine, fake: FakeModel
 ) -> None:
     """Also where they are of another width, and while somebody reads those that go."""
     with catalog.begin() as connection:
@@ -224,7 +224,7 @@ def test_another_models_embeddings_take_the_place_of_the_others_at_once(
         refresh(catalog)
 
 
-def test_many_embeddings_are_indexed(catalog: Engine, said: Labelling) -> None:
+def test_many_embeddings_are_indexed(catalog: Engine, fake: FakeModel) -> None:
     with catalog.begin() as connection:
         connection.execute(text("create extension vector"))
         connection.execute(

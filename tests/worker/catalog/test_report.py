@@ -44,10 +44,10 @@ SECTIONS = [
 
 @pytest.fixture
 def labelled(catalog: Engine) -> Engine:
-    said = model(catalog)
+    fake = model(catalog)
     model(catalog, "2").label("t0", jazz=0.9)
     for at in range(30):
-        said.label(f"t{at}", rock=0.9, pop=0.8 if at % 3 else 0.2, jazz=0.7 if at % 5 == 0 else 0.1)
+        fake.label(f"t{at}", rock=0.9, pop=0.8 if at % 3 else 0.2, jazz=0.7 if at % 5 == 0 else 0.1)
     add_feedback(catalog, "t1", "rock", True, "ann")
     add_feedback(catalog, "t1", "pop", False, "<b>bob</b>")
     with catalog.begin() as connection:
@@ -79,7 +79,7 @@ def test_the_page_has_all_its_parts_and_fetches_nothing(page: Path) -> None:
     assert len(source) < 1_000_000
 
 
-def test_every_chart_says_what_it_is(page: Path) -> None:
+def test_every_chart_has_a_label_for_screen_readers(page: Path) -> None:
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', page.read_text())
     assert len(set(labels)) == 7
 
@@ -144,7 +144,7 @@ def test_growth_is_that_of_the_view(labelled: Engine) -> None:
 
 
 def test_surprises_are_by_places(page: Path) -> None:
-    """The model believes the same of pop and of jazz; more of rock's tracks are pop."""
+    """The learned correlations of pop and jazz are equal; more of rock's tracks are pop."""
     row = '<td>rock</td><td>pop</td><td class="number">1.5</td><td class="number">1</td>'
     assert row in page.read_text()
 

@@ -29,13 +29,13 @@ def test_a_refused_value_is_the_callers_fault_at_once(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "said"),
+    ("statement", "message"),
     [
         ("select * from nowhere where cast(:words as text) is null", "nowhere"),
         ("set transaction read only; delete from track where id = :words", "read-only"),
     ],
 )
-def test_anything_else_is_the_catalogs(engine: Engine, statement: str, said: str) -> None:
+def test_other_errors_are_errors_of_the_catalog(engine: Engine, statement: str, message: str) -> None:
     tried: list[int] = []
 
     def call() -> None:
@@ -44,7 +44,7 @@ def test_anything_else_is_the_catalogs(engine: Engine, statement: str, said: str
             for part in statement.split("; "):
                 connection.execute(text(part), {"words": SECRET} if ":words" in part else {})
 
-    with pytest.raises(TryLater, match=said) as raised:
+    with pytest.raises(TryLater, match=message) as raised:
         with_retries(call, 0.5)
     assert len(tried) > 1
     for error in (raised.value, raised.value.__cause__):

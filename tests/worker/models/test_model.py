@@ -45,9 +45,9 @@ def test_tracks_in_a_batch_do_not_change_each_other(model: Model) -> None:
     ]
     together = model.predict(inputs)
     for track, result in zip(inputs, together, strict=True):
-        (alone,) = model.predict([track])
-        np.testing.assert_allclose(result.scores, alone.scores, atol=1e-5)
-        np.testing.assert_allclose(result.embedding, alone.embedding, atol=1e-4)
+        (single,) = model.predict([track])
+        np.testing.assert_allclose(result.scores, single.scores, atol=1e-5)
+        np.testing.assert_allclose(result.embedding, single.embedding, atol=1e-4)
 
 
 @pytest.mark.parametrize(

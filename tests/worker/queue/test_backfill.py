@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from schemas.errors import ConfigError
 from schemas.jobs import QUEUE_BACKFILL, QUEUE_TRACKS
-from tests.worker.catalog.labels import Labelling, job, model
+from tests.worker.catalog.labels import FakeModel, job, model
 from worker.catalog.jobs import Failure, JobCatalog
 from worker.catalog.lifecycle import retire
 from worker.queue.backfill import Backfill
@@ -21,7 +21,7 @@ TRACKS = [f"t{at:02}" for at in range(30)]
 
 
 @pytest.fixture
-def shadow(catalog: Engine) -> Labelling:
+def shadow(catalog: Engine) -> FakeModel:
     """A shadow model, beside a current model that has labelled all tracks but one, which failed."""
     current = model(catalog, "1")
     for track in TRACKS:
@@ -44,7 +44,7 @@ def backfill(catalog: Engine, after: str = "") -> Backfill:
 
 
 def test_enqueues_the_tracks_that_the_model_has_not_classified(
-    catalog: Engine, environment: dict[str, str], shadow: Labelling
+    catalog: Engine, environment: dict[str, str], shadow: FakeModel
 ) -> None:
     shadow.label("t03", jazz=0.9)
     run = backfill(catalog)
@@ -59,7 +59,7 @@ def test_enqueues_the_tracks_that_the_model_has_not_classified(
 
 
 def test_enqueues_a_track_of_which_the_model_has_classified_an_older_version(
-    catalog: Engine, environment: dict[str, str], shadow: Labelling
+    catalog: Engine, environment: dict[str, str], shadow: FakeModel
 ) -> None:
     for track in TRACKS:
         shadow.label(track, jazz=0.9)
@@ -71,7 +71,7 @@ def test_enqueues_a_track_of_which_the_model_has_classified_an_older_version(
 
 
 def test_resumes_after_the_last_track(
-    catalog: Engine, environment: dict[str, str], shadow: Labelling
+    catalog: Engine, environment: dict[str, str], shadow: FakeModel
 ) -> None:
     class InterruptedRunError(Exception):
         pass
@@ -87,14 +87,14 @@ def test_resumes_after_the_last_track(
     assert [sent["track_id"] for sent in queued(environment)] == TRACKS
 
 
-def test_respects_the_rate(catalog: Engine, environment: dict[str, str], shadow: Labelling) -> None:
+def test_respects_the_rate(catalog: Engine, environment: dict[str, str], shadow: FakeModel) -> None:
     started = time.monotonic()
     backfill(catalog).run(30, lambda: 0, 10)
     assert 0.9 < time.monotonic() - started < 3
 
 
 def test_waits_while_the_queue_is_full(
-    catalog: Engine, environment: dict[str, str], shadow: Labelling
+    catalog: Engine, environment: dict[str, str], shadow: FakeModel
 ) -> None:
     broker: Any = redis.Redis.from_url(environment["COGENRE_BROKER_URL"])
     max_depth = 0
@@ -113,7 +113,7 @@ def test_waits_while_the_queue_is_full(
 
 
 def test_a_retired_model_is_not_backfilled(
-    catalog: Engine, environment: dict[str, str], shadow: Labelling
+    catalog: Engine, environment: dict[str, str], shadow: FakeModel
 ) -> None:
     retire(catalog, "small:2")
     with pytest.raises(ConfigError, match="small:2 is retired"):
