@@ -68,7 +68,7 @@ def test_missing_settings_are_named(cogenre: Any, bare: None, command: list[str]
     ("setting", "value", "message"),
     [
         ("COGENRE_CATALOG_URL", "nonsense", "is not a URL"),
-        ("COGENRE_CATALOG_URL", "mysql://u:p@127.0.0.1/x", "the catalog is PostgreSQL"),
+        ("COGENRE_CATALOG_URL", "mysql://u:p@127.0.0.1/x", "the catalog needs PostgreSQL"),
         ("COGENRE_CATALOG_URL", "postgresql://u:hushhush@127.0.0.1:9/x", "cannot be used: connection failed"),
         ("COGENRE_CATALOG_URL", "postgresql://u:p@127.0.0.1:port/x", "is not a URL"),
         ("COGENRE_S3_ENDPOINT_URL", "nonsense", "COGENRE_S3_ENDPOINT_URL: Invalid endpoint: nonsense"),

@@ -163,7 +163,7 @@ def reject_unsupported_graph(graph: Path) -> None:
         if content.find(node) >= 0:
             raise ProviderUnavailable(
                 f"TensorRT cannot build an engine of {graph.name}: it contains the operator "
-                f"{UNSUPPORTED_OPERATOR}. Set COGENRE_PRECISION=fp16, or COGENRE_PROVIDER=cuda"
+                f"{UNSUPPORTED_OPERATOR} (set COGENRE_PRECISION=fp16, or COGENRE_PROVIDER=cuda)"
             )
 
 

@@ -200,7 +200,7 @@ def test_a_refresh_by_hand_that_comes_in_between(catalog: Engine) -> None:
                 connection.execute(text("refresh materialized view concurrently analytics.coverage_week"))
                 connection.execute(text("refresh materialized view concurrently analytics.refreshed"))
 
-    with pytest.raises(ConfigError, match="meanwhile: refresh again"):
+    with pytest.raises(ConfigError, match="in the meantime: run `cogenre catalog refresh` again"):
         refresh(catalog, by_hand)
     assert rows(catalog, "select genre from analytics.genre_week") == [("rock",)]
     refresh(catalog)

@@ -74,7 +74,7 @@ def test_a_model_from_shadow_to_current(catalog: Engine, labelled: FakeModel, co
     shadow = model(catalog, "2")
     unserved = cogenre("models", "promote", "small:2", "--least-coverage", "0")
     assert (unserved.returncode, unserved.stderr.count("\n")) == (2, 1)
-    assert "cogenre: no worker serves small:2: put its bundle where" in unserved.stderr
+    assert "cogenre: no worker serves small:2: add its bundle to COGENRE_BUNDLE" in unserved.stderr
     record_served(catalog, ["2" * 64])
     refused = cogenre("models", "promote", "small:2")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

@@ -196,7 +196,7 @@ def test_a_shadow_that_is_promoted_cannot_be_retired_at_the_same_time(
             wait_until(lambda: waiting(catalog) == 2)
         assert promoted.result().moved == 1
         with pytest.raises(
-            ConfigError, match="small:2 is the current model: promoting another model retires it"
+            ConfigError, match="small:2 is the current model: to retire it, promote another model"
         ):
             retired.result()
     assert rows(catalog, "select status from model order by version") == [("retired",), ("current",)]
@@ -317,7 +317,7 @@ def test_the_flag_follows_every_change_of_the_pointer(catalog: Engine, current: 
 
 def test_retired_models_and_the_current_one(catalog: Engine, current: FakeModel, shadow: FakeModel) -> None:
     retire(catalog, "small:2")
-    with pytest.raises(ConfigError, match="is the current model: promoting another model retires it"):
+    with pytest.raises(ConfigError, match="is the current model: to retire it, promote another model"):
         retire(catalog, "small:1")
     with pytest.raises(ConfigError, match="has no model small:3; registered: small:1, small:2"):
         promote(catalog, "small:3", min_coverage=0)
