@@ -1,5 +1,6 @@
 """Atomic writes of files and folders, and locks of folders."""
 
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -80,27 +81,30 @@ def lock_folder(folder: Path, timeout_seconds: float | None = None) -> Iterator[
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a temporary file beside `path` and rename it to `path` at the end, replacing an existing file.
+def new_path(path: Path) -> Iterator[Path]:
+    """Yield the path of a temporary file beside `path` and rename it to `path` at the end.
 
-    After an exception the temporary file is removed. Raises OSError.
+    An existing file is replaced. After an exception the temporary file is removed. Raises OSError.
     """
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            yield file
-            file.flush()
-            temporary.rename(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that replaces `path` at the end, as `new_path` does. Raises OSError."""
+    with new_path(path) as temporary, temporary.open("xb") as file:
+        yield file
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, replacing an existing file. Raises OutputError."""
     try:
         with new_file(path) as file:
-            Path(file.name).chmod(0o644)
             file.write(text.encode())
     except OSError as error:
         raise OutputError(f"cannot write {path} ({error.strerror}): choose another folder") from error

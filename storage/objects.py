@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import tenacity
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from schemas.errors import ConfigError
@@ -22,6 +21,7 @@ from storage.errors import (
     StorageRefused,
     StorageUnavailable,
 )
+from storage.retry import retrying
 from storage.settings import StorageSettings
 
 CHUNK_BYTES = 1 << 20
@@ -160,14 +160,11 @@ class ObjectStore:
             )
 
     def _with_retries(self, ref: ObjectRef, call: Callable[[], Result]) -> Result:
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(StorageUnavailable)
-            & tenacity.retry_if_not_exception_type(StorageRefused),
-            stop=tenacity.stop_after_delay(self._retry_seconds),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
-            reraise=True,
-        )
-        return retrying(lambda: _translate_errors(ref, call))
+        return retrying(_is_temporary, self._retry_seconds)(lambda: _translate_errors(ref, call))
+
+
+def _is_temporary(error: BaseException) -> bool:
+    return isinstance(error, StorageUnavailable) and not isinstance(error, StorageRefused)
 
 
 def _translate_errors(ref: ObjectRef, call: Callable[[], Result]) -> Result:

@@ -1,4 +1,4 @@
-"""Atomic folders, and locks of folders."""
+"""Atomic files and folders, and locks of folders."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.atomic import lock_folder, new_folder
+from storage.atomic import lock_folder, new_file, new_folder, write_text
 from storage.errors import OutputError
 
 
@@ -54,6 +54,31 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_replaced_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("old")
+    with new_file(path) as file:
+        file.write(b"new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_stays_after_an_exception(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), new_file(path) as file:
+        file.write(str(1 / 0).encode())
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    write_text(tmp_path / "out", "text")
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_folder_is_locked_by_one_at_a_time(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from psycopg import sql
 from sqlalchemy import Engine, text
 
 from schemas.errors import ConfigError
+from storage.atomic import new_path
 
 BATCH_ROWS = 10_000
 """Number of rows in memory, and in each row group of Parquet."""
@@ -34,7 +35,6 @@ def export(engine: Engine, view: str, file: Path) -> int:
     write = FORMATS.get(file.suffix)
     if write is None:
         raise ConfigError(f"{file}: the name must end in {', '.join(FORMATS)}")
-    unfinished = file.with_name(file.name + ".part")
     with engine.connect() as connection:
         views = list(connection.execute(VIEWS).scalars())
         if view not in views:
@@ -43,13 +43,10 @@ def export(engine: Engine, view: str, file: Path) -> int:
         with driver.cursor(name="export") as cursor:
             cursor.execute(sql.SQL("select * from analytics.{}").format(sql.Identifier(view)))
             try:
-                count = write(cursor, unfinished)
-                unfinished.replace(file)
+                with new_path(file) as temporary:
+                    return write(cursor, temporary)
             except OSError as error:
                 raise ConfigError(f"cannot write {file}: {error.strerror}") from None
-            finally:
-                unfinished.unlink(missing_ok=True)
-    return count
 
 
 def _write_parquet(cursor: Cursor, file: Path) -> int:

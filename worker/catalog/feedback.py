@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 
 from schemas.errors import ConfigError
 from schemas.jobs import InlineLyrics, ObjectRef, TrackJob
+from storage.atomic import new_path
 
 GENRES_FILE = "genres.json"
 """File beside the manifest, which `cogenre-train fit` reads."""
@@ -85,32 +86,31 @@ def export_feedback(engine: Engine, manifest: Path) -> FeedbackExport:
     descendants. A track without a remaining genre is left out. The file is renamed to `manifest` when it is
     complete.
     """
-    unfinished = manifest.with_name(manifest.name + ".part")
-    try:
-        with engine.connect() as connection, unfinished.open("w", encoding="utf-8") as file:
-            genres = [dict(row) for row in connection.execute(GENRES).mappings()]
-            parents = {genre["slug"]: genre["parent"] for genre in genres}
-            tracks = without_job = 0
-            stream = connection.execution_options(stream_results=True, yield_per=1000).execute(WITH_FEEDBACK)
-            for row in stream:
-                rejected = set(row.rejected or ())
-                genres_of_track = sorted(
-                    genre
-                    for genre in {*row.labels, *(row.accepted or ())}
-                    if rejected.isdisjoint(_with_ancestors(genre, parents))
-                )
-                if not genres_of_track:
-                    continue
-                try:
-                    job = TrackJob.model_validate(row.job)
-                except ValidationError:  # not registered by cogenre
-                    without_job += 1
-                    continue
-                file.write(json.dumps(_example(row, job, genres_of_track), ensure_ascii=False) + "\n")
-                tracks += 1
-        unfinished.replace(manifest)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with (
+        new_path(manifest) as temporary,
+        engine.connect() as connection,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
+        genres = [dict(row) for row in connection.execute(GENRES).mappings()]
+        parents = {genre["slug"]: genre["parent"] for genre in genres}
+        tracks = without_job = 0
+        stream = connection.execution_options(stream_results=True, yield_per=1000).execute(WITH_FEEDBACK)
+        for row in stream:
+            rejected = set(row.rejected or ())
+            genres_of_track = sorted(
+                genre
+                for genre in {*row.labels, *(row.accepted or ())}
+                if rejected.isdisjoint(_with_ancestors(genre, parents))
+            )
+            if not genres_of_track:
+                continue
+            try:
+                job = TrackJob.model_validate(row.job)
+            except ValidationError:  # not registered by cogenre
+                without_job += 1
+                continue
+            file.write(json.dumps(_example(row, job, genres_of_track), ensure_ascii=False) + "\n")
+            tracks += 1
     (manifest.parent / GENRES_FILE).write_text(json.dumps(genres, indent=2, ensure_ascii=False) + "\n")
     return FeedbackExport(tracks, without_job)
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-import tenacity
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
+from storage.retry import retrying
 from worker.errors import TryLater
 
 Result = TypeVar("Result")
@@ -19,14 +19,8 @@ def with_retries(call: Callable[[], Result], seconds: float) -> Result:
     as a read-only server after a failover, a revoked privilege or tables of another release: no track may
     fail because of it.
     """
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_is_temporary),
-        stop=tenacity.stop_after_delay(seconds),
-        wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
-        reraise=True,
-    )
     try:
-        return retrying(call)
+        return retrying(_is_temporary, seconds)(call)
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         if not _is_temporary(error):
