@@ -1,4 +1,4 @@
-"""Tests that share what is slow to make run in the same process."""
+"""Tests that share slow fixtures run in the same process."""
 
 import pytest
 

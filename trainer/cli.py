@@ -16,6 +16,14 @@ from trainer.data.track import Split
 from trainer.errors import ManifestError
 from trainer.features.cache import user_cache
 
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as fit.batch=32."),
+]
+CacheFolder = Annotated[
+    Path | None, typer.Option(help="Cache folder of features; by default ~/.cache/cogenre.")
+]
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -47,18 +55,12 @@ def fit(
     preset_: Annotated[PresetName, typer.Option("--preset", help="Preset that --set changes.")] = "paper",
     epochs: Annotated[int | None, typer.Option(min=1, help="Short for --set fit.epochs=N.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Short for --set fit.seed=N.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as fit.batch=32."),
-    ] = None,
+    set_: Overrides = None,
     data_set: Annotated[
         str | None,
         typer.Option(help="Name of the data set in the model card; by default the name of its folder."),
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Cache folder of features; by default ~/.cache/cogenre."),
-    ] = None,
+    cache: CacheFolder = None,
     synthetic: Annotated[
         bool,
         typer.Option(
@@ -106,17 +108,12 @@ def ablate(
         int, typer.Option(min=1, help="Runs of each row, with different seeds; each value of λ has one run.")
     ] = 3,
     preset_: Annotated[PresetName | None, typer.Option("--preset", help="Preset that --set changes.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as fit.epochs=3."),
-    ] = None,
+    set_: Overrides = None,
     processes: Annotated[
         int | None,
         typer.Option(min=1, help="Parallel runs; by default one for each CPU, or one if there is a GPU."),
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Cache folder of features; by default ~/.cache/cogenre.")
-    ] = None,
+    cache: CacheFolder = None,
 ) -> None:
     """Measure the effect of each part of the method: eight combinations, two baselines and values of λ."""
     if (source is None) != synthetic:
@@ -165,10 +162,7 @@ def evaluate(
         str | None,
         typer.Option(help="Name of the data set in the report; by default the name of its folder."),
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Cache folder of features; by default ~/.cache/cogenre."),
-    ] = None,
+    cache: CacheFolder = None,
 ) -> None:
     """Measure a checkpoint and write a report: metrics with intervals, by genre, with lyrics and without."""
     refuse_existing(out)

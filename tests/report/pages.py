@@ -1,4 +1,4 @@
-"""What the tests of both reports share: reading a page's HTML, and drawing it with a browser."""
+"""Helpers for the tests of both reports: parse a page's HTML, and render it with a browser."""
 
 import re
 import shutil

@@ -56,7 +56,7 @@ def test_lyrics_may_be_an_object() -> None:
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=json.dumps)
-def test_anything_else_is_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_jobs_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TrackJob.model_validate_json(json.dumps(JOB | wrong), strict=True)
 
@@ -68,6 +68,6 @@ def test_text_that_postgres_cannot_hold_is_refused(field: str, text: str) -> Non
         TrackJob.model_validate(JOB | {field: text})
 
 
-def test_it_survives_the_wire() -> None:
+def test_a_job_is_equal_after_serialisation() -> None:
     job = TrackJob.model_validate(JOB)
     assert TrackJob.model_validate_json(job.model_dump_json(), strict=True) == job

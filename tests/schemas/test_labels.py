@@ -26,21 +26,21 @@ def test_a_genre_is_accepted_at_its_own_threshold(rule: LabelRule) -> None:
     assert rule.select_labels(scores(0.59, 0, 0, 0.25)) == [Label(3, 0.25)]
 
 
-def test_parents_follow_with_at_least_the_childs_score(rule: LabelRule) -> None:
+def test_parents_are_added_with_at_least_the_childs_score(rule: LabelRule) -> None:
     labels = rule.select_labels(scores(0.1, 0.45, 0.75, 0))
     assert {label.genre: label.score for label in labels} == {0: 0.75, 1: 0.75, 2: 0.75}
 
 
-def test_a_parent_keeps_a_score_of_its_own_that_is_higher(rule: LabelRule) -> None:
+def test_a_parent_keeps_its_own_score_if_it_is_higher(rule: LabelRule) -> None:
     labels = rule.select_labels(scores(0.875, 0.5, 0, 0))
     assert labels == [Label(0, 0.875), Label(1, 0.5)]
 
 
-def test_there_may_be_no_label(rule: LabelRule) -> None:
+def test_a_track_can_have_no_labels(rule: LabelRule) -> None:
     assert rule.select_labels(scores(0, 0, 0, 0)) == []
 
 
-def test_many_tracks_get_the_same_genres_as_each_track_for_itself(rule: LabelRule) -> None:
+def test_several_tracks_get_the_same_genres_as_each_track_separately(rule: LabelRule) -> None:
     tracks = np.random.default_rng(0).random((500, 4), dtype=np.float32)
     accepted = rule.accept_genres(tracks)
     assert [set(np.flatnonzero(row).tolist()) for row in accepted] == [

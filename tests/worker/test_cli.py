@@ -275,7 +275,7 @@ def test_failures_are_listed_shown_and_replayed(
     assert broker.llen("cogenre.dead") == 0
 
 
-def test_failures_refuse_what_is_not_there(cogenre: Any, environment: dict[str, str]) -> None:
+def test_failures_refuses_unknown_failures(cogenre: Any, environment: dict[str, str]) -> None:
     assert_refused(cogenre("failures", "show", "7"), "there is no open failure 7")
     assert_refused(cogenre("failures", "replay"), "nothing to replay is selected")
 
@@ -284,7 +284,7 @@ def test_search_for_an_unknown_genre_is_refused(cogenre: Any, environment: dict[
     assert_refused(cogenre("catalog", "search", "--genre", "polka"), "no model has the genre polka")
 
 
-def test_classify_prints_labels_and_names_what_is_no_audio(cogenre: Any, tmp_path: Path) -> None:
+def test_classify_prints_labels_and_names_files_that_are_not_audio(cogenre: Any, tmp_path: Path) -> None:
     good, bad = tmp_path / "good.flac", tmp_path / "bad.mp3"
     good.write_bytes(encode(tone(4), 22_050))
     bad.write_bytes(b"no audio")
@@ -345,7 +345,7 @@ def test_classify_gives_each_error_a_code(
     assert failure["error"] in ended.err
 
 
-def test_every_error_of_media_has_a_code_of_its_own() -> None:
+def test_every_error_of_media_has_its_own_code() -> None:
     own = {error_code(kind("")) for kind in MediaError.__subclasses__() if kind is not DecoderFault}
     assert own == {
         "empty_audio",

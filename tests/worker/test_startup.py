@@ -1,4 +1,4 @@
-"""Commands that only ask start fast: each runs as a process, which lists the modules that it has loaded."""
+"""Commands that only query start fast. Each runs as a process that lists the modules it has loaded."""
 
 import json
 import subprocess

@@ -136,7 +136,7 @@ def _fill() -> None:
 
 
 def _drop_new_check() -> None:
-    """An interrupted run in the other direction may have left it."""
+    """Drop what an interrupted run in the other direction may have left."""
     if has_constraint("classification", NEW_CHECK):
         execute_with_lock_timeout(f"alter table classification drop constraint {NEW_CHECK}")
 

@@ -1,4 +1,4 @@
-"""What each group may not do, tried."""
+"""Attempts of each database group to do what it may not do."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ Login = Callable[[Group], Engine]
 
 @pytest.fixture
 def login(catalog: Engine) -> Iterator[Login]:
-    """Makes a login of the group and connects as it."""
+    """Creates a login in the group and connects as it."""
     made: list[tuple[str, Engine]] = []
 
     def make(group: Group) -> Engine:
@@ -90,7 +90,7 @@ def test_an_analyst_does_not_see_the_tables(login: Login, statement: str) -> Non
         "grant cogenre_writer to current_user",
     ],
 )
-def test_an_analyst_changes_nothing_even_in_a_writing_transaction(login: Login, statement: str) -> None:
+def test_an_analyst_cannot_change_anything_in_a_writing_transaction(login: Login, statement: str) -> None:
     with pytest.raises((ProgrammingError, InternalError), match=r"permission denied|must be owner|cannot"):
         attempt(login("analyst"), f"set transaction read write; {statement}")
 
@@ -101,7 +101,7 @@ def test_an_analysts_statement_ends_in_time(login: Login) -> None:
     assert rows(analyst, "show default_transaction_read_only") == [("on",)]
 
 
-def test_a_writer_does_all_that_a_worker_and_an_operator_do(catalog: Engine, login: Login) -> None:
+def test_a_writer_may_do_what_a_worker_and_an_operator_do(catalog: Engine, login: Login) -> None:
     writer = login("writer")
     model(writer).label("t1", rock=0.9)
     model(writer, "2").label("t1", jazz=0.9)
@@ -128,13 +128,13 @@ def test_a_writer_does_all_that_a_worker_and_an_operator_do(catalog: Engine, log
         "alter table track_current disable trigger follow_update",
     ],
 )
-def test_a_writer_changes_no_schema_and_forgets_nothing(login: Login, statement: str) -> None:
+def test_a_writer_cannot_change_the_schema_or_delete_rows_of_tracks(login: Login, statement: str) -> None:
     with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
         attempt(login("writer"), statement)
 
 
-def test_an_owner_who_may_not_create_roles_is_told_what_to_do(stack: object, catalog: Engine) -> None:
-    """The groups are there already, made by other databases' migrations: then nothing is left to do."""
+def test_an_owner_without_the_right_to_create_roles_gets_a_remedy(stack: object, catalog: Engine) -> None:
+    """If another database's migration has created the groups, nothing is left to do."""
     name = f"owner_{uuid.uuid4().hex}"
     with catalog.connect().execution_options(isolation_level="AUTOCOMMIT") as admin:
         admin.execute(text(f"create role {name} login"))

@@ -199,7 +199,7 @@ def check_views_after_a_downgrade(catalog: Engine, revision: str) -> None:
     assert rows(catalog, "select status from model where promoted_at is not null") == [("current",)]
 
 
-def test_a_reader_delays_the_migration_and_no_writer(catalog: Engine, next_release: None) -> None:
+def test_a_reader_delays_the_migration_but_no_writer(catalog: Engine, next_release: None) -> None:
     labelling = model(catalog)
     with ThreadPoolExecutor() as pool:
         with catalog.connect() as reader:
@@ -247,7 +247,7 @@ def test_a_downgrade_leaves_no_row_that_the_older_release_refuses(
     assert rows(catalog, "select distinct lyrics from classification") == [("absent",)]
 
 
-def test_rows_of_the_release_before_are_filled(empty: Engine, next_release: None) -> None:
+def test_rows_of_the_previous_release_are_filled(empty: Engine, next_release: None) -> None:
     upgrade(empty, NEWEST)
     with empty.begin() as connection:
         connection.execute(text(MODEL.replace("{1}", "{1,2}")))
@@ -269,7 +269,7 @@ def test_rows_of_the_release_before_are_filled(empty: Engine, next_release: None
     assert read_labels(empty, "t1") == {"rock", "pop"}
 
 
-def test_workers_of_the_release_before_write_while_migrating(empty: Engine, next_release: None) -> None:
+def test_workers_of_the_previous_release_write_during_a_migration(empty: Engine, next_release: None) -> None:
     upgrade(empty, NEWEST)
     with empty.begin() as connection:
         connection.execute(text(MODEL))
@@ -398,7 +398,7 @@ def test_an_interrupted_migration_continues(empty: Engine, next_release: None) -
         "insert into feedback (track_id, genre_id, given_by, is_correct) values ('none', 1, 'me', true)",
     ],
 )
-def test_rows_that_make_no_sense_are_refused(catalog: Engine, statement: str) -> None:
+def test_invalid_rows_are_refused_by_constraints(catalog: Engine, statement: str) -> None:
     model(catalog).label("t1", rock=0.9)
     with pytest.raises(IntegrityError), catalog.begin() as connection:
         connection.execute(text(statement))

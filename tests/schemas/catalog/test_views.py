@@ -1,4 +1,4 @@
-"""The views: documented, replaced in place, and right."""
+"""The views: their documentation, their replacement, and their content."""
 
 import math
 import threading
@@ -188,7 +188,7 @@ def test_a_refresh_uses_one_snapshot(catalog: Engine, view: str) -> None:
     assert rows(catalog, "select agreement from analytics.model where model = 'small:2'") == [(1.0,)]
 
 
-def test_a_refresh_by_hand_that_comes_in_between(catalog: Engine) -> None:
+def test_a_manual_refresh_during_a_refresh(catalog: Engine) -> None:
     fake = model(catalog)
     fake.label("t1", rock=0.9)
     refresh(catalog)
@@ -267,7 +267,7 @@ def test_no_column_is_numeric(catalog: Engine) -> None:
     )
 
 
-def test_the_wait_is_that_of_the_jobs_which_know_it(catalog: Engine) -> None:
+def test_the_mean_wait_is_of_jobs_with_a_recorded_wait(catalog: Engine) -> None:
     fake = model(catalog)
     for track, wait in {"a": {"wait": 2000.0}, "b": {"wait": 4000.0}, "old": {}}.items():
         fake.catalog.write([replace(fake.classified(track, {"rock": 0.9}), timings=wait)])

@@ -219,7 +219,7 @@ def test_a_missing_permission_is_reported_in_one_line(
         (["feedback", "export", "/no/such/folder/manifest.jsonl"], "cannot write /no/such/folder"),
     ],
 )
-def test_bad_input_ends_in_one_line(
+def test_an_error_is_one_line(
     catalog: Engine, labelled: FakeModel, cogenre: Command, command: list[str], problem: str
 ) -> None:
     done = cogenre(*command)

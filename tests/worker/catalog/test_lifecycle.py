@@ -34,7 +34,7 @@ def test_a_shadow_classifies_and_is_not_shown(catalog: Engine, current: FakeMode
     assert read_labels(catalog, "t2") == set()
 
 
-def test_promotion_moves_all_that_the_model_has_classified(
+def test_promotion_replaces_the_labels_of_all_classified_tracks(
     catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
     current.label("t1", rock=0.9, pop=0.8)
@@ -64,7 +64,7 @@ def test_promotion_refuses_below_the_coverage_bound(
     assert rows(catalog, "select status from model order by version") == [("current",), ("shadow",)]
 
 
-def test_a_late_result_of_the_model_before_changes_nothing(
+def test_a_late_result_of_the_previous_model_changes_nothing(
     catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
     current.label("t1", rock=0.9)
@@ -122,7 +122,7 @@ def test_two_workers_on_the_same_tracks(catalog: Engine, current: FakeModel) -> 
     assert rows(catalog, "select count(*) from track_genre where current") == [(len(tracks),)]
 
 
-def test_results_committed_while_a_promotion_is_under_way(
+def test_results_committed_during_a_promotion_are_shown(
     catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
     """Results that the shadow commits just before or just after the promotion are shown."""
@@ -209,7 +209,7 @@ def test_only_the_first_model_becomes_current_by_itself(catalog: Engine, current
     assert rows(catalog, "select status from model order by version") == [("retired",), ("shadow",)]
 
 
-def test_the_one_before_is_the_model_that_was_shown_before(
+def test_the_previous_model_is_the_one_shown_before(
     catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
     third = model(catalog, "3")
@@ -276,10 +276,10 @@ def test_an_interrupted_promotion_is_resumed(catalog: Engine, current: FakeModel
     assert read_labels(catalog, "t1") == {"jazz"}
 
 
-def test_a_promotion_that_deadlocks_with_a_worker_is_tried_again(
+def test_a_promotion_that_deadlocks_with_a_worker_is_retried(
     catalog: Engine, current: FakeModel, shadow: FakeModel
 ) -> None:
-    """With one that classifies a track once more: labels first, then the pointer."""
+    """The worker classifies a track again: it writes the labels first, then the pointer."""
     current.label("t1", rock=0.9)
     shadow.label("t1", jazz=0.9)
     with ThreadPoolExecutor() as pool:

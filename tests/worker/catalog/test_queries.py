@@ -108,7 +108,7 @@ def test_a_genre_over_time(catalog: Engine, fake: FakeModel) -> None:
 
 @pytest.fixture
 def weeks(catalog: Engine, fake: FakeModel) -> Engine:
-    """Of eight whole weeks: rock in all but one, jazz in the last three; and today."""
+    """Tracks of eight complete weeks and of today: rock in all weeks but one, jazz in the last three."""
 
     def ingested(weeks_ago: int, **scores: float) -> None:
         track = f"{weeks_ago} {' '.join(scores)}"
@@ -137,7 +137,7 @@ def weeks(catalog: Engine, fake: FakeModel) -> Engine:
 
 
 def test_growth_counts_tracks_and_includes_zeros(weeks: Engine) -> None:
-    """Rock 4 of 5, then 3 of 7; jazz 0, then 3 of 7; pop 1 of 5, then 0. The week under way is left out."""
+    """Rock: 4 of 5, then 3 of 7. Jazz: 0, then 3 of 7. Pop: 1 of 5, then 0. The current week is left out."""
     with weeks.connect() as connection:
         grown = connection.execute(
             text("select genre, before, lately, change from analytics.genre_growth order by change desc")
@@ -188,10 +188,8 @@ def test_similar_tracks_are_the_nearest_by_the_current_model(catalog: Engine, fa
     assert [row["track_id"] for row in find_similar_tracks(catalog, "a", 2)] == ["d", "b"]
 
 
-def test_another_models_embeddings_take_the_place_of_the_others_at_once(
-    catalog: Engine, fake: FakeModel
-) -> None:
-    """Also where they are of another width, and while somebody reads those that go."""
+def test_another_models_embeddings_replace_the_others_at_once(catalog: Engine, fake: FakeModel) -> None:
+    """Embeddings of another width replace the old ones, also while a query reads those."""
     with catalog.begin() as connection:
         connection.execute(text("create extension vector"))
     refresh(catalog)

@@ -85,7 +85,7 @@ def test_every_chart_has_a_label_for_screen_readers(page: Path) -> None:
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, chart: Callable[[], str]) -> list[Axes]:
-    """The axes of a chart that is not empty."""
+    """Return the axes of the chart that is not empty."""
     kept: list[Axes] = []
 
     def keep(figure: Figure, _: str) -> str:
@@ -120,7 +120,7 @@ def test_drift_has_dates_zeros_and_gaps(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_drift_is_of_whole_weeks_and_counts_zeros(labelled: Engine) -> None:
-    """The fixture's tracks came every four days, the last of them now; every fifth is jazz."""
+    """The fixture registers a track every four days, the last one now. Every fifth track is jazz."""
     with labelled.connect() as connection:
         weeks = connection.execute(text(QUERIES["drift"])).all()
         first, last = connection.execute(
@@ -143,7 +143,7 @@ def test_growth_is_that_of_the_view(labelled: Engine) -> None:
     assert [abs(row.change) for row in reported] == sorted((abs(row.change) for row in view), reverse=True)
 
 
-def test_surprises_are_by_places(page: Path) -> None:
+def test_surprises_are_ordered_by_difference_of_ranks(page: Path) -> None:
     """The learned correlations of pop and jazz are equal; more of rock's tracks are pop."""
     row = '<td>rock</td><td>pop</td><td class="number">1.5</td><td class="number">1</td>'
     assert row in page.read_text()
@@ -174,7 +174,7 @@ def test_an_empty_catalog_has_a_report(catalog: Engine, tmp_path: Path) -> None:
     assert parsed.headings == ["Scores and feedback", "Models"]
 
 
-def test_a_place_that_cannot_be_written(catalog: Engine, tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written(catalog: Engine, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot write"):
         write_report(catalog, tmp_path / "none" / "catalog.html")
 
@@ -182,7 +182,7 @@ def test_a_place_that_cannot_be_written(catalog: Engine, tmp_path: Path) -> None
 @needs_browser
 @pytest.mark.parametrize("width", [PHONE_PIXELS, 1200])
 def test_a_browser_draws_it(page: Path, tmp_path: Path, width: int) -> None:
-    """The bars' blue is on the screen: the charts are drawn."""
+    """The screenshot contains the blue of the bars."""
     pixels = screenshot(page, tmp_path, width, height=4000)
     assert count_pixels(pixels, (0x1F, 0x6F, 0x8B)) > 5_000
     assert share_of_lines_drawn(pixels) > 0.3

@@ -64,7 +64,7 @@ def test_tracks_in_a_batch_do_not_change_each_other(model: Model) -> None:
         (SONG, None, "used"),
     ],
 )
-def test_the_result_tells_why_lyrics_are_not_used(
+def test_the_result_states_why_lyrics_are_not_used(
     tmp_path: Path, lyrics: str | None, language: str | None, use: str
 ) -> None:
     ids, actual = model_with_filter(tmp_path, min_words=3, languages=["en"]).encode_lyrics(lyrics, language)
