@@ -5,6 +5,7 @@ import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,22 @@ def read_error(capfd: pytest.CaptureFixture[str]) -> str:
     assert error.startswith("cogenre-train: "), error
     assert error.count("\n") == 1
     return error
+
+
+@pytest.fixture
+def evaluate_and_read_error(
+    checkpoint_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Callable[[Path], str]:
+    """A function that evaluates a source that is refused, and returns the error."""
+
+    def evaluate_source(source: Path) -> str:
+        assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
+        return read_error(capfd)
+
+    return evaluate_source
 
 
 def test_the_report_has_the_metrics_of_fit(
@@ -138,55 +155,37 @@ def test_audio_that_cannot_be_read_is_left_out_and_counted(
     ],
 )
 def test_invalid_rows_are_refused(
-    checkpoint_folder: Path,
     rows: Rows,
     change: dict[str, Any],
     expected: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    evaluate_and_read_error: Callable[[Path], str],
 ) -> None:
     source = write_rows(tmp_path / "m.csv", [rows[0] | change])
-    assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
-    assert expected in read_error(capfd)
+    assert expected in evaluate_and_read_error(source)
     assert [path.name for path in tmp_path.iterdir()] == ["m.csv"]
 
 
 def test_the_checkpoints_genres_are_used_instead_of_genres_json(
-    checkpoint_folder: Path,
-    rows: Rows,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    rows: Rows, tmp_path: Path, evaluate_and_read_error: Callable[[Path], str]
 ) -> None:
     (tmp_path / "genres.json").write_text('[{"slug": "polka", "name": "Polka"}]')
     source = write_rows(tmp_path / "m.jsonl", [rows[0] | {"genres": ["polka"]}])
-    assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
-    assert "polka is not a genre of the checkpoint" in read_error(capfd)
+    assert "polka is not a genre of the checkpoint" in evaluate_and_read_error(source)
 
 
 def test_a_missing_column_is_refused(
-    checkpoint_folder: Path,
-    rows: Rows,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    rows: Rows, tmp_path: Path, evaluate_and_read_error: Callable[[Path], str]
 ) -> None:
     source = write_rows(tmp_path / "m.csv", rows, without=("lyrics",))
-    assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
-    assert "has no column lyrics" in read_error(capfd)
+    assert "has no column lyrics" in evaluate_and_read_error(source)
 
 
 def test_a_split_without_readable_tracks_is_refused(
-    checkpoint_folder: Path,
-    rows: Rows,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    rows: Rows, tmp_path: Path, evaluate_and_read_error: Callable[[Path], str]
 ) -> None:
     source = write_rows(tmp_path / "m.jsonl", [row | {"audio": "none.wav"} for row in rows])
-    assert evaluate(monkeypatch, checkpoint_folder, source, tmp_path / "out") == 2
-    assert "split test: fewer than two of 12 tracks are left" in read_error(capfd)
+    assert "split test: fewer than two of 12 tracks are left" in evaluate_and_read_error(source)
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".*"))
 
@@ -214,15 +213,10 @@ def test_a_missing_checkpoint_is_refused(
 
 
 def test_a_report_is_not_overwritten(
-    checkpoint_folder: Path,
-    manifest: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    manifest: Path, tmp_path: Path, evaluate_and_read_error: Callable[[Path], str]
 ) -> None:
     (tmp_path / "out").mkdir()
-    assert evaluate(monkeypatch, checkpoint_folder, manifest, tmp_path / "out") == 2
-    assert "exists" in read_error(capfd)
+    assert "exists" in evaluate_and_read_error(manifest)
     assert not list((tmp_path / "out").iterdir())
 
 
