@@ -110,7 +110,7 @@ def promote(engine: Engine, label: str, min_coverage: float) -> Promotion:
         raise ConfigError(
             f"{label} has classified {classified:,} of {tracks:,} labelled tracks "
             f"({classified / tracks:.1%}), less than {min_coverage:.1%}: "
-            f"run `cogenre backfill --model {label}`, or set --least-coverage"
+            f"run `cogenre backfill --model {label}`, or set --min-coverage"
         )
     with engine.begin() as connection:
         connection.execute(LOCK_MODELS)

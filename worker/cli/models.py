@@ -53,7 +53,6 @@ def promote(
     min_coverage: Annotated[
         float,
         typer.Option(
-            "--least-coverage",
             min=0,
             max=1,
             help="Minimum share of classified tracks whose shown input the model has classified.",
@@ -96,7 +95,6 @@ def backfill(
     max_waiting: Annotated[
         int,
         typer.Option(
-            "--most-waiting",
             min=1,
             help="Pause while this many jobs wait in the queue, to limit Redis's memory.",
         ),

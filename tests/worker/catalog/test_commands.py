@@ -72,7 +72,7 @@ def labelled(catalog: Engine) -> FakeModel:
 
 def test_a_model_from_shadow_to_current(catalog: Engine, labelled: FakeModel, cogenre: Command) -> None:
     shadow = model(catalog, "2")
-    unserved = cogenre("models", "promote", "small:2", "--least-coverage", "0")
+    unserved = cogenre("models", "promote", "small:2", "--min-coverage", "0")
     assert (unserved.returncode, unserved.stderr.count("\n")) == (2, 1)
     assert "cogenre: no worker serves small:2: add its bundle to COGENRE_BUNDLE" in unserved.stderr
     record_served(catalog, ["2" * 64])
@@ -80,7 +80,7 @@ def test_a_model_from_shadow_to_current(catalog: Engine, labelled: FakeModel, co
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "cogenre: small:2 has classified 0 of 2 labelled tracks (0.0%)" in refused.stderr
     shadow.label("t1", jazz=0.9)
-    done = cogenre("models", "promote", "small:2", "--least-coverage", "0.5")
+    done = cogenre("models", "promote", "small:2", "--min-coverage", "0.5")
     assert "small:2 is current: 1 tracks show its labels, 1 those of an older model" in done.stdout
     assert cogenre("catalog", "refresh").returncode == 0
     listed = [json.loads(line) for line in cogenre("models", "list", "--json").stdout.splitlines()]
