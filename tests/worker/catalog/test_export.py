@@ -44,7 +44,7 @@ def test_parquet_keeps_the_types(labelled: Engine, tmp_path: Path) -> None:
 def test_any_number_of_batches(
     labelled: Engine, tmp_path: Path, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "BATCH", batch)
+    monkeypatch.setattr(exporting, "BATCH_ROWS", batch)
     for name in ("labels.parquet", "labels.csv", "labels.jsonl"):
         assert export(labelled, "label", tmp_path / name) == 3
     assert pq.read_table(tmp_path / "labels.parquet").num_rows == 3

@@ -22,6 +22,7 @@ from worker.queue import event_loop
 from worker.queue.celery_app import celery_app
 from worker.queue.delivery import (
     QUEUE,
+    log_track_id,
     observe_delivery,
     record_commit,
     record_start,
@@ -55,7 +56,7 @@ def running(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Ite
 
     @app.task(name=TASK_NAME, bind=True, shared=False)
     def classify_track(task: "Task[Any, Any]", /, **message: Any) -> None:
-        with observe_delivery(task.request, message):
+        with log_track_id(message), observe_delivery(task.request, message):
             moment = datetime.fromisoformat(message["enqueued_at"])
             record_start(moment)
             in_flight = REGISTRY.get_sample_value("cogenre_tracks_in_flight")
