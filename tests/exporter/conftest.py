@@ -45,7 +45,7 @@ def write_checkpoint(folder: Path, synthetic: bool, config: TrainingConfig = CON
         data_set=DataSet(name="tones", synthetic=synthetic, tracks={"train": 4, "valid": 2, "test": 2}),
         measurements=(
             Measurement(data_set="tones", split="test", tracks=2, metrics=metrics),
-            Measurement(data_set="tones", split="test, lyrics withheld", tracks=2, metrics=worse),
+            Measurement(data_set="tones", split="test, lyrics dropped", tracks=2, metrics=worse),
         ),
     )
     folder.mkdir()

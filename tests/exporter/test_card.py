@@ -12,7 +12,7 @@ from trainer.checkpoint import Checkpoint
 def test_states_both_measurements(bundle_folder: Path) -> None:
     card = (bundle_folder / "README.md").read_text()
     assert "| tones, test | 2 | 0.500 | 0.625 | 0.750 |" in card
-    assert "| tones, test, lyrics withheld | 2 | 0.250 | 0.375 | 0.500 |" in card
+    assert "| tones, test, lyrics dropped | 2 | 0.250 | 0.375 | 0.500 |" in card
     assert "tones: 4 train, 2 valid, 2 test tracks." in card
     assert "| Techno | `techno` | `electronic` | 0.500 |" in card
 

@@ -69,7 +69,7 @@ def _draw_genre_rows(genres: Sequence[GenreFinding]) -> str:
     figure, axes = new_figure(7, 1 + 1.3 * ROW_INCHES * len(genres))
     _draw_intervals(axes, [finding.average_precision for finding in genres], ACCENT, -0.1, "with lyrics")
     _draw_intervals(
-        axes, [finding.average_precision_lyrics_dropped for finding in genres], FAINT, 0.2, "lyrics withheld"
+        axes, [finding.average_precision_lyrics_dropped for finding in genres], FAINT, 0.2, "lyrics dropped"
     )
     axes.set_yticks(range(len(genres)), [f"{finding.genre.name} ({finding.tracks:,})" for finding in genres])
     axes.invert_yaxis()

@@ -52,7 +52,7 @@ class GenreFinding(_Model):
     recall: float | None = Field(description="Share of the tracks with the genre for which it is accepted.")
     f1: Estimate
     average_precision: Estimate
-    average_precision_lyrics_dropped: Estimate = Field(description="With every track's lyrics withheld.")
+    average_precision_lyrics_dropped: Estimate = Field(description="With every track's lyrics dropped.")
     roc_auc: Estimate
     calibration_error: float
     curve: Curve | None

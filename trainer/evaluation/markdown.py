@@ -44,7 +44,7 @@ def _group_table(findings: Findings) -> str:
 
 def _genre_table(findings: Findings) -> str:
     return markdown_table(
-        ["genre", "tracks", "accepted", "threshold", "f1", "average precision", "lyrics withheld", "roc auc"],
+        ["genre", "tracks", "accepted", "threshold", "f1", "average precision", "lyrics dropped", "roc auc"],
         [
             [
                 finding.genre.slug,

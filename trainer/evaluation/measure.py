@@ -34,7 +34,7 @@ class ScoredSplit:
     probabilities: Tensor
     """Probabilities with lyrics, (N, G)."""
     lyrics_dropped: Tensor
-    """Probabilities with every track's lyrics withheld, (N, G)."""
+    """Probabilities with every track's lyrics dropped, (N, G)."""
     labels: Tensor
     """True genres, (N, G) of 0 and 1."""
     has_lyrics: Tensor
@@ -61,9 +61,9 @@ def measure_split(scored: ScoredSplit, resamples: int, seed: int) -> tuple[list[
     with_lyrics, lyrics_dropped = scored.probabilities, scored.lyrics_dropped
     subsets = {
         "all tracks": _Subset(everything, with_lyrics),
-        "all tracks, lyrics withheld": _Subset(everything, lyrics_dropped),
+        "all tracks, lyrics dropped": _Subset(everything, lyrics_dropped),
         "tracks with lyrics": _Subset(has_lyrics, with_lyrics),
-        "tracks with lyrics, withheld": _Subset(has_lyrics, lyrics_dropped),
+        "tracks with lyrics, dropped": _Subset(has_lyrics, lyrics_dropped),
         "tracks without lyrics": _Subset(~has_lyrics, with_lyrics),
     }
     subsets = {name: subset for name, subset in subsets.items() if subset.rows.any()}

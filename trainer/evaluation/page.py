@@ -115,7 +115,7 @@ def _genre_table(genres: Sequence[GenreFinding]) -> str:
     return table(
         (
             *("genre", "tracks", "accepted", "threshold", "precision", "recall", "f1", "average precision"),
-            *("lyrics withheld", "roc auc", "calibration error"),
+            *("lyrics dropped", "roc auc", "calibration error"),
         ),
         [
             [

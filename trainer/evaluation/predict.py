@@ -1,4 +1,4 @@
-"""A network's probabilities and metrics on a split, with lyrics and with lyrics withheld."""
+"""A network's probabilities and metrics on a split, with lyrics and with lyrics dropped."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from trainer.network.network import Network
 BATCH_WINDOWS = 64
 """Windows per batch. Halved while the device has too little memory."""
 
-LYRICS_WITHHELD = "lyrics withheld"
+LYRICS_DROPPED = "lyrics dropped"
 
 
 @torch.no_grad()
@@ -67,7 +67,7 @@ def measure_with_and_without_lyrics(
     genres: Sequence[Genre],
     data_set: str,
 ) -> tuple[Measurement, Measurement]:
-    """Return the metrics with lyrics, and those with every track's lyrics withheld."""
+    """Return the metrics with lyrics, and those with every track's lyrics dropped."""
 
     def measure(name: str, with_lyrics: bool) -> Measurement:
         probabilities = predict(network, features, with_lyrics)
@@ -75,4 +75,4 @@ def measure_with_and_without_lyrics(
         metrics = compute_metrics(probabilities, accepted, features.labels)
         return Measurement(data_set=data_set, split=name, tracks=len(features), metrics=metrics)
 
-    return measure(split, True), measure(f"{split}, {LYRICS_WITHHELD}", False)
+    return measure(split, True), measure(f"{split}, {LYRICS_DROPPED}", False)

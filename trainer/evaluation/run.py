@@ -66,7 +66,7 @@ def evaluate(
             feature_cache = Cache(cache or Path(scratch) / "cache")
             extractor = Extractor.for_network(network, checkpoint.tokenizer, feature_cache, decoders)
             features = extractor.extract(library, split, Path(scratch), trained_on)
-        log.info("classifying %d tracks, with lyrics and with lyrics withheld", len(features))
+        log.info("classifying %d tracks, with lyrics and with lyrics dropped", len(features))
         scored = ScoredSplit(
             genres=description.genres,
             thresholds=torch.tensor(description.thresholds),

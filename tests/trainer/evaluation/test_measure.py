@@ -24,9 +24,9 @@ def test_every_group_is_measured_on_its_own_tracks(measured: tuple[list[Group], 
     everyone, lyrics = torch.ones(120, dtype=torch.bool), SCORED.has_lyrics
     expected: dict[str, tuple[Tensor, Tensor]] = {
         "all tracks": (everyone, SCORED.probabilities),
-        "all tracks, lyrics withheld": (everyone, SCORED.lyrics_dropped),
+        "all tracks, lyrics dropped": (everyone, SCORED.lyrics_dropped),
         "tracks with lyrics": (lyrics, SCORED.probabilities),
-        "tracks with lyrics, withheld": (lyrics, SCORED.lyrics_dropped),
+        "tracks with lyrics, dropped": (lyrics, SCORED.lyrics_dropped),
         "tracks without lyrics": (~lyrics, SCORED.probabilities),
     }
     groups = {group.name: group for group in measured[0]}

@@ -31,7 +31,7 @@ from trainer.network.lyrics_model import LyricsModel, embed_names
 
 def test_the_network_learns_from_audio_and_from_lyrics(checkpoint: Checkpoint) -> None:
     with_lyrics, lyrics_dropped = checkpoint.description.measurements
-    assert (with_lyrics.split, lyrics_dropped.split) == ("test", "test, lyrics withheld")
+    assert (with_lyrics.split, lyrics_dropped.split) == ("test", "test, lyrics dropped")
     assert with_lyrics.tracks == lyrics_dropped.tracks == 12
     assert with_lyrics.metrics["map"] > 0.9
     # The pitch can be learned from audio only, love only from lyrics.
