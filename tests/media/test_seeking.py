@@ -11,6 +11,8 @@ from media.source import BytesSource
 from schemas.bundle import AudioInput
 from tests.audio import encode, pitch, remux, sweep, with_id3_picture
 
+pytestmark = pytest.mark.heavy  # encodes long files
+
 RATE = 8_000
 SECONDS = 660
 FAST = {"compression_level": "9"}

@@ -27,6 +27,7 @@ def test_connecting_takes_no_longer_than_its_limit(
     assert (options["socket_timeout"], options["socket_connect_timeout"]) == (timeout, connect)
 
 
+@pytest.mark.heavy  # waits for Celery's retries
 def test_an_unreachable_broker_raises_a_redis_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COGENRE_BROKER_URL", "redis://127.0.0.1:9/0")
     lost = TrackJob.model_validate(job("lost", {"bucket": "audio", "key": "lost.mp3"}))
