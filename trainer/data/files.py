@@ -17,7 +17,7 @@ from boto3.s3.transfer import TransferConfig
 from media.cpus import available_cpus
 from storage.client import BOTO3_DEFAULTS, S3_ERRORS, S3ErrorKind, s3_client, s3_error_kind
 from trainer.data.digest import content_digest
-from trainer.errors import StorageError, UnreadableFile
+from trainer.errors import ManifestError, StorageError, UnreadableFile
 
 SCHEME = "s3://"
 SINGLE_REQUEST = TransferConfig(use_threads=False, multipart_threshold=1 << 40)
@@ -98,3 +98,14 @@ def client() -> Any:
     The endpoint is COGENRE_S3_ENDPOINT_URL; if unset, AWS_ENDPOINT_URL_S3; if that is unset too, AWS.
     """
     return s3_client(connections=available_cpus(), limits=BOTO3_DEFAULTS, validate_responses=True)
+
+
+@contextmanager
+def table_errors(path: Path) -> Iterator[None]:
+    """Raise errors of reading the text table `path` as ManifestError."""
+    try:
+        yield
+    except OSError as error:
+        raise ManifestError(f"cannot read {path} ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path} is not UTF-8 text") from error

@@ -15,6 +15,7 @@ from pyarrow import parquet
 from pydantic import ValidationError
 
 from schemas.bundle import Genre
+from trainer.data.files import table_errors
 from trainer.data.genres import GENRES_FILE, genre_slug, genres_from_names, read_genres
 from trainer.data.library import Library
 from trainer.data.track import Track
@@ -101,21 +102,18 @@ def _raise_first(path: Path, errors: Sequence[str]) -> None:
 def _read_rows(path: Path) -> Iterator[tuple[str, Row]]:
     """Yield each row with its position, such as `line 2`. Raises ManifestError if the file is not a table."""
     try:
-        match path.suffix.lower():
-            case ".csv":
-                yield from _csv_rows(path)
-            case ".parquet":
-                yield from _parquet_rows(path)
-            case ".jsonl":
-                yield from _json_rows(path)
-            case _:
-                raise ManifestError(f"cannot read {path}: a manifest is .csv, .jsonl or .parquet")
+        with table_errors(path):
+            match path.suffix.lower():
+                case ".csv":
+                    yield from _csv_rows(path)
+                case ".parquet":
+                    yield from _parquet_rows(path)
+                case ".jsonl":
+                    yield from _json_rows(path)
+                case _:
+                    raise ManifestError(f"cannot read {path}: a manifest is .csv, .jsonl or .parquet")
     except pa.ArrowInvalid as error:
         raise ManifestError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from error
-    except OSError as error:
-        raise ManifestError(f"cannot read {path} ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path} is not UTF-8 text") from error
 
 
 # Encoding utf-8-sig, because spreadsheets write a byte order mark at the start of a file.

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from schemas.bundle import Genre
+from trainer.data.files import table_errors
 from trainer.data.genres import GENRES_FILE, genre_slug, genres_from_names, read_genres
 from trainer.data.library import Library
 from trainer.data.track import Track
@@ -95,17 +96,13 @@ def _common_genres(tracks: list[Track], labels: Mapping[str, Cells]) -> tuple[Ge
 def _read_table(path: Path) -> dict[str, Cells]:
     """Return the rows of a table by id. Raises ManifestError."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with table_errors(path), path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
             if "id" not in (reader.fieldnames or ()):
                 raise ManifestError(f"{path} has no column id: the file must be tab-separated, with a header")
             return {row["id"]: row for row in reader}
     except csv.Error as error:
         raise ManifestError(f"{path}: {error}") from error
-    except OSError as error:
-        raise ManifestError(f"cannot read {path} ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path} is not UTF-8 text") from error
 
 
 def _file_names(folder: Path) -> set[str]:
